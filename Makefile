@@ -1,0 +1,86 @@
+# Everything here works on a fresh machine with Python >= 3.11, pip and make.
+# Another interpreter: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BENCH_VENV := .venv-bench
+BIN := $(VENV)/bin
+N ?= 500
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format seeds bench docs shape clean
+
+help:
+	@echo "make demo        set up .venv, install, count the words of the standard library"
+	@echo "make test        install what the tests need, run the whole suite"
+	@echo "make lint        ruff, mypy strict, import layers"
+	@echo "make format      let ruff rewrite what it can"
+	@echo "make seeds N=500 run N seeds of the simulated cluster"
+	@echo "make bench       windrow and its peers, the same work side by side"
+	@echo "make docs        rewrite the pages that are generated from the code"
+	@echo "make shape       sizes of modules, functions and classes beside their aims"
+	@echo "make clean       remove the environments and all caches"
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/word_count.py
+
+# pytest's closing line is to stay the last one, so nothing may follow it here.
+test: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.installed-lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+seeds: $(VENV)/.installed
+	$(BIN)/python -m windrow.testing --seeds $(N)
+
+bench: $(BENCH_VENV)/.installed
+	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+
+docs: $(VENV)/.installed
+	$(BIN)/python tools/life_cycle.py docs/task-life-cycle.md
+	$(BIN)/python tools/message_table.py docs/architecture.md
+
+shape: $(VENV)/.created
+	@$(BIN)/python tools/shape.py
+
+clean:
+	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp is newer than pyproject.toml when its environment is up to date, so nothing is installed twice.
+# Some systems ship Python without ensurepip; there the pip outside puts one into the environment.
+%/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "windrow needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $* >/dev/null 2>&1 || \
+		{ rm -rf $* && $(PYTHON) -m venv --without-pip $* && $(PYTHON) -m pip --python $*/bin/python install --quiet pip; }
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/.created
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/.created
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-lint: pyproject.toml | $(VENV)/.created
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,lint]"
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
+
+# Peers may have no wheel for this interpreter; whichever installs takes part.
+$(BENCH_VENV)/.installed: pyproject.toml | $(BENCH_VENV)/.created
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e . numpy
+	-$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check distributed
+	-$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check ray
+	@touch $@
+
+.PRECIOUS: $(VENV)/.created $(BENCH_VENV)/.created

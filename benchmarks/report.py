@@ -1,0 +1,119 @@
+"""The table, as Markdown, from what was measured.
+
+What lives here: wording and layout. What this module must never know: how anything was measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.cases import CASES, Case
+from benchmarks.systems import TITLES, WORKERS
+
+TIMES, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+UNITS = {"us": "µs", "s": "s", "GB/s": "GB/s", "B": "B"}
+
+README_ROWS = ["map_10k", "loop", "latency", "chain", "tree", "memory", "startup", "import"]
+
+Results = dict[str, dict[str, dict[str, Any]]]
+"""System, then case, then what the child wrote."""
+
+
+def number(value: float) -> str:
+    """A figure with as many digits as mean something."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def budget(case: Case) -> str:
+    """The budget's cell."""
+    return "" if case.budget is None else f"{'≥' if case.is_rate else '≤'} {case.budget:,g}"
+
+
+def ours(case: Case, result: dict[str, Any] | None) -> str:
+    """The cell of windrow: the figure, and whether it is within its budget."""
+    if result is None:
+        return ""
+    if result["value"] is None:
+        return str(result["note"])
+    mark = {True: " ✓", False: " ✗", None: ""}[case.is_met(result["value"])]
+    return f"**{number(result['value'])}**{mark}" + at_size(result)
+
+
+def theirs(case: Case, result: dict[str, Any] | None, windrow: dict[str, Any] | None) -> str:
+    """The cell of a peer: the figure, and how many times better windrow does."""
+    if result is None:
+        return ""
+    value = result["value"]
+    if value is None:
+        return DASH if result["note"] == "not possible" else result["note"]
+    cell = number(value) + at_size(result)
+    if windrow is None or not windrow["value"] or not value:
+        return cell
+    ratio = windrow["value"] / value if case.is_rate else value / windrow["value"]
+    return f"{cell} ({TIMES}{number(ratio)})"
+
+
+def at_size(result: dict[str, Any]) -> str:
+    """A remark where fewer tasks were run than the row says."""
+    size, case = result.get("size"), CASES[result["case"]]
+    if size is None or size >= case.size:
+        return ""
+    return f" [{size >> 20:,} MiB]" if case.is_rate else f" [{size:,} tasks]"
+
+
+def table(results: Results, names: list[str] | None = None) -> str:
+    """The rows that anything was measured for, in the order of the cases."""
+    peers = [system for system in TITLES if system in results and system != "windrow"]
+    measured = {name for found in results.values() for name in found}
+    head = ["work", "unit", "budget", "windrow", *(TITLES[peer] for peer in peers)]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * 2 + "---:|" * (len(head) - 2)]
+    for name, case in CASES.items():
+        if name not in measured or (names is not None and name not in names):
+            continue
+        windrow = results.get("windrow", {}).get(name)
+        cells = [case.title, UNITS[case.unit] + " a task" * (case.unit == "us"), budget(case), ours(case, windrow)]
+        cells += [theirs(case, results[peer].get(name), windrow) for peer in peers]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def place(facts: dict[str, Any]) -> str:
+    """Machine and versions, in a sentence or two."""
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    return (
+        f"{facts['date']}, {facts['cores']} cores of {facts['cpu']}, {facts['memory_gib']} GiB, {facts['system']}, "
+        f"Python {facts['python']}; {versions}. Load when it began: {facts['load_before']}."
+    )
+
+
+def page(results: Results, facts: dict[str, Any], command: str) -> str:
+    """The whole page docs/performance.md."""
+    return f"""\
+# Performance
+
+This page is written by `{command}`; the same figures, with each repetition, stand in the JSON
+file beside it. A figure is the median of the repetitions; ({TIMES}n) says how many times better windrow did than this
+peer in the same run: that ratio means more than the figure, which moves with the machine. ✓ and ✗ say whether windrow
+is within its budget.
+
+{place(facts)}
+
+{table(results)}
+
+How it is measured: every system has {WORKERS} workers of one thread, warmed up by a thousand tasks; each group of rows
+runs in a fresh process, and the systems take turns, group by group. Tasks do nothing but add (`benchmarks/work.py`). A
+system that would need too long for a row runs fewer tasks, as the row says, or none. `ProcessPoolExecutor` knows no
+dependencies and keeps no data, so rows that need these are empty, and its gathered array has the making of it in the
+time. The memory row is the growth of the process that holds both client and scheduler. The start of a cluster is timed
+in a fresh process, after the import.
+
+To repeat it: `make bench`, or a part: `make bench BENCH_ARGS="--quick --cases map_10k,chain --peers distributed"`.
+Where the time goes: `python -m benchmarks.profile map_10k`.
+"""
+
+
+def readme_block(results: Results, facts: dict[str, Any]) -> str:
+    """The short table of README.md, between its two markers."""
+    return f"{table(results, README_ROWS)}\n\n{place(facts)}"

@@ -1,0 +1,1 @@
+"""A task engine for Python."""

@@ -1,0 +1,141 @@
+"""Questions to the scheduler, and the running of functions outside the task system.
+
+What lives here: steps that send a `Call` and take its `Reply` apart. What this file must never know: how a link is made,
+and what the scheduler does to answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+from windrow.client.options import ABSENT
+from windrow.client.session import Session
+from windrow.client.waiting import Steps, paused
+from windrow.errors import ClosedClientError, WindrowError, WorkerStartTimeoutError
+from windrow.wire import messages as m
+from windrow.wire import payload
+
+POLL_S = 0.02
+
+OnError = Literal["raise", "return", "ignore"]
+
+
+def ask(session: Session, request: m.Request) -> Steps[m.Reply]:
+    """Send a request, and wait for the reply; what the reply holds as an error is raised."""
+    question = session.ask(request)
+    try:
+        yield question
+    finally:
+        session.drop_question(question)
+    reply = question.reply
+    if reply is None:
+        raise ClosedClientError(f"{type(request).__name__} has no answer: {session.reason}.")
+    if reply.error is not None:
+        raise refusal(reply.error)
+    return reply
+
+
+def refusal(error: bytes) -> BaseException:
+    """The exception that a reply carries."""
+    data = payload.loads(error)
+    if isinstance(data, BaseException):
+        return data
+    from windrow.wire import failure
+
+    if isinstance(data, list):
+        return failure.load(error)
+    return WindrowError(str(data))
+
+
+def ask_value(session: Session, request: m.Request) -> Steps[Any]:
+    """The plain value of a reply."""
+    reply = yield from ask(session, request)
+    return reply.value
+
+
+def nthreads(session: Session, workers: list[str] | None) -> Steps[dict[str, int]]:
+    """Threads by worker address."""
+    identity = yield from ask_value(session, m.Identity())
+    return {
+        address: worker["nthreads"]
+        for address, worker in identity["workers"].items()
+        if workers is None or address in workers or str(worker["name"]) in workers
+    }
+
+
+def wait_for_workers(session: Session, count: int) -> Steps[None]:
+    """Until so many workers run."""
+    running = 0
+    try:
+        while True:
+            identity = yield from ask_value(session, m.Identity())
+            running = sum(worker["status"] == "running" for worker in identity["workers"].values())
+            if running >= count:
+                return
+            yield from paused(session, POLL_S)
+    except TimeoutError as error:
+        raise WorkerStartTimeoutError(f"{running} of {count} workers are there, and the time is over") from error
+
+
+def restart(session: Session, wait: bool) -> Steps[None]:
+    """Forget all tasks and start all workers afresh."""
+    before = list(session.entries.values())
+    count = yield from ask_value(session, m.Restart())
+    session.forget_all(before, "the cluster was restarted")
+    if wait and count:
+        yield from wait_for_workers(session, int(count))
+
+
+# ---------------------------------------------------------------- functions outside the task system
+
+
+def run(session: Session, call: m.Blob, workers: list[str] | None, wait: bool, nanny: bool, on_error: str) -> Steps[Any]:
+    """Run a function on workers; {address: result}."""
+    reply = yield from ask(session, m.RunFunction(call, workers, wait, nanny))
+    if not wait:
+        return None
+    results: dict[str, Any] = {}
+    for address, blob in zip(reply.value, reply.blobs, strict=True):
+        ok, value = outcome(blob)
+        if ok or on_error == "return":
+            results[address] = value
+        elif on_error == "raise":
+            raise value
+    return results
+
+
+def run_on_scheduler(session: Session, call: m.Blob) -> Steps[Any]:
+    """Run a function in the scheduler's process; its result."""
+    reply = yield from ask(session, m.RunOnScheduler(call))
+    ok, value = outcome(reply.blobs[0])
+    if not ok:
+        raise value
+    return value
+
+
+def outcome(blob: m.Blob | None) -> tuple[bool, Any]:
+    """What a function did: (True, its result) or (False, its exception)."""
+    if blob is None:
+        return False, WindrowError("A worker left before it had run the function; the other workers have run it.")
+    ok, value = cast("tuple[bool, Any]", payload.loads(blob))
+    if ok:
+        return True, value
+    from windrow.wire import failure
+
+    return False, failure.load(value)
+
+
+def call_blob(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> m.Blob:
+    """A function and its arguments for `run`; errors name the part that cannot travel."""
+    if not callable(function):
+        raise TypeError(f"the first argument must be a function, not {type(function).__name__}")
+    return payload.dumps((function, args, kwargs), f"The call of {getattr(function, '__name__', function)!r}")
+
+
+def checked_on_error(on_error: str, nanny: bool) -> str:
+    """``on_error`` of `run`, if it is one of the three."""
+    if on_error not in ("raise", "return", "ignore"):
+        raise ValueError(f"on_error must be 'raise', 'return' or 'ignore', not {on_error!r}")
+    if nanny:
+        raise NotImplementedError(f"nanny=True {ABSENT}; run the function on the workers")
+    return on_error

@@ -1,0 +1,199 @@
+"""``as_completed``: futures in the order in which they end, for threads and coroutines.
+
+What lives here: the iterator and its queue. What this file must never know: messages.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from windrow.client import gather
+from windrow.client.entry import CANCELLED, ERROR, Entry, Latch
+from windrow.client.future import Future
+from windrow.client.options import Duration, seconds
+from windrow.client.waiting import Steps, block, follow
+
+if TYPE_CHECKING:
+    from windrow.client.session import Session
+
+
+class as_completed:  # lower case: it is used like a function
+    """Iterate over futures as they end, with ``for`` or ``async for``; more may be added meanwhile.
+
+    Parameters
+    ----------
+    futures
+        Futures of one client.
+    loop
+        Accepted for the sake of existing programs, and not used.
+    with_results
+        Yield ``(future, result)``.
+    raise_errors
+        With results: raise what a task raised; if False, yield ``(future, (type, exception, traceback))``.
+        A cancelled future yields its FutureCancelledError as the result.
+    timeout
+        From now on, in seconds or as ``"5 s"``: TimeoutError when it is over before the futures are.
+
+    Examples
+    --------
+    >>> list(as_completed([]))
+    []
+    """
+
+    def __init__(
+        self,
+        futures: Iterable[Future] | None = None,
+        loop: object = None,
+        with_results: bool = False,
+        raise_errors: bool = True,
+        *,
+        timeout: Duration = None,
+    ) -> None:
+        self.with_results = with_results
+        self.raise_errors = raise_errors
+        timeout_s = seconds(timeout)
+        self._timeout_s = timeout_s
+        self._until = None if timeout_s is None else monotonic() + timeout_s
+        self._session: Session | None = None
+        # Both are changed under the session's lock only.
+        self._waiting: dict[Entry, list[Future]] = {}
+        self._ready: deque[Future] = deque()
+        self._latches: list[Latch] = []
+        if futures is not None:
+            self.update(futures)
+
+    # ---------------------------------------------------------------- futures in
+
+    def add(self, future: Future) -> None:
+        """Take one more future."""
+        if not isinstance(future, Future):
+            raise TypeError(f"as_completed takes futures, not {type(future).__name__}")
+        session = future.bound().session
+        if self._session is None:
+            self._session = session
+        elif session is not self._session:
+            raise ValueError(f"{future!r} belongs to another client than the futures before it")
+        with session.lock:
+            entry = future.entry
+            present = self._waiting.get(entry)
+            if present is not None:
+                present.append(future)
+                return
+            self._waiting[entry] = [future]
+        session.enlist(entry, self)
+
+    def update(self, futures: Iterable[Future]) -> None:
+        """Take more futures."""
+        for future in futures:
+            self.add(future)
+
+    def settle(self, entry: Entry) -> None:
+        """Take note, under the session's lock, that an entry is done."""
+        self._ready.extend(self._waiting.pop(entry, ()))
+        latches, self._latches = self._latches, []
+        for latch in latches:
+            latch.open()
+
+    # ---------------------------------------------------------------- futures out
+
+    def _next(self, load: bool = True) -> Steps[Any]:
+        """The next future, or its pair with its result; None when there are no more."""
+        session = self._session
+        while session is not None:
+            with session.lock:
+                if self._ready:
+                    future = self._ready.popleft()
+                    break
+                if not self._waiting:
+                    return None
+                latch = Latch(1)
+                self._latches.append(latch)
+            yield latch
+        else:
+            return None
+        if not (load and self.with_results):
+            return future
+        return (yield from self._paired(session, future))
+
+    def _paired(self, session: Session, future: Future) -> Steps[tuple[Future, Any]]:
+        entry = future.entry
+        if entry.status == CANCELLED or (entry.status == ERROR and not self.raise_errors):
+            error = gather.error_of(entry)
+            cancelled = entry.status == CANCELLED
+            return future, error if cancelled else (type(error), error, error.__traceback__ if error else None)
+        return future, (yield from gather.result(session, entry))
+
+    def _left_s(self) -> float | None:
+        return None if self._until is None else max(0.0, self._until - monotonic())
+
+    def _what(self) -> str:
+        return f"as_completed with {self._timeout_s} s in all, {self.count()} futures left"
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        item = block(self._next(), self._left_s(), self._what() if self._until else "")
+        if item is None:
+            raise StopIteration
+        return item
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        item = await follow(self._next(), self._left_s(), self._what() if self._until else "")
+        if item is None:
+            raise StopAsyncIteration
+        return item
+
+    next = __next__
+
+    def next_batch(self, block: bool = True) -> list[Any]:
+        """Return all that are ready; with ``block``, wait until there is one."""
+        batch = [next(self)] if block and not self.is_empty() else []
+        while self.has_ready():
+            batch.append(next(self))
+        return batch
+
+    def batches(self) -> Iterator[list[Any]]:
+        """Yield lists of what is ready, until all are done."""
+        while not self.is_empty():
+            yield self.next_batch(block=True)
+
+    # ---------------------------------------------------------------- facts
+
+    def count(self) -> int:
+        """How many futures are still to come."""
+        return self._locked(lambda: sum(map(len, self._waiting.values())) + len(self._ready))
+
+    def has_ready(self) -> bool:
+        """Whether the next one is there without waiting."""
+        return bool(self._ready)
+
+    def is_empty(self) -> bool:
+        """Whether there are no more."""
+        return self.count() == 0
+
+    def clear(self) -> None:
+        """Forget all futures."""
+        session = self._session
+        if session is None:
+            return
+        with session.lock:
+            for entry in self._waiting:
+                entry.delist(self)
+            self._waiting.clear()
+            self._ready.clear()
+            latches, self._latches = self._latches, []
+            for latch in latches:
+                latch.open()
+
+    def _locked(self, read: Callable[[], int]) -> int:
+        if self._session is None:
+            return 0
+        with self._session.lock:
+            return read()

@@ -1,0 +1,246 @@
+"""`Future`: the user's handle on a result that is on the cluster, or will be.
+
+What lives here: the class, which is no more than an entry and a client, and `futures_of`. What this file must never know:
+messages and sockets.
+
+Futures are counted, not owned: each adds one to its entry's count, and takes it away when it is released or collected. The
+collector may run anywhere, under any lock, so ``__del__`` only appends to a queue that the loop empties.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from windrow.client import gather
+from windrow.client.entry import CANCELLED, FINISHED, UNDONE, Entry
+from windrow.client.options import Duration, seconds
+from windrow.client.waiting import follow
+from windrow.wire import payload
+
+if TYPE_CHECKING:
+    from windrow.client.client import Client
+
+log = logging.getLogger("windrow.client")
+
+
+class Future:
+    """A result that is on the cluster, or will be; made by ``Client.submit`` and its kind, never by hand.
+
+    Two futures on one key are two objects, equal to nothing but themselves. The result is kept on the cluster as long as
+    a future on it lives.
+
+    Examples
+    --------
+    >>> future = Future.unbound("inc-1")
+    >>> future
+    <Future: unbound, key: inc-1>
+    """
+
+    __slots__ = ("__weakref__", "client", "entry")
+
+    def __init__(self, client: Client | None, entry: Entry) -> None:
+        self.client = client
+        self.entry = entry
+
+    @classmethod
+    def unbound(cls, key: str) -> Future:
+        """Return a future without a client, as unpickling gives it; `bind_client` makes it usable."""
+        return cls(None, Entry(key, 0))
+
+    def __del__(self) -> None:
+        client = self.client
+        if client is not None:
+            session = client.session
+            session.released.append(self.entry)
+            if not session.wake_due:
+                session.wake()
+
+    def release(self) -> None:
+        """Let go of the result; with the last future on it, the cluster forgets it. The future is of no use after."""
+        client = self.client
+        if client is not None:
+            entry, self.entry = self.entry, Entry(self.entry.key, 0, status=CANCELLED, detail="this future was released")
+            # The new entry is in no books, so counting it down when this object goes does nothing.
+            client.session.released.append(entry)
+            client.session.wake()
+
+    def bound(self) -> Client:
+        """Return the client; RuntimeError for a future without one."""
+        if self.client is None:
+            raise RuntimeError(
+                f"Future {self.key!r} has no client: it was unpickled. Give it one with future.bind_client(client)."
+            )
+        return self.client
+
+    def bind_client(self, client: Client) -> None:
+        """Tie an unpickled future to a client, which asks the scheduler for the result under this key."""
+        if self.client is None:
+            self.entry = client.session.want(self.entry.key)
+            self.client = client
+
+    # ---------------------------------------------------------------- facts
+
+    @property
+    def key(self) -> str:
+        """The name of the result on the cluster."""
+        return self.entry.key
+
+    @property
+    def executor(self) -> Client | None:
+        """The client, by its old name."""
+        return self.client
+
+    @property
+    def status(self) -> str | None:
+        """One of pending, finished, error, cancelled, lost (being made again); None without a client."""
+        return None if self.client is None else self.entry.status
+
+    @property
+    def type(self) -> type | None:
+        """The type of the result, once it is known."""
+        entry = self.entry
+        if entry.status != FINISHED:
+            return None
+        if entry.value is not None:
+            return type(gather.load(entry.value))
+        kind = payload.loads(entry.detail) if isinstance(entry.detail, bytes) else None
+        return kind if isinstance(kind, type) else None
+
+    def done(self) -> bool:
+        """Whether it has come to an end: a result, an error, or cancelled."""
+        self.bound()
+        return self.entry.status not in UNDONE
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled, or its data is gone for good."""
+        return self.entry.status == CANCELLED
+
+    # ---------------------------------------------------------------- results
+
+    def result(self, timeout: Duration = None) -> Any:
+        """Wait for the result and return it, fresh each time.
+
+        Parameters
+        ----------
+        timeout
+            Seconds, or a duration such as ``"5 s"``; TimeoutError after that, and nothing is cancelled.
+
+        Returns
+        -------
+        object
+            The result; an awaitable of it on an asynchronous client. A task that raised raises here.
+        """
+        client = self.bound()
+        entry = self.entry
+        if not client.asynchronous and (value := entry.value) is not None and type(value) is bytes:
+            return payload.loads(value)
+        return client.run_steps(gather.result(client.session, entry), seconds(timeout), f"result of {self.key!r}")
+
+    def exception(self, timeout: Duration = None) -> Any:
+        """Wait for the end, and return what the task raised: None unless the status is "error"."""
+        client = self.bound()
+        steps = gather.exception(client.session, self.entry)
+        return client.run_steps(steps, seconds(timeout), f"exception of {self.key!r}")
+
+    def traceback(self, timeout: Duration = None) -> Any:
+        """Wait for the end, and return the traceback of what the task raised, or None."""
+        client = self.bound()
+        steps = gather.traceback(client.session, self.entry)
+        return client.run_steps(steps, seconds(timeout), f"traceback of {self.key!r}")
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        client = self.bound()
+        return follow(gather.result(client.session, self.entry), None, self.key).__await__()
+
+    # ---------------------------------------------------------------- orders
+
+    def cancel(self, reason: str | None = None, msg: str | None = None, *, force: bool = False) -> Any:
+        """Cancel the task, for all futures on this key; see ``Client.cancel``."""
+        return self.bound().cancel([self], force=force, reason=reason, msg=msg)
+
+    def retry(self) -> Any:
+        """Run the task again, if it raised."""
+        return self.bound().retry([self])
+
+    def add_done_callback(self, fn: Callable[[Future], object]) -> None:
+        """Have ``fn(future)`` called when this is done, in a thread that does nothing else.
+
+        An exception in it is logged.
+        """
+        if not callable(fn):
+            raise TypeError(f"add_done_callback needs a function, not {type(fn).__name__}")
+        client = self.bound()
+        client.session.enlist(self.entry, Callback(self, fn, client.callbacks))
+
+    # ---------------------------------------------------------------- what Python asks of objects
+
+    def __repr__(self) -> str:
+        if self.client is None:
+            return f"<Future: unbound, key: {self.key}>"
+        status, kind = self.entry.status, None
+        if status == FINISHED:
+            try:
+                kind = self.type
+            except Exception as error:  # a repr must not raise because a module is missing here
+                log.debug("the type of %s cannot be loaded: %r", self.key, error)
+        name = "" if kind is None else f" type: {_full_name(kind)},"
+        return f"<Future: {status},{name} key: {self.key}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As an argument it becomes a reference to its value; elsewhere it is its bare key, to be bound where it arrives.
+        return payload.refer(self.entry.key) or (Future.unbound, (self.entry.key,))
+
+    def __copy__(self) -> Future:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Future:
+        return self
+
+
+def _full_name(kind: type) -> str:
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+class Callback:
+    """Waits on an entry to hand a function to the thread that runs callbacks; keeps its future alive so long."""
+
+    __slots__ = ("_fn", "_future", "_run")
+
+    def __init__(self, future: Future, fn: Callable[[Future], object], run: Callable[[Callable[[], object]], None]) -> None:
+        self._future = future
+        self._fn = fn
+        self._run = run
+
+    def settle(self, entry: Entry) -> None:
+        """Hand it over."""
+        self._run(self._call)
+
+    def _call(self) -> None:
+        self._fn(self._future)
+
+
+def futures_of(o: object, client: Client | None = None) -> list[Future]:
+    """Find the futures in lists, tuples, sets and dicts, however nested; each once, in order.
+
+    Examples
+    --------
+    >>> futures_of([1, {"a": Future.unbound("x")}])
+    [<Future: unbound, key: x>]
+    """
+    found: dict[int, Future] = {}
+    stack = [o]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Future):
+            found.setdefault(id(item), item)
+        elif isinstance(item, list | tuple | set | frozenset):
+            stack.extend(reversed(list(item)))
+        elif isinstance(item, dict):
+            stack.extend(reversed(list(item.values())))
+    if client is not None:
+        for future in found.values():
+            if future.client is not client:
+                raise ValueError(f"{future!r} belongs to another client")
+    return list(found.values())

@@ -1,0 +1,168 @@
+"""From entries back to Python objects: results, errors, whole structures of futures.
+
+What lives here: steps (see ``waiting``) that wait, fetch what did not ride along with its report, and load. What this file
+must never know: threads and loops; `Client`.
+
+Loading happens in the waiting thread, never on the loop. Nothing loaded is kept: each call returns fresh objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from windrow.client import calls
+from windrow.client.entry import BAD, CANCELLED, ERROR, FINISHED, Entry
+from windrow.client.session import Session
+from windrow.client.waiting import Steps, entries_of, paused, settled
+from windrow.errors import FutureCancelledError
+from windrow.wire import messages as m
+from windrow.wire import payload
+
+if TYPE_CHECKING:
+    from windrow.client.future import Future
+
+PAUSE_MAX_S = 1.0
+
+
+def load(blob: m.Blob) -> object:
+    """Load a blob that stays with its entry, so that what was loaded from it before is left alone."""
+    if isinstance(blob, bytes):
+        return payload.loads(blob)
+    return payload.loads(m.Attached([m.Buffer(bytes(buffer.data)) for buffer in blob.frames]))
+
+
+def error_of(entry: Entry) -> BaseException | None:
+    """Return what an entry's future raises: fresh each time, so that tracebacks do not pile up on one object."""
+    if entry.status == CANCELLED:
+        return FutureCancelledError(entry.key, str(entry.detail))
+    if entry.status == ERROR:
+        from windrow.wire import failure
+
+        assert isinstance(entry.detail, tuple), "an entry in error has its failure beside it"
+        blob, text = entry.detail
+        return failure.load(blob, text)
+    return None
+
+
+def result(session: Session, entry: Entry) -> Steps[Any]:
+    """One result."""
+    values = yield from results(session, [entry], skip=False)
+    return values[0]
+
+
+def exception(session: Session, entry: Entry) -> Steps[BaseException | None]:
+    """What a task raised; None if it did not, or was cancelled."""
+    yield from settled(session, [entry])
+    return error_of(entry) if entry.status == ERROR else None
+
+
+def traceback(session: Session, entry: Entry) -> Steps[TracebackType | None]:
+    """The traceback of what a task raised."""
+    error = yield from exception(session, entry)
+    return None if error is None else error.__traceback__
+
+
+class Bad:
+    """Stands in the place of a result that is not to be had, when errors are skipped."""
+
+    __slots__ = ()
+
+
+BAD_RESULT = Bad()
+
+
+def results(session: Session, entries: list[Entry], skip: bool) -> Steps[list[Any]]:
+    """The results of entries, in order; raises at the first bad one, or puts `BAD_RESULT` in its place."""
+    yield from settled(session, entries, fail_fast=not skip)
+    blobs = [entry.value for entry in entries]
+    if None not in blobs:
+        loads = payload.loads
+        return [loads(blob) if type(blob) is bytes else load(blob) for blob in blobs]  # type: ignore[arg-type]
+    return (yield from _fetched(session, entries, skip))
+
+
+def _fetched(session: Session, entries: list[Entry], skip: bool) -> Steps[list[Any]]:
+    """As `results`, for when some failed or did not ride along: ask for those, again if they get lost meanwhile."""
+    values: dict[Entry, Any] = {}
+    left = list(dict.fromkeys(entries))
+    pause_s = 0.005
+    while True:
+        left = _take(left, values, skip)
+        if not left:
+            return [values[entry] for entry in entries]
+        reply = yield from calls.ask(session, m.Gather([entry.key for entry in left]))
+        missing = 0
+        for entry, blob in zip(left, reply.blobs, strict=True):
+            if blob is not None:
+                values[entry] = payload.loads(blob)
+            else:
+                missing += entry.status == FINISHED
+        left = [entry for entry in left if entry not in values]
+        if missing:
+            # Lost and made again meanwhile, or the report is still under way: ask again a little later.
+            yield from paused(session, pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+        yield from settled(session, left, fail_fast=not skip)
+
+
+def _take(entries: list[Entry], values: dict[Entry, Any], skip: bool) -> list[Entry]:
+    """Take what rode along into ``values`` and see to what failed; return those that are to be asked for."""
+    if not skip:
+        for entry in entries:
+            error = error_of(entry)
+            if error is not None:
+                raise error
+    left = []
+    for entry in entries:
+        blob = entry.value
+        if blob is not None:
+            values[entry] = load(blob)
+        elif entry.status in BAD:
+            values[entry] = BAD_RESULT
+        else:
+            left.append(entry)
+    return left
+
+
+# ---------------------------------------------------------------- structures
+
+
+def structure(session: Session, data: Any, skip: bool) -> Steps[Any]:
+    """The same structure of lists, tuples, sets and dicts with results in place of futures."""
+    from windrow.client.future import Future, futures_of
+
+    if type(data) is list and all(type(item) is Future for item in data):
+        entries = entries_of(session, data)
+        values = yield from results(session, entries, skip)
+        return [value for value in values if value is not BAD_RESULT] if skip else values
+    futures = futures_of(data)
+    entries = entries_of(session, futures)
+    values = yield from results(session, entries, skip)
+    by_id = dict(zip(map(id, futures), values, strict=True))
+    if isinstance(data, list) and skip:
+        data = [item for item in data if by_id.get(id(item)) is not BAD_RESULT]
+    return _rebuilt(data, by_id)
+
+
+def _rebuilt(item: Any, values: dict[int, Any]) -> Any:
+    """``item`` with futures replaced by their values; a bad one, at this depth, by None."""
+    if id(item) in values:
+        value = values[id(item)]
+        return None if value is BAD_RESULT else value
+    kind = type(item)
+    if isinstance(item, dict):
+        return kind((key, _rebuilt(value, values)) for key, value in item.items()) if item else item
+    if isinstance(item, tuple) and hasattr(item, "_fields"):
+        return kind(*(_rebuilt(part, values) for part in item))
+    if isinstance(item, list | tuple | set | frozenset):
+        return kind(_rebuilt(part, values) for part in item)
+    return item
+
+
+def one_by_one(session: Session, futures: Iterator[Any], skip: bool, run: Any) -> Iterator[Any]:
+    """Results of an iterator of futures, each waited for as it is asked for."""
+    for future in futures:
+        value = run(structure(session, [future], skip), None, "gather")
+        yield from value

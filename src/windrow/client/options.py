@@ -1,0 +1,141 @@
+"""The options of ``submit`` and ``map``: checked at the call, in the caller's line.
+
+What lives here: `Options` (what travels in a Submit), and the checks that name the argument at fault. What this file must
+never know: sessions and futures.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection
+from datetime import timedelta
+from typing import TypeAlias
+
+from msgspec import Struct
+
+Workers: TypeAlias = str | int | Collection[str | int] | None
+Duration: TypeAlias = float | str | timedelta | None
+
+ABSENT = "is not in this version of windrow"
+
+
+class Options(Struct, frozen=True):
+    """What a task may ask of the scheduler, beside its function and arguments."""
+
+    priority: float = 0.0
+    retries: int = 0
+    workers: tuple[str, ...] | None = None
+    allow_other_workers: bool = False
+
+
+DEFAULT = Options()
+
+
+def checked(
+    priority: float = 0,
+    retries: int | None = None,
+    workers: Workers = None,
+    allow_other_workers: bool | None = False,
+    resources: object = None,
+    actor: object = False,
+) -> Options:
+    """Options from arguments of ``submit``; TypeError, ValueError or NotImplementedError name the argument.
+
+    Examples
+    --------
+    >>> checked(priority=2, workers="alice").workers
+    ('alice',)
+    """
+    if (
+        priority == 0
+        and not retries
+        and workers is None
+        and resources is None
+        and allow_other_workers is False
+        and not actor
+        and type(priority) is int
+        and (retries is None or type(retries) is int)
+    ):
+        return DEFAULT
+    if resources is not None:
+        raise NotImplementedError(f"resources= {ABSENT}; leave it out, or name workers with workers=")
+    if actor:
+        raise NotImplementedError(f"actor= {ABSENT}; leave it out")
+    if allow_other_workers is not None and not isinstance(allow_other_workers, bool):
+        raise TypeError(f"allow_other_workers must be True or False, not {allow_other_workers!r}")
+    if allow_other_workers and workers is None:
+        raise ValueError("allow_other_workers=True says what to do when none of workers= is there: give workers= too")
+    return Options(
+        priority=_priority(priority),
+        retries=_retries(retries),
+        workers=None if workers is None else tuple(worker_names(workers)),
+        allow_other_workers=bool(allow_other_workers),
+    )
+
+
+def _priority(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"priority must be a number, not {type(value).__name__}")
+    if math.isnan(number := float(value)):
+        raise ValueError("priority must be a number that can be compared, not NaN")
+    return number
+
+
+def _retries(value: object) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"retries must be a whole number, not {type(value).__name__}")
+    if value < 0:
+        raise ValueError(f"retries must be 0 or more, not {value}")
+    return int(value)
+
+
+def worker_names(workers: Workers, argument: str = "workers") -> list[str]:
+    """Addresses, names or hosts of workers, as strings.
+
+    Examples
+    --------
+    >>> worker_names([0, "tcp://127.0.0.1:4000"])
+    ['0', 'tcp://127.0.0.1:4000']
+    """
+    items = [workers] if isinstance(workers, str | int) else workers
+    if items is None or not isinstance(items, Collection) or isinstance(items, bytes | dict):
+        raise TypeError(f"{argument} must be an address, a name or a list of these, not {type(workers).__name__}")
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, str | int):
+            raise TypeError(f"{argument} must hold addresses or names of workers, not {item!r}")
+    return [str(item) for item in items]
+
+
+def seconds(value: Duration, argument: str = "timeout") -> float | None:
+    """A duration in seconds: a number, a timedelta, or words such as ``"500 ms"``; None stays None.
+
+    Examples
+    --------
+    >>> seconds(2)
+    2.0
+    """
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, str):
+        from windrow.config import parse_timedelta
+
+        return float(parse_timedelta(value))
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{argument} must be seconds, a timedelta or a string such as '5 s', not {value!r}")
+    if math.isnan(number := float(value)):
+        raise ValueError(f"{argument} must be a number of seconds, not NaN")
+    return number
+
+
+def checked_key(key: object) -> str:
+    """A task's key as the user gave it: a non-empty string."""
+    if not isinstance(key, str):
+        raise TypeError(f"key must be a string, not {type(key).__name__} ({key!r})")
+    if not key:
+        raise ValueError("key must not be empty: leave it out to have one made from function and arguments")
+    return key

@@ -1,0 +1,493 @@
+"""The client's books and its mouth: entries by key, the outgoing queue, reports from the scheduler.
+
+What lives here: what is shared between the user's threads and the IO loop, behind one lock. What this file must never
+know: `Future` and `Client` (they hold a session, never the other way), pickling, how a link is made.
+
+Order is everything: what leaves is appended under the lock, in the same breath as the books change, so that the numbers
+of Release and Cancel agree with the order of messages, and a report's ``seen`` tells which entry it is about.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from windrow import errors
+from windrow.client.entry import BAD
+from windrow.client.entry import CANCELLED
+from windrow.client.entry import ERROR
+from windrow.client.entry import FINISHED
+from windrow.client.entry import LOST
+from windrow.client.entry import PENDING
+from windrow.client.entry import UNDONE
+from windrow.client.entry import Entry
+from windrow.client.entry import Latch
+from windrow.client.entry import Waiter
+from windrow.client.functions import Declared
+from windrow.client.functions import Function
+from windrow.client.options import Options
+from windrow.wire import messages as m
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from windrow.transport import Link
+
+log = logging.getLogger("windrow.client")
+
+MERGE_MAX = 4096
+"""Tasks in one Submit at most, when single ones are merged."""
+
+
+class Question(Latch):
+    """A `Call` under way; opens with its reply, or without one when the connection is gone."""
+
+    __slots__ = ("id", "reply")
+
+    def __init__(self, number: int) -> None:
+        super().__init__(1)
+        self.id = number
+        self.reply: m.Reply | None = None
+
+
+class Session:
+    """Everything between one client and its scheduler, but the link itself.
+
+    Any thread may call anything but ``attach``, ``flush`` and the handlers of reports, which belong to the loop.
+    """
+
+    def __init__(self, id: str, name: str = "") -> None:
+        self.lock = threading.Lock()
+        self.entries: dict[str, Entry] = {}
+        self.status = "connecting"
+        self.reason = "it is not connected yet: use 'with', or 'await' an asynchronous client"
+        self.number = 0
+        self.remote = ""
+        self.loop: AbstractEventLoop | None = None
+        self.thread_id = 0
+        self.wake_due = False
+        self.released: deque[Entry] = deque()
+        self._outgoing: list[m.Message] = [m.HelloClient(id, name)]
+        self._tail: m.Submit | None = None
+        self._tail_options: Options | None = None
+        self._declared = Declared()
+        self._questions: dict[int, Question] = {}
+        self._asked = 0
+        self._link: Link | None = None
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            m.Finished: self._on_finished,
+            m.Failed: self._on_failed,
+            m.Lost: self._on_lost_results,
+            m.Cancelled: self._on_cancelled,
+            m.Reply: self._on_reply,
+            m.Call: self._on_call,
+            m.Close: self._on_close,
+        }
+
+    # ---------------------------------------------------------------- the loop's side
+
+    def attach(self, link: Link, loop: AbstractEventLoop) -> None:
+        """Begin to use a link, on its loop."""
+        assert self._link is None, "a session has one link in its life"
+        self._link = link
+        self.remote = link.remote
+        self.loop = loop
+        self.thread_id = threading.get_ident()
+        self.status = "running"
+        link.on_batch = self.on_batch
+        link.on_lost = self.on_lost
+        self.flush()
+
+    def flush(self) -> None:
+        """Send all that is due, as one frame."""
+        self.wake_due = False
+        with self.lock:
+            if self.released:
+                self._release()
+            batch = self._outgoing
+            if not batch:
+                return
+            self._outgoing = []
+            self._tail = None
+        if self._link is not None:
+            self._link.send(batch)
+
+    def _release(self) -> None:
+        released, entries, keys = self.released, self.entries, []
+        while released:
+            entry = released.popleft()
+            entry.refs -= 1
+            if entry.refs <= 0 and entries.get(entry.key) is entry:
+                del entries[entry.key]
+                keys.append(entry.key)
+        if keys and self.status == "running":
+            self.number += 1
+            self._append(m.Release(keys, self.number))
+
+    def on_batch(self, batch: list[m.Message]) -> None:
+        """Handle what the scheduler sent; one turn at the lock for all of it."""
+        handlers = self._handlers
+        with self.lock:
+            for message in batch:
+                handlers[type(message)](message)
+
+    def _on_finished(self, message: m.Finished) -> None:
+        seen, get = message.seen, self.entries.get
+        for key, value in zip(message.keys, message.values, strict=True):
+            entry = get(key)
+            if entry is None or seen < entry.born:
+                continue
+            entry.status = FINISHED
+            entry.value = value
+            entry.detail = None
+            waiter = entry.waiter
+            if waiter is not None:
+                entry.waiter = None
+                waiter.settle(entry)
+        if message.types:
+            for key, kind in zip(message.keys, message.types, strict=False):
+                entry = get(key)
+                if entry is not None and seen >= entry.born:
+                    entry.detail = kind
+
+    def _current(self, seen: int, keys: list[m.Key]) -> list[Entry]:
+        """The entries among ``keys`` that a report with this ``seen`` is about."""
+        entries = self.entries
+        return [entry for key in keys if (entry := entries.get(key)) is not None and seen >= entry.born]
+
+    def _on_failed(self, message: m.Failed) -> None:
+        detail = (message.error, message.text)
+        for entry in self._current(message.seen, message.keys):
+            entry.settle(ERROR, detail=detail)
+
+    def _on_lost_results(self, message: m.Lost) -> None:
+        for entry in self._current(message.seen, message.keys):
+            entry.status, entry.value, entry.detail = LOST, None, None
+
+    def _on_cancelled(self, message: m.Cancelled) -> None:
+        for entry in self._current(message.seen, message.keys):
+            # Out of the books: the scheduler wants no Release for it, and the key may be submitted anew.
+            del self.entries[entry.key]
+            entry.settle(CANCELLED, detail=message.reason)
+
+    def _on_reply(self, message: m.Reply) -> None:
+        question = self._questions.pop(message.id, None)
+        if question is not None:
+            question.reply = message
+            question.open()
+
+    def _on_call(self, message: m.Call) -> None:
+        import pickle
+
+        refusal = NotImplementedError(f"a client does not answer {type(message.request).__name__}")
+        self._append(m.Reply(message.id, error=pickle.dumps(refusal)))
+        self.wake()
+
+    def _on_close(self, message: m.Close) -> None:
+        reason = message.reason or "it was shut down"
+        self._end(f"the scheduler at {self.remote} closed the connection: {reason}")
+
+    def on_lost(self, reason: str) -> None:
+        """Take note that the link is gone."""
+        words = f": {reason}" if reason else ""
+        self.end(f"the connection to the scheduler at {self.remote} was lost{words}")
+
+    # ---------------------------------------------------------------- the end
+
+    def end(self, reason: str) -> None:
+        """Nothing more comes or goes; whoever waits is let go. Again is harmless."""
+        with self.lock:
+            self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        if self.status != "closed":
+            self.status = "closed"
+            self.reason = reason
+        self._outgoing, self._tail = [], None
+        for entry in list(self.entries.values()):
+            if entry.status in UNDONE:
+                del self.entries[entry.key]
+                entry.settle(CANCELLED, detail=self.reason)
+        questions, self._questions = list(self._questions.values()), {}
+        for question in questions:
+            question.open()
+
+    def close(self, reason: str) -> None:
+        """Say goodbye, on the loop: what is due leaves first."""
+        if self.status == "running":
+            with self.lock:
+                self._append(m.Close(reason))
+            self.flush()
+        self.end(reason)
+        if self._link is not None:
+            self._link.close()
+
+    # ---------------------------------------------------------------- sending, from any thread
+
+    def wake(self) -> None:
+        """Have the loop flush soon; many calls before it does are one."""
+        loop = self.loop
+        if self.wake_due or loop is None or self.status == "closed":
+            return
+        self.wake_due = True
+        try:
+            loop.call_soon_threadsafe(self.flush)
+        except RuntimeError:
+            # The loop is closed: its cluster went first. Nobody is left to tell.
+            self.status, self.reason = "closed", f"the event loop that served {self.remote} is closed"
+
+    def _append(self, message: m.Message) -> None:
+        self._outgoing.append(message)
+        self._tail = None
+
+    def check_open(self) -> None:
+        """Raise ClosedClientError unless messages can leave."""
+        if self.status != "running":
+            raise errors.ClosedClientError(f"This client takes no work: {self.reason}.")
+
+    def ask(self, request: m.Request) -> Question:
+        """Send a `Call`; the question opens with its reply."""
+        with self.lock:
+            self.check_open()
+            self._asked += 1
+            question = Question(self._asked)
+            self._questions[question.id] = question
+            self._append(m.Call(question.id, request))
+        self.wake()
+        return question
+
+    def drop_question(self, question: Question) -> None:
+        """Nobody waits for this reply any more."""
+        self._questions.pop(question.id, None)
+
+    # ---------------------------------------------------------------- tasks
+
+    def submit(
+        self,
+        function: Function,
+        key: str,
+        blob: m.Blob,
+        inputs: Sequence[str],
+        options: Options,
+    ) -> Entry:
+        """Make an entry and send the task, unless the key is held; merges with neighbours that left just before."""
+        with self.lock:
+            entry = self.entries.get(key)
+            if entry is not None:
+                entry.refs += 1
+                return entry
+            if self.status != "running":
+                self.check_open()
+            if inputs:
+                self._check_inputs(inputs)
+            tail = self._tail
+            if (
+                tail is not None
+                and tail.function == function.digest
+                and (options is self._tail_options or options == self._tail_options)
+                and len(tail.keys) < MERGE_MAX
+            ):
+                if inputs and not tail.inputs:
+                    tail.inputs = [[] for _ in tail.keys]
+                tail.keys.append(key)
+                tail.args.append(blob)
+                if tail.inputs:
+                    tail.inputs.append(list(inputs))
+            else:
+                columns = [list(inputs)] if inputs else []
+                self._append_submit(function, [key], [blob], columns, options)
+            self.entries[key] = entry = Entry(key, self.number)
+        if not self.wake_due:
+            self.wake()
+        return entry
+
+    def submit_many(
+        self,
+        function: Function,
+        keys: list[str],
+        blobs: list[m.Blob],
+        inputs: list[list[str]],
+        options: Options,
+    ) -> list[Entry]:
+        """An entry for each key, in order; those not held already leave as one Submit."""
+        with self.lock:
+            self.check_open()
+            entries, born = self.entries, self.number
+            for column in inputs:
+                self._check_inputs(column)
+            fresh = dict.fromkeys(keys)
+            if len(fresh) == len(keys) and entries.keys().isdisjoint(fresh):
+                # The usual case, without a Python-level loop over what is held.
+                self._append_submit(function, keys, blobs, inputs, options)
+                made = [Entry(key, born) for key in keys]
+                entries.update(zip(keys, made, strict=True))
+            else:
+                made = self._submit_some(function, keys, blobs, inputs, options)
+        if not self.wake_due:
+            self.wake()
+        return made
+
+    def _submit_some(
+        self, function: Function, keys: list[str], blobs: list[m.Blob], inputs: list[list[str]], options: Options
+    ) -> list[Entry]:
+        entries, born, made = self.entries, self.number, []
+        new: list[int] = []
+        for position, key in enumerate(keys):
+            entry = entries.get(key)
+            if entry is None:
+                entries[key] = entry = Entry(key, born)
+                new.append(position)
+            else:
+                entry.refs += 1
+            made.append(entry)
+        if new:
+            self._append_submit(
+                function,
+                [keys[position] for position in new],
+                [blobs[position] for position in new],
+                [inputs[position] for position in new] if inputs else [],
+                options,
+            )
+        return made
+
+    def _append_submit(
+        self, function: Function, keys: list[str], blobs: list[m.Blob], inputs: list[list[str]], options: Options
+    ) -> None:
+        self._declared.declare(function, self._outgoing)
+        workers = None if options.workers is None else list(options.workers)
+        submit = m.Submit(
+            function.digest,
+            keys,
+            blobs,
+            inputs,
+            options.priority,
+            options.retries,
+            workers,
+            options.allow_other_workers,
+        )
+        self._outgoing.append(submit)
+        self._tail, self._tail_options = submit, options
+
+    def _check_inputs(self, inputs: Iterable[str]) -> None:
+        for key in inputs:
+            if key not in self.entries:
+                raise errors.FutureCancelledError(
+                    key, "it was given as an argument, but this client holds it no more (cancelled, released or lost)"
+                )
+
+    def hold(self, key: str) -> Entry | None:
+        """One more reference on a key, if it is held."""
+        with self.lock:
+            entry = self.entries.get(key)
+            if entry is not None:
+                entry.refs += 1
+            return entry
+
+    def want(self, key: str) -> Entry:
+        """Hold a task that exists on the scheduler already."""
+        with self.lock:
+            self.check_open()
+            entry = self.entries.get(key)
+            if entry is not None:
+                entry.refs += 1
+                return entry
+            self._append(m.Want([key]))
+            self.entries[key] = entry = Entry(key, self.number)
+        self.wake()
+        return entry
+
+    def scatter(self, keys: list[str]) -> tuple[list[Entry], set[str]]:
+        """Entries for data about to be scattered, and the keys among them that are new."""
+        with self.lock:
+            self.check_open()
+            new: set[str] = set()
+            made = []
+            for key in keys:
+                entry = self.entries.get(key)
+                if entry is None:
+                    self.entries[key] = entry = Entry(key, self.number)
+                    new.add(key)
+                else:
+                    entry.refs += 1
+                made.append(entry)
+            return made, new
+
+    def place(self, entries: Iterable[Entry]) -> None:
+        """Scattered data is in memory, whether or not a Finished has said so."""
+        with self.lock:
+            for entry in entries:
+                if entry.status == PENDING:
+                    entry.settle(FINISHED)
+
+    def cancel(self, entries: Iterable[Entry], force: bool, reason: str) -> None:
+        """Drop these keys for all `Future` objects on them, at once on this side."""
+        with self.lock:
+            held = [entry for entry in dict.fromkeys(entries) if self.entries.get(entry.key) is entry]
+            if not held:
+                return
+            if self.status == "running":
+                self.number += 1
+                self._append(m.Cancel([entry.key for entry in held], self.number, force, reason))
+            self._drop(held, reason)
+        self.wake()
+
+    def _drop(self, entries: Iterable[Entry], reason: str) -> None:
+        for entry in entries:
+            del self.entries[entry.key]
+            entry.settle(CANCELLED, detail=reason)
+
+    def forget_all(self, entries: Iterable[Entry], reason: str) -> None:
+        """The scheduler has forgotten these (a restart): cancelled here, with nothing to send."""
+        with self.lock:
+            self._drop([entry for entry in entries if self.entries.get(entry.key) is entry], reason)
+
+    def retry(self, entries: Iterable[Entry]) -> None:
+        """Run erred tasks again; the others are left alone."""
+        with self.lock:
+            self.check_open()
+            erred = [entry for entry in dict.fromkeys(entries) if entry.status == ERROR]
+            for entry in erred:
+                entry.status, entry.detail = PENDING, None
+            if erred:
+                self._append(m.Retry([entry.key for entry in erred]))
+        self.wake()
+
+    # ---------------------------------------------------------------- waiting
+
+    def latch(self, entries: Iterable[Entry], fail_fast: bool = False, count: int | None = None) -> Latch | None:
+        """A latch on those that are not done (``count`` of them, default all); None when there is nothing to wait for."""
+        with self.lock:
+            if self.status == "closed":
+                self._end(self.reason)
+            entries = list(entries)
+            undone = [entry for entry in entries if entry.status in UNDONE]
+            done = len(entries) - len(undone)
+            if not undone or (count is not None and done >= count):
+                return None
+            if fail_fast and done and any(entry.status in BAD for entry in entries):
+                return None
+            latch = Latch(len(undone) if count is None else count - done, fail_fast)
+            for entry in undone:
+                if entry.waiter is None:
+                    entry.waiter = latch
+                else:
+                    entry.enlist(latch)
+            return latch
+
+    def unlatch(self, latch: Waiter, entries: Iterable[Entry]) -> None:
+        """Take a waiter off entries that are still under way."""
+        with self.lock:
+            for entry in entries:
+                if entry.waiter is not None:
+                    entry.delist(latch)
+
+    def enlist(self, entry: Entry, waiter: Waiter) -> None:
+        """Tell ``waiter`` when this entry is done; now, if it is."""
+        with self.lock:
+            if entry.status in UNDONE:
+                entry.enlist(waiter)
+            else:
+                waiter.settle(entry)

@@ -1,0 +1,252 @@
+"""From a Python call to tasks: ``submit`` and ``map``.
+
+What lives here: arguments to payloads, payloads to keys, keys to entries. What this file must never know: how messages
+leave, and how results come back.
+
+The key of a pure task is its function's name and a hash over the function's digest, the payload that is pickled anyway,
+and the keys of the futures in it: there is no second walk over the arguments.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sized
+from itertools import chain, count, islice
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from windrow.client.entry import Entry
+from windrow.client.functions import Function, Functions
+from windrow.client.options import DEFAULT, Options, checked_key
+from windrow.client.session import Session
+from windrow.errors import PickleError
+from windrow.wire import payload
+from windrow.wire.messages import Blob
+
+if TYPE_CHECKING:
+    from windrow.client.future import Future
+
+Wrap: TypeAlias = "Callable[[Entry], Future]"
+
+FIRST_BATCH = 256
+"""The first message of a map is small, so that workers begin while the rest is pickled."""
+
+BATCH = 1024
+
+LARGE_KWARG_BYTES = 100_000
+"""A keyword argument of ``map`` beyond this becomes a task of its own, instead of travelling with each call."""
+
+_first = operator.itemgetter(0)
+
+
+class Submitter:
+    """Makes tasks for one session; any thread may use it.
+
+    Parameters
+    ----------
+    session
+        Where the tasks go.
+    """
+
+    __slots__ = ("_functions", "_random", "_serial", "_session")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._functions = Functions()
+        self._random = os.urandom(8).hex()
+        self._serial = count()
+
+    # ---------------------------------------------------------------- one task
+
+    def submit(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        key: str | None,
+        pure: bool,
+        options: Options,
+    ) -> Entry:
+        """One task; an entry with one more reference."""
+        if not callable(func):
+            raise TypeError(f"submit needs a function as its first argument, not {type(func).__name__}")
+        if key is not None:
+            entry = self._session.hold(checked_key(key))
+            if entry is not None:
+                return entry
+        with payload.collecting() as collection:
+            function, args = self._function(func, args, collection)
+            blob = payload.dumps((args, kwargs), function.what)
+            inputs = collection.take()
+        if key is None:
+            if pure:
+                key = pure_key(function, blob, inputs)
+            else:
+                key = f"{function.name}-{self.unique()}"
+        return self._session.submit(function, key, blob, inputs, options)
+
+    def _function(
+        self, func: Callable[..., Any], args: tuple[Any, ...], collection: payload.Collection
+    ) -> tuple[Function, tuple[Any, ...]]:
+        """The function, and its arguments; one that holds futures becomes an argument itself."""
+        function = self._functions.find(func)
+        if len(collection):
+            collection.take()
+            name, function = function.name, self._functions.find(operator.call)
+            return Function(name, function.code), (func, *args)
+        return function, args
+
+    def unique(self) -> str:
+        """Text that no other client and no other call gives."""
+        return f"{self._random}{next(self._serial):08x}"
+
+    # ---------------------------------------------------------------- many tasks
+
+    def map(
+        self,
+        wrap: Wrap,
+        func: Callable[..., Any],
+        iterables: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        key: str | Collection[str] | None,
+        pure: bool,
+        batch_size: int | None,
+        options: Options,
+    ) -> list[Future]:
+        """A task for each row of arguments; ``wrap`` makes a `Future` of an entry that was made for it."""
+        rows = _rows(func, iterables)
+        prefix = checked_key(key) if isinstance(key, str) else None
+        sizes = _batch_sizes(batch_size)
+        keys: Iterator[str] | None = None
+        if key is not None and prefix is None:
+            rows, keys = _with_keys(rows, key)
+        with payload.collecting() as collection:
+            function, first = self._function(func, (), collection)
+            if first:
+                rows = (first + row for row in rows)
+            if kwargs:
+                kwargs = self._slim(wrap, function.name, kwargs, collection)
+            futures: list[Future] = []
+            name = prefix or function.name
+            while True:
+                blobs, inputs = _pickled(islice(rows, next(sizes)), kwargs, function.what, collection, len(futures))
+                if not blobs:
+                    return futures
+                if keys is not None:
+                    batch = list(islice(keys, len(blobs)))
+                elif pure:
+                    batch = _pure_keys(function, name, blobs, inputs)
+                else:
+                    stem = f"{name}-{self.unique()}"
+                    batch = [f"{stem}-{number}" for number in range(len(blobs))]
+                futures += map(wrap, self._session.submit_many(function, batch, blobs, inputs, options))
+
+    def _slim(
+        self, wrap: Wrap, name: str, kwargs: dict[str, Any], collection: payload.Collection
+    ) -> dict[str, Any]:
+        """Keyword arguments with the large ones replaced by futures of tasks that return them."""
+        whole = payload.dumps(kwargs, f"A keyword argument of {name!r}")
+        collection.take()
+        if payload.nbytes(whole) <= LARGE_KWARG_BYTES:
+            return kwargs
+        slim = dict(kwargs)
+        function = self._functions.find(_first)
+        for word, value in kwargs.items():
+            blob = payload.dumps((((value,),), {}))
+            inputs = collection.take()
+            if payload.nbytes(blob) > LARGE_KWARG_BYTES:
+                key = f"{word}-{pure_key(function, blob, inputs)}"
+                slim[word] = wrap(self._session.submit(function, key, blob, inputs, DEFAULT))
+        return slim
+
+
+def _rows(func: object, iterables: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """Rows of arguments, as zip gives them; TypeError for what cannot be mapped over."""
+    if not callable(func):
+        raise TypeError(f"map needs a function as its first argument, not {type(func).__name__}")
+    if not iterables:
+        raise TypeError("map needs at least one iterable of arguments beside the function")
+    for number, iterable in enumerate(iterables):
+        if not isinstance(iterable, Iterable):
+            raise TypeError(f"argument {number} of map must be iterable, not {type(iterable).__name__}")
+    if not any(isinstance(iterable, Sized) for iterable in iterables):
+        kind = type(iterables[0]).__name__
+        raise TypeError(f"map needs something with a length, and {kind} has none: pass list(...) of it instead")
+    return zip(*iterables, strict=False)
+
+
+def _batch_sizes(batch_size: int | None) -> Iterator[int]:
+    if batch_size is None:
+        return chain((FIRST_BATCH,), iter(lambda: BATCH, 0))
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int):
+        raise TypeError(f"batch_size must be a whole number, not {type(batch_size).__name__}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more, not {batch_size}")
+    return iter(lambda: batch_size, 0)
+
+
+def _with_keys(
+    rows: Iterator[tuple[Any, ...]], key: Collection[str]
+) -> tuple[Iterator[tuple[Any, ...]], Iterator[str]]:
+    """Rows and the keys that were given for them, after a look at both."""
+    if not isinstance(key, Collection) or isinstance(key, bytes | dict):
+        raise TypeError(f"key must be a string (a prefix) or a list of strings, not {type(key).__name__}")
+    keys = [checked_key(one) for one in key]
+    if len(set(keys)) != len(keys):
+        twice = next(one for one in keys if keys.count(one) > 1)
+        raise ValueError(f"key must not name two tasks the same, and {twice!r} occurs more than once")
+    tasks = list(rows)
+    if len(tasks) != len(keys):
+        raise ValueError(f"key has {len(keys)} keys for {len(tasks)} tasks: give one for each")
+    return iter(tasks), iter(keys)
+
+
+def _pickled(
+    rows: Iterable[tuple[Any, ...]], kwargs: dict[str, Any], what: str, collection: payload.Collection, done: int
+) -> tuple[list[Blob], list[list[str]]]:
+    """Payloads and inputs of one batch, as columns; the second is empty when no task has inputs."""
+    blobs: list[Blob] = []
+    inputs: list[list[str]] = []
+    dumps, take, append = payload.dumps, collection.take, blobs.append
+    try:
+        for row in rows:
+            append(dumps((row, kwargs), what))
+            taken = take()
+            if taken:
+                while len(inputs) < len(blobs) - 1:
+                    inputs.append([])
+                inputs.append(cast("list[str]", taken))
+            elif inputs:
+                inputs.append([])
+    except PickleError as error:
+        number = done + len(blobs)
+        raise PickleError(f"{error.what} (task {number} of the map)", error.culprit, error.cause) from error.__cause__
+    return blobs, inputs
+
+
+def _pure_keys(function: Function, name: str, blobs: list[Blob], inputs: list[list[str]]) -> list[str]:
+    start = function.hasher.copy
+    keys = []
+    for position, blob in enumerate(blobs):
+        hasher = start()
+        if type(blob) is bytes:
+            hasher.update(blob)
+        else:
+            payload.digest(blob, hasher)
+        if inputs:
+            for key in inputs[position]:
+                hasher.update(key.encode() + b"\0")
+        keys.append(f"{name}-{hasher.hexdigest()}")
+    return keys
+
+
+def pure_key(function: Function, blob: Blob, inputs: Iterable[str]) -> str:
+    """The key of a task whose result depends on its function and arguments alone."""
+    hasher = function.hasher.copy()
+    if type(blob) is bytes:
+        hasher.update(blob)
+    else:
+        payload.digest(blob, hasher)
+    for key in inputs:
+        hasher.update(key.encode() + b"\0")
+    return f"{function.name}-{hasher.hexdigest()}"

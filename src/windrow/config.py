@@ -1,0 +1,198 @@
+"""Settings: one table of every key that windrow reads, over dask's configuration.
+
+What lives here: the table, `get`, and the parsing of times and sizes. What this file must never know: what a setting is
+used for.
+
+``dask.config`` takes 0.1 s to import, so it is left alone while nobody configures anything: the table's defaults
+hold. As soon as the program has imported it, or there is a ``DASK_…`` environment variable or a configuration file,
+it is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+from typing import Final, NamedTuple
+
+__all__ = ["DEFAULTS", "Setting", "get", "parse_bytes", "parse_timedelta", "seconds", "size_bytes"]
+
+
+class Setting(NamedTuple):
+    """A key's default, and what it means in one line."""
+
+    default: object
+    meaning: str
+
+
+DEFAULTS: Final[dict[str, Setting]] = {
+    "distributed.scheduler.allowed-failures": Setting(3, "Deaths of workers that a task may survive"),
+    "distributed.comm.timeouts.connect": Setting("30s", "How long a connection is tried"),
+    "distributed.nanny.environ": Setting({}, "Environment variables for worker processes"),
+    "distributed.nanny.pre-spawn-environ": Setting(
+        {"MALLOC_TRIM_THRESHOLD_": 65536, "OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
+        "Environment variables that must be there before a worker's interpreter starts",
+    ),
+    "distributed.dashboard.link": Setting("{scheme}://{host}:{port}/status", "The form of `dashboard_link`"),
+    "temporary-directory": Setting(None, "Where workers put their directories; None: the system's place"),
+    "windrow.frame-limit": Setting("64 GiB", "The largest frame that an authenticated peer may send"),
+    "windrow.handshake-timeout": Setting("10s", "How long a new connection has to prove that it holds the secret"),
+    "windrow.inline-limit": Setting("16 KiB", "Results up to this size travel inside the message that reports them"),
+}
+"""Every key that windrow reads without being given a default."""
+
+_MISSING = object()
+
+
+def get(key: str, default: object = _MISSING) -> object:
+    """Return the value of a key: what the user has configured, else ``default``, else the table's.
+
+    Raises
+    ------
+    KeyError
+        The key is not configured, not in the table, and no default is given.
+
+    Examples
+    --------
+    >>> get("no.such.key", 7)
+    7
+    """
+    if default is _MISSING:
+        if key in DEFAULTS:
+            default = DEFAULTS[key].default
+        elif not _is_configured():
+            raise KeyError(f"no setting {key!r}; the known ones are in windrow.config.DEFAULTS")
+    if not _is_configured():
+        return default
+    import dask.config
+
+    value: object = dask.config.get(key) if default is _MISSING else dask.config.get(key, default)
+    return value
+
+
+def seconds(key: str) -> float:
+    """Return a setting that is a time, in seconds.
+
+    Examples
+    --------
+    >>> seconds("windrow.handshake-timeout")
+    10.0
+    """
+    value = get(key)
+    if not isinstance(value, (int, float, str)):
+        raise TypeError(f"the setting {key!r} is {value!r}; a time such as '10s' is needed")
+    return parse_timedelta(value)
+
+
+def size_bytes(key: str) -> int:
+    """Return a setting that is a size, in bytes.
+
+    Examples
+    --------
+    >>> size_bytes("windrow.inline-limit")
+    16384
+    """
+    value = get(key)
+    if not isinstance(value, (int, float, str)):
+        raise TypeError(f"the setting {key!r} is {value!r}; a size such as '16 KiB' is needed")
+    return parse_bytes(value)
+
+
+# ---------------------------------------------------------------- is anything configured
+
+
+def _is_configured() -> bool:
+    return "dask.config" in sys.modules or any(name.startswith("DASK_") for name in os.environ) or _has_files()
+
+
+_files_found: bool | None = None
+
+
+def _has_files() -> bool:
+    """Whether a configuration file says anything; looked up once in the life of a process."""
+    global _files_found
+    if _files_found is None:
+        _files_found = any(_says_something(path) for path in _config_files(_config_directories()))
+    return _files_found
+
+
+def _config_directories() -> list[str]:
+    """Return the places where dask looks; those named by variables are no matter here, as any DASK_ variable is."""
+    homes = ["/etc/dask", os.path.join(os.path.expanduser("~"), ".config", "dask")]
+    return homes + [os.path.join(prefix, "etc", "dask") for prefix in dict.fromkeys([sys.prefix, *site.PREFIXES])]
+
+
+def _config_files(directories: list[str]) -> list[str]:
+    found = []
+    for directory in directories:
+        try:
+            names = os.listdir(directory)
+        except OSError:  # not there, or not for us to read: nothing is configured by it
+            continue
+        found += [os.path.join(directory, name) for name in names if name.endswith((".yaml", ".yml", ".json"))]
+    return found
+
+
+def _says_something(path: str) -> bool:
+    """Whether a file holds more than comments: dask leaves its defaults, commented out, in the user's home."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return any(line.strip() and not line.lstrip().startswith("#") for line in file)
+    except OSError:  # dask cannot read it either
+        return False
+
+
+# ---------------------------------------------------------------- times and sizes
+
+_SECONDS = {
+    **dict.fromkeys(("ns", "nanosecond", "nanoseconds"), 1e-9),
+    **dict.fromkeys(("us", "µs", "microsecond", "microseconds"), 1e-6),
+    **dict.fromkeys(("ms", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+    **dict.fromkeys(("w", "week", "weeks"), 7 * 86400.0),
+}
+_BYTES = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgtp", 1):
+    _BYTES |= {f"{_letter}b": 1000**_power, f"{_letter}ib": 1024**_power, f"{_letter}i": 1024**_power}
+    _BYTES[_letter] = 1000**_power
+
+
+def parse_timedelta(value: float | str) -> float:
+    """Return a time in seconds; a bare number is one already.
+
+    Examples
+    --------
+    >>> parse_timedelta("500ms"), parse_timedelta("5 minutes"), parse_timedelta(3)
+    (0.5, 300.0, 3.0)
+    """
+    return _parse(value, _SECONDS, "time", "10s, 500ms, 5 minutes")
+
+
+def parse_bytes(value: float | str) -> int:
+    """Return a size in bytes; a bare number is one already.
+
+    Examples
+    --------
+    >>> parse_bytes("2 GiB"), parse_bytes("4GB"), parse_bytes(1e6)
+    (2147483648, 4000000000, 1000000)
+    """
+    return int(_parse(value, _BYTES, "size", "100 MB, 4GiB, 1e9"))
+
+
+def _parse(value: float | str, units: dict[str, float] | dict[str, int], what: str, examples: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise TypeError(f"a {what} is a number or a str such as {examples}; this is a {type(value).__name__}")
+    if not isinstance(value, str):
+        return float(value)
+    text = value.replace(" ", "").lower()
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyzµ")
+    factor = units.get(text[len(number) :])
+    try:
+        if factor is not None:
+            return float(number or 1) * factor
+    except ValueError:  # not a number: told below, as an unknown unit is
+        pass
+    raise ValueError(f"{value!r} is no {what}; write it as in {examples}")

@@ -1,0 +1,147 @@
+"""Every exception that windrow raises: one tree, one file.
+
+What lives here: exception classes that hold facts and compose their sentence from them. What this file must
+never know: how or where they are raised.
+
+::
+
+    WindrowError
+    ├── TaskError                    something about one task
+    │   ├── KilledWorker             it ended its workers too often
+    │   ├── PickleError              an argument, a result or an exception cannot travel
+    │   └── FutureCancelledError     it was cancelled, or its data cannot be had again
+    ├── ClosedClientError            the client, or its cluster, is closed
+    ├── ConnectionRefused (OSError)  the other side answered, and will not have us
+    │   ├── WrongSecret
+    │   └── WrongVersion
+    ├── ProtocolError                bytes on a connection that are no frame of ours
+    └── WorkerStartError             a worker process did not come up
+        └── WorkerStartTimeoutError (TimeoutError)
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+
+TimeoutError = TimeoutError
+"""The builtin, under the name that programs import from here."""
+
+CancelledError = concurrent.futures.CancelledError
+
+
+class WindrowError(Exception):
+    """Root of the tree; catches whatever windrow itself raises (a task's own exception keeps its own type)."""
+
+
+class TaskError(WindrowError):
+    """Something about one task; ``key`` says which."""
+
+
+class KilledWorker(TaskError):
+    """A task was running each time one of its workers died, more often than is allowed.
+
+    Parameters
+    ----------
+    key
+        The task's key.
+    deaths
+        One sentence a death: which worker, of what cause, with what last words.
+    allowed_failures
+        How many deaths a task may survive (``distributed.scheduler.allowed-failures``).
+
+    Examples
+    --------
+    >>> print(KilledWorker("crash-1", ["worker 0 (pid 7) was killed by SIGSEGV"], 0))
+    Task 'crash-1' was running on 1 worker that died; 0 such deaths are allowed.
+      1. worker 0 (pid 7) was killed by SIGSEGV
+    Look at what the task does to its process (memory, native code, os._exit); raise \
+'distributed.scheduler.allowed-failures' if the deaths were not its fault.
+    """
+
+    def __init__(self, key: str, deaths: list[str], allowed_failures: int) -> None:
+        super().__init__(key, deaths, allowed_failures)
+        self.key = key
+        self.deaths = deaths
+        self.allowed_failures = allowed_failures
+
+    def __str__(self) -> str:
+        count = len(self.deaths)
+        head = (
+            f"Task {self.key!r} was running on {count} worker{'s' * (count != 1)} that died; "
+            f"{self.allowed_failures} such deaths are allowed."
+        )
+        lines = [f"  {number}. {death}" for number, death in enumerate(self.deaths, 1)]
+        advice = (
+            "Look at what the task does to its process (memory, native code, os._exit); raise "
+            "'distributed.scheduler.allowed-failures' if the deaths were not its fault."
+        )
+        return "\n".join([head, *lines, advice])
+
+
+class PickleError(TaskError, TypeError):
+    """An object cannot travel between processes; the message names the part of it that cannot.
+
+    Parameters
+    ----------
+    what
+        What was to travel, such as ``"args of 'inc'"`` or ``"the result of task 'inc-1'"``.
+    culprit
+        Path and type of the smallest part that cannot be pickled: ``"args[0].lock: _thread.lock"``.
+    cause
+        The pickle module's own words.
+    """
+
+    def __init__(self, what: str, culprit: str, cause: str) -> None:
+        super().__init__(what, culprit, cause)
+        self.what = what
+        self.culprit = culprit
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} cannot be sent to another process: {self.culprit} ({self.cause}). "
+            "Make the object where it is used, or give its class a __reduce__ method."
+        )
+
+
+class FutureCancelledError(TaskError, CancelledError):
+    """The future was cancelled, or its data is gone and cannot be made again."""
+
+    def __init__(self, key: str, reason: str = "cancelled") -> None:
+        super().__init__(key, reason)
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Future {self.key!r} has no result: {self.reason}."
+
+
+FuturesCancelledError = FutureCancelledError
+
+
+class ClosedClientError(WindrowError):
+    """The client, or the cluster behind it, is closed; make a new one."""
+
+
+class ConnectionRefused(WindrowError, OSError):
+    """The other side answered and refused us, with this reason."""
+
+
+class WrongSecret(ConnectionRefused):
+    """This process does not hold the cluster's secret (or the other side does not)."""
+
+
+class WrongVersion(ConnectionRefused):
+    """The two sides speak different versions of the protocol; the message says which to upgrade."""
+
+
+class ProtocolError(WindrowError):
+    """Bytes arrived that are no frame or message of ours; that connection is closed, nothing else."""
+
+
+class WorkerStartError(WindrowError, RuntimeError):
+    """A worker process did not come up; the message carries its exit and its last lines of stderr."""
+
+
+class WorkerStartTimeoutError(WorkerStartError, TimeoutError):
+    """Fewer workers than asked for were there in time."""

@@ -1,0 +1,156 @@
+"""Event loops in threads of their own, for programs that are not asynchronous.
+
+What lives here: `LoopThread`. What this file must never know: what runs on a loop.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["LoopThread", "new_loop"]
+
+T = TypeVar("T")
+
+_STOP_LIMIT_S = 5.0
+
+_alive: weakref.WeakSet[LoopThread] = weakref.WeakSet()
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop: uvloop's where it is installed.
+
+    Examples
+    --------
+    >>> loop = new_loop()
+    >>> loop.close()
+    """
+    try:
+        import uvloop
+    except ImportError:
+        import asyncio
+
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+class LoopThread:
+    """An event loop that runs in a daemon thread, from construction until `stop` or the interpreter's exit.
+
+    Attributes
+    ----------
+    loop : asyncio.AbstractEventLoop
+        The loop. From other threads use its ``call_soon_threadsafe``, or `run`.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> thread = LoopThread()
+    >>> thread.run(asyncio.sleep(0, "done"))
+    'done'
+    >>> thread.stop()
+    >>> thread.is_running
+    False
+    """
+
+    def __init__(self, name: str = "IO loop") -> None:
+        self.loop = new_loop()
+        self._lock = threading.Lock()  # between `run` in one thread and `stop` in another
+        self._stopping = False
+        started = threading.Event()
+        self._thread = threading.Thread(target=_serve, args=(self.loop, started), name=name, daemon=True)
+        self._thread.start()
+        started.wait()
+        _alive.add(self)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether coroutines can be run on it."""
+        return not self._stopping and self._thread.is_alive()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is on this loop's own thread, and so must not wait."""
+        return threading.get_ident() == self._thread.ident
+
+    def run(self, coroutine: Coroutine[object, object, T], timeout_s: float | None = None) -> T:
+        """Run a coroutine on the loop, wait for it in this thread, and return what it returns.
+
+        Raises
+        ------
+        TimeoutError
+            It has not ended within ``timeout_s``; it is cancelled.
+        KeyboardInterrupt
+            Ctrl-C arrived meanwhile; it is cancelled too.
+        RuntimeError
+            The loop is stopped, or this is its own thread, which would wait for itself.
+        """
+        import asyncio
+
+        if self.is_current:
+            coroutine.close()
+            raise RuntimeError(
+                "this call would block the event loop's own thread, on which it was made; await the asynchronous form"
+            )
+        with self._lock:
+            if not self.is_running:
+                coroutine.close()
+                raise RuntimeError("the event loop of this cluster or client is stopped: it is closed; make a new one")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            if future.done():  # the coroutine's own
+                raise
+            future.cancel()
+            raise TimeoutError(f"not done within {timeout_s:g} s") from None
+        except BaseException:  # Ctrl-C in this thread
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """Cancel what still runs, stop the loop, and wait for its thread; again is harmless."""
+        with self._lock:
+            first = not self._stopping
+            self._stopping = True
+            if first and self._thread.is_alive():
+                self.loop.call_soon_threadsafe(self.loop.stop)
+        if not self.is_current:
+            self._thread.join(_STOP_LIMIT_S)
+
+    def __repr__(self) -> str:
+        return f"<LoopThread {self._thread.name!r} {'running' if self.is_running else 'stopped'}>"
+
+
+def _serve(loop: asyncio.AbstractEventLoop, started: threading.Event) -> None:
+    """Run a loop until it is stopped, then end all that is on it; a function, so that no thread keeps its owner."""
+    import asyncio
+
+    asyncio.set_event_loop(loop)
+    loop.call_soon(started.set)
+    try:
+        loop.run_forever()
+        # Twice: what a cancelled task does on its way out may start another.
+        for _ in range(2):
+            if tasks := asyncio.all_tasks(loop):
+                for task in tasks:
+                    task.cancel()
+                loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Stop every loop before the interpreter goes; registered at import, and so after all that users of it register."""
+    for thread in list(_alive):
+        thread.stop()

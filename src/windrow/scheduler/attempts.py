@@ -1,0 +1,63 @@
+"""Attempts: a task goes to a worker under a number, and comes off it again.
+
+What lives here: the two ends of an attempt, and the message that begins it. What this file must never know: why a
+worker was chosen (placement, dispatch), or what the attempt led to (transitions).
+"""
+
+from __future__ import annotations
+
+from windrow.scheduler.state import MEMORY, State, Task, WorkerRecord
+from windrow.wire.messages import Blob, Function, Run, TaskId
+
+def send_attempt(state: State, task: Task) -> None:
+    """Send a task to ``task.worker`` under a new attempt number, with the small inputs that it lacks."""
+    worker, function = task.worker, task.function
+    assert worker is not None
+    assert function is not None
+    task.attempt += 1
+    if function.id not in worker.functions:
+        worker.functions[function.id] = None
+        state.tell(worker, Function(function.id, function.name, function.code))
+    cost = task.cost_s = function.expected_s
+    worker.processing[task] = None
+    worker.expected_s += cost
+    wanted = bool(task.clients or task.dependents)
+    run = Run(task.id, task.attempt, task.key, function.id, task.args, task.priority, wanted)
+    if task.inputs:
+        _send_inputs(state, task, worker, run)
+    worker.out.append(run)
+    if not worker.dirty:
+        state.touch(worker)
+    if len(worker.processing) >= worker.nthreads:
+        state.open_or_idle(worker)
+
+
+def _send_inputs(state: State, task: Task, worker: WorkerRecord, run: Run) -> None:
+    shipped: dict[TaskId, Blob] = {}
+    where: dict[TaskId, list[str]] = {}
+    for source in task.inputs:
+        if source.state is MEMORY and worker not in source.holders:
+            if source.value is not None:
+                shipped[source.id] = source.value
+                state.add_holder(source, worker)
+            else:
+                where[source.id] = [holder.address for holder in source.holders]
+    run.inputs = [source.id for source in task.inputs]
+    run.shipped = shipped
+    run.where = where
+
+
+def end_attempt(state: State, task: Task) -> None:
+    """Take a task off its worker."""
+    worker = task.worker
+    assert worker is not None
+    del worker.processing[task]
+    if worker.processing:
+        worker.expected_s -= task.cost_s
+    else:
+        worker.expected_s = 0.0  # sums of floats drift
+    if worker.recalled:
+        worker.recalled.pop(task, None)
+    task.worker = None
+    if worker not in state.idle:
+        state.open_or_idle(worker)

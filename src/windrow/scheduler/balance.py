@@ -1,0 +1,45 @@
+"""Work that was sent to the wrong place comes back: recall of what has not started.
+
+What lives here: the periodic look at who idles while others hold more than they can start. What this file must never
+know: clocks (the tick brings the time), sockets, results.
+
+Nothing is taken on suspicion: a worker answers a `Recall` with what it gives back, and until then the attempts are
+its own. So no task runs twice for the sake of balance.
+"""
+
+from __future__ import annotations
+
+from windrow.scheduler.state import UNKNOWN_S, State, Task, WorkerRecord
+from windrow.wire.messages import Recall
+
+
+def rebalance(state: State) -> None:
+    """Recall what has not started from workers that stall, or hold much, while others idle with nothing to do."""
+    if not state.idle or state.queue:
+        return
+    hungry = sum(worker.nthreads - len(worker.processing) for worker in state.idle)
+    for worker in state.workers.values():
+        if hungry <= 0:
+            return
+        if worker.status == "running" and len(worker.processing) > worker.nthreads and not worker.recalled:
+            hungry -= _recall(state, worker)
+
+
+def _recall(state: State, worker: WorkerRecord) -> int:
+    """Ask one worker back for its part; return how many tasks that is."""
+    stalled = state.now_s - worker.progress_s > state.config.stall_s
+    remaining_s = sum(_expected_s(task) for task in worker.processing) / worker.nthreads
+    if not stalled and remaining_s < state.config.stall_s:
+        return 0
+    not_started = [task for task in list(worker.processing)[worker.nthreads :] if not task.missing]
+    if not stalled:  # it moves: leave it half of what it has
+        not_started = not_started[len(not_started) // 2 :]
+    not_started = [task for task in not_started if task.restriction is None]
+    if not_started:
+        worker.recalled = {task: task.attempt for task in not_started}
+        state.tell(worker, Recall([task.id for task in not_started]))
+    return len(not_started)
+
+
+def _expected_s(task: Task) -> float:
+    return task.function.expected_s if task.function is not None else UNKNOWN_S

@@ -1,0 +1,221 @@
+"""What clients say, and what becomes of it.
+
+What lives here: a handler for each message of a client (questions are in requests). What this file must never know:
+how a task is placed, or what workers say.
+"""
+
+from __future__ import annotations
+
+from windrow.scheduler.state import (
+    ERRED,
+    MEMORY,
+    QUEUED,
+    RELEASED,
+    ClientRecord,
+    FunctionRecord,
+    Restriction,
+    State,
+    Task,
+)
+from windrow.scheduler.transitions import let_go, need, purge, step
+from windrow.wire.messages import (
+    Blob,
+    Cancel,
+    Cancelled,
+    Declare,
+    Failed,
+    HelloClient,
+    Key,
+    Release,
+    Retry,
+    Submit,
+    TaskId,
+    Undeclare,
+    Want,
+)
+
+
+def join(state: State, hello: HelloClient) -> ClientRecord:
+    """Greet a client."""
+    client = ClientRecord(hello.id, hello.name)
+    state.clients[client.id] = client
+    return client
+
+
+def leave(state: State, client: ClientRecord) -> None:
+    """A client is gone: nothing is wanted by it any more."""
+    if state.clients.get(client.id) is not client:
+        return
+    del state.clients[client.id]
+    for task in list(client.wants):
+        state.unwant(client, task)
+        state.agenda.append((let_go, task))
+    on_undeclare(state, client, Undeclare(list(client.declared)))
+
+
+def on_declare(state: State, client: ClientRecord, message: Declare) -> None:
+    """Learn a function, or that one more client knows it."""
+    function = state.functions.get(message.function)
+    if function is None:
+        state.next_function += 1
+        function = FunctionRecord(state.next_function, message.function, message.name, message.code)
+        state.functions[message.function] = function
+    if message.function not in client.declared:
+        client.declared[message.function] = None
+        function.declared += 1
+
+
+def on_undeclare(state: State, client: ClientRecord, message: Undeclare) -> None:
+    """Forget functions that no client and no task names."""
+    for digest in message.functions:
+        if digest in client.declared:
+            del client.declared[digest]
+            function = state.functions[digest]
+            function.declared -= 1
+            if not function.tasks and not function.declared:
+                del state.functions[digest]
+                state.forget_function(function)
+
+
+def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
+    """Make tasks, or join those of the same keys."""
+    function = state.functions.get(message.function)
+    if function is None:
+        reason = "the scheduler does not know its function; this is a defect of the client"
+        state.report(client, Cancelled(client.seen, message.keys, reason))
+        return
+    restriction = None
+    if message.workers is not None:
+        restriction = Restriction(tuple(message.workers), message.allow_other_workers)
+    tasks, by_id, queue, wants, alone = state.tasks, state.by_id, state.queue, client.wants, client.alone
+    next_id, priority, retries, inputs = state.next_id, message.priority, message.retries, message.inputs
+    simple = restriction is None and not inputs
+    for index, (key, args) in enumerate(zip(message.keys, message.args, strict=True)):
+        if key in tasks:
+            _want_again(state, client, tasks[key])
+            continue
+        next_id += 1
+        task = Task(TaskId(next_id), key, function, args, priority, retries, restriction)
+        if inputs and not _link_inputs(state, client, task, inputs[index]):
+            continue
+        tasks[key] = by_id[task.id] = task
+        function.tasks += 1
+        wants[task] = None
+        task.clients = alone
+        if simple:  # what `need` comes to for a task without inputs or restriction, ten thousand times a tick
+            queue.push(task)
+            task.state = QUEUED
+        else:
+            need(state, task)
+    state.next_id = next_id
+
+
+def _link_inputs(state: State, client: ClientRecord, task: Task, keys: list[Key]) -> bool:
+    """Tie a new task to its inputs; False when one is not known any more."""
+    sources: list[Task] = []
+    for key in keys:
+        source = state.tasks.get(key)
+        if source is None:
+            reason = f"its input {key!r} is not known to the scheduler any more"
+            state.report(client, Cancelled(client.seen, [task.key], reason))
+            return False
+        sources.append(source)
+    for source in sources:
+        if source.dependents is None:
+            source.dependents = {}
+        source.dependents[task] = None
+    task.inputs = sources
+    return True
+
+
+def _want_again(state: State, client: ClientRecord, task: Task) -> None:
+    """One more future on a task that exists: report it if it is done, make it if it was only a recipe."""
+    state.want(client, task)
+    if task.state is MEMORY:
+        _report_to(state, client, task)
+    elif task.state is ERRED:
+        assert task.failure is not None
+        state.report(client, Failed(client.seen, [task.key], task.failure.error, task.failure.text))
+    elif task.state is RELEASED:
+        need(state, task)
+
+
+def _report_to(state: State, client: ClientRecord, task: Task) -> None:
+    everyone, task.clients = task.clients, client.alone
+    state.report_finished(task)
+    task.clients = everyone
+
+
+def on_want(state: State, client: ClientRecord, message: Want) -> None:
+    """A client has futures on keys that others made."""
+    for key in message.keys:
+        task = state.tasks.get(key)
+        if task is None:
+            state.report(client, Cancelled(client.seen, [key], "the scheduler does not know it any more"))
+        else:
+            _want_again(state, client, task)
+
+
+def on_release(state: State, client: ClientRecord, message: Release) -> None:
+    """A client has dropped its last futures on these keys."""
+    client.seen = message.number
+    client.finished = None
+    for key in message.keys:
+        task = state.tasks.get(key)
+        if task is not None and task in client.wants:
+            state.unwant(client, task)
+            if not task.clients and not task.waiters:
+                state.agenda.append((let_go, task))
+
+
+def on_cancel(state: State, client: ClientRecord, message: Cancel) -> None:
+    """A client gives tasks up, and unless others want them, what depends on them too."""
+    client.seen = message.number
+    client.finished = None
+    doomed: list[Task] = []
+    for key in message.keys:
+        task = state.tasks.get(key)
+        if task is None:
+            continue
+        if task in client.wants:
+            state.unwant(client, task)
+        if message.force or not task.clients:
+            doomed.append(task)
+    purge(state, doomed, message.reason or "cancelled")
+
+
+def on_retry(state: State, client: ClientRecord, message: Retry) -> None:
+    """Clear erred tasks up to the root of their errors, and run them again."""
+    again: dict[Task, None] = {}
+    stack = [task for key in message.keys if (task := state.tasks.get(key)) is not None]
+    while stack:
+        task = stack.pop()
+        if task.state is ERRED and task not in again:
+            again[task] = None
+            stack.extend(task.inputs)
+    for task in again:
+        step(state, task, RELEASED)
+    for task in again:
+        if task.clients or task.waiters:
+            state.agenda.append((need, task))
+        else:
+            state.agenda.append((let_go, task))
+
+
+def new_data(
+    state: State, client: ClientRecord, key: Key, value: Blob, nbytes: int, value_type: bytes | None
+) -> Task | None:
+    """Make a task record for scattered data; None where a task of that key is there already."""
+    task = state.tasks.get(key)
+    if task is not None and (task.state is not RELEASED or task.function is not None):
+        _want_again(state, client, task)
+        return None
+    if task is None:
+        state.next_id += 1
+        task = Task(TaskId(state.next_id), key, None, b"")
+        state.tasks[key] = state.by_id[task.id] = task
+    task.value, task.value_type, task.nbytes = value, value_type, nbytes
+    state.want(client, task)
+    return task
+
+

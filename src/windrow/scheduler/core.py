@@ -1,0 +1,208 @@
+"""The scheduler as a plain state machine: messages and the time in, messages out.
+
+What lives here: `SchedulerCore`, which finds the handler for a message, and gathers what is to be sent at the end of
+a tick. What this file must never know: sockets, clocks, threads, random numbers, logs. The shell (server) moves bytes;
+the virtual cluster (windrow.testing) moves messages on a virtual clock; both drive this class and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from windrow.scheduler import balance, clients, requests, workers
+from windrow.scheduler.dispatch import dispatch
+from windrow.scheduler.state import ClientRecord, NannyRecord, Peer, SchedulerConfig, State, WorkerRecord
+from windrow.scheduler.transitions import settle
+from windrow.wire.messages import (
+    Call,
+    Cancel,
+    Close,
+    Declare,
+    Died,
+    Done,
+    Erred,
+    Heartbeat,
+    HelloClient,
+    HelloNanny,
+    HelloWorker,
+    Missing,
+    Release,
+    Reply,
+    Retry,
+    Returned,
+    Submit,
+    Undeclare,
+    Want,
+)
+
+Handler = Callable[[State, Any, Any], None]
+
+
+def _on_call(state: State, peer: Peer[Any], message: Call) -> None:
+    answer = requests.ANSWERS.get(type(message.request))
+    if answer is None:
+        state.tell(peer, Reply(message.id, error=b""))
+    else:
+        answer(state, peer, message.id, message.request)
+
+
+def _client_leaves(state: State, client: ClientRecord, message: Close) -> None:
+    clients.leave(state, client)
+
+
+def _worker_leaves(state: State, worker: WorkerRecord, message: Close) -> None:
+    workers.on_close(state, worker, message)
+
+
+def _nanny_leaves(state: State, nanny: NannyRecord, message: Close) -> None:
+    workers.lost_nanny(state, nanny)
+
+
+HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
+    ClientRecord: {
+        Declare: clients.on_declare,
+        Undeclare: clients.on_undeclare,
+        Submit: clients.on_submit,
+        Want: clients.on_want,
+        Release: clients.on_release,
+        Cancel: clients.on_cancel,
+        Retry: clients.on_retry,
+        Call: _on_call,
+        Close: _client_leaves,
+    },
+    WorkerRecord: {
+        Done: workers.on_done,
+        Erred: workers.on_erred,
+        Returned: workers.on_returned,
+        Missing: workers.on_missing,
+        Heartbeat: workers.on_heartbeat,
+        Reply: requests.on_reply,
+        Close: _worker_leaves,
+    },
+    NannyRecord: {
+        Died: workers.on_died,
+        Close: _nanny_leaves,
+    },
+}
+
+
+class Unexpected(Exception):
+    """A peer said what it may not say; its connection is to be closed with this reason."""
+
+
+class SchedulerCore:
+    """The scheduler's decisions.
+
+    Parameters
+    ----------
+    config
+        Knobs; the defaults are those of production.
+
+    Examples
+    --------
+    >>> core = SchedulerCore()
+    >>> worker = core.join(HelloWorker("tcp://w", "w", 1), now_s=0.0)
+    >>> client = core.join(HelloClient("c"), now_s=0.0)
+    >>> core.receive(client, [Declare(b"f", "inc", b""), Submit(b"f", ["inc-1"], [b""])], now_s=0.0)
+    >>> [(peer, messages)] = core.flush()
+    >>> peer is worker, [type(message).__name__ for message in messages]
+    (True, ['Function', 'Run'])
+    """
+
+    def __init__(self, config: SchedulerConfig | None = None) -> None:
+        self.state = State(config)
+
+    def __repr__(self) -> str:
+        state = self.state
+        return (
+            f"<SchedulerCore tasks={len(state.tasks)} queued={len(state.queue)} "
+            f"workers={len(state.workers)} clients={len(state.clients)}>"
+        )
+
+    def join(self, hello: Struct, now_s: float) -> Peer[Any]:
+        """Take the first message of a new connection; `Unexpected` when it is no greeting or is refused."""
+        state = self.state
+        state.now_s = now_s
+        joined: Peer[Any] | str
+        if type(hello) is HelloClient:
+            joined = clients.join(state, hello)
+        elif type(hello) is HelloWorker:
+            joined = workers.join(state, hello)
+        elif type(hello) is HelloNanny:
+            joined = workers.join_nanny(state, hello)
+        else:
+            joined = f"the first message of a connection must be a greeting, not {type(hello).__name__}"
+        self._settle()
+        if isinstance(joined, str):
+            raise Unexpected(joined)
+        return joined
+
+    def receive(self, peer: Peer[Any], messages: list[Any], now_s: float) -> None:
+        """Take messages of a peer that has joined; `Unexpected` when one is not for it to say."""
+        state = self.state
+        state.now_s = now_s
+        if type(peer) is WorkerRecord:
+            if state.workers.get(peer.address) is not peer:
+                return  # it has been taken out; what it still says is of forgotten attempts
+            peer.last_seen_s = now_s
+        handlers = HANDLERS[type(peer)]
+        agenda = state.agenda
+        for message in messages:
+            handler = handlers.get(type(message))
+            if handler is None:
+                raise Unexpected(f"a {type(peer).__name__} may not say {type(message).__name__}")
+            handler(state, peer, message)
+            if agenda:
+                settle(state)
+        if state.gone:
+            self._settle()
+
+    def lost(self, peer: Peer[Any], reason: str, now_s: float) -> None:
+        """A peer's connection has ended."""
+        state = self.state
+        state.now_s = now_s
+        if isinstance(peer, ClientRecord):
+            clients.leave(state, peer)
+        elif isinstance(peer, WorkerRecord):
+            workers.lost(state, peer, reason)
+        elif isinstance(peer, NannyRecord):
+            workers.lost_nanny(state, peer)
+        self._settle()
+
+    def tick(self, now_s: float) -> None:
+        """Do what is due by time alone; to be called every ``stall_s / 2`` or so while `is_busy`."""
+        state = self.state
+        state.now_s = now_s
+        workers.look_for_silence(state)
+        balance.rebalance(state)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Work the agenda off, and answer for workers that were taken out."""
+        state = self.state
+        settle(state)
+        while state.gone:
+            requests.worker_left(state, state.gone.pop())
+
+    def is_busy(self) -> bool:
+        """Say whether ticks are needed: something runs, or a worker's end is not settled."""
+        return any(worker.processing or worker.status == "lost" for worker in self.state.workers.values())
+
+    def flush(self) -> list[tuple[Peer[Any], list[Any]]]:
+        """Place what can be placed, and return what is to be sent, a list a peer."""
+        state = self.state
+        dispatch(state)
+        if not state.dirty:
+            return []
+        sent: list[tuple[Peer[Any], list[Any]]] = []
+        for peer in state.dirty:
+            sent.append((peer, peer.out))
+            peer.out = []
+            peer.dirty = False
+            if type(peer) is ClientRecord:
+                peer.finished = None
+        state.dirty = []
+        return sent

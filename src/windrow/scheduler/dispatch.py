@@ -1,0 +1,134 @@
+"""When queued tasks are sent, and to which of the workers with room.
+
+What lives here: the hand-out at the end of each tick, and look-ahead. What this file must never know: results,
+failures, clients.
+
+Late binding: a worker is sent what its threads can start at once, and beyond that only as much as is expected to take
+``pipeline_s`` a thread, which hides the round trip of short tasks and keeps long ones in the scheduler's hands, where a
+worker that comes late finds them. Hand-outs are contiguous runs, so that siblings that will be combined tend to
+share a worker. Look-ahead sends a task whose missing inputs are all on one worker after them: chains and trees then
+go at the speed of that worker's threads, with no round trip.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from windrow.scheduler.placement import is_allowed, move_s
+from windrow.scheduler.state import MEMORY, PROCESSING, WAITING, State, Task, WorkerRecord
+from windrow.scheduler.transitions import step
+
+AHEAD_INPUTS_MAX = 32
+"""Tasks with more inputs than this are not looked ahead to: the check walks the inputs."""
+
+TAKE_OVER_MARGIN_S = 0.001
+"""What taking a task from another worker's own queue costs beside moving its inputs."""
+
+
+def dispatch(state: State) -> None:
+    """Hand queued tasks to workers with room: first to free threads, then into pipelines."""
+    if state.ahead:
+        look_ahead(state)
+    if state.idle and (state.queue or state.local):
+        _hand_out(state, state.idle)
+    if (state.idle or state.open) and (state.queue or state.local):
+        _hand_out(state, state.idle)
+        _hand_out(state, state.open)
+
+
+def _hand_out(state: State, workers: dict[WorkerRecord, None]) -> None:
+    """One pass over some workers, each getting its share of the common queue as one contiguous run."""
+    if not workers:
+        return
+    queue = state.queue
+    share = -(-len(queue) // (len(state.idle) + len(state.open)))
+    visits = len(queue) + sum(len(worker.local) for worker in state.local) if len(workers) > 8 else len(workers)
+    for worker in list(islice(workers, visits)):
+        count = max(share, len(worker.local), 1)
+        free_threads = worker.nthreads - len(worker.processing)
+        if 0 < free_threads < count and not _is_short(state, worker):
+            count = free_threads
+        while count > 0 and has_room(state, worker):
+            task = _next_for(state, worker)
+            if task is None:
+                break
+            assign(state, task, worker)
+            count -= 1
+        if state.ahead:
+            look_ahead(state)
+
+
+def _is_short(state: State, worker: WorkerRecord) -> bool:
+    """Say whether what comes next is so short that a run of it fits into a pipeline."""
+    head = worker.local.head() or state.queue.head()
+    return head is not None and head.function is not None and head.function.expected_s < state.config.pipeline_s
+
+
+def has_room(state: State, worker: WorkerRecord) -> bool:
+    """Say whether a worker should be sent more: a thread is free, or its pipeline is not full."""
+    return len(worker.processing) < worker.nthreads or worker.expected_s < worker.nthreads * state.config.pipeline_s
+
+
+def assign(state: State, task: Task, worker: WorkerRecord) -> None:
+    """Start a queued or waiting task on a worker, and note who may follow it there."""
+    task.worker = worker
+    step(state, task, PROCESSING)
+    if task.dependents:
+        state.ahead.extend(task.dependents)
+
+
+def look_ahead(state: State) -> None:
+    """Send tasks after their missing inputs, where all of those are on one worker with room."""
+    ahead = state.ahead
+    while ahead:
+        task = ahead.popleft()
+        if task.state is WAITING and task.restriction is None and len(task.inputs) <= AHEAD_INPUTS_MAX:
+            worker = _common_worker(task)
+            if worker is not None and has_room(state, worker):
+                assign(state, task, worker)
+
+
+def _common_worker(task: Task) -> WorkerRecord | None:
+    """Return the one worker on which all missing inputs are being made, if the others are at hand there too."""
+    common: WorkerRecord | None = None
+    for source in task.inputs:
+        if source.state is PROCESSING:
+            if common is None:
+                common = source.worker
+            elif source.worker is not common:
+                return None
+        elif source.state is not MEMORY:
+            return None
+    if common is not None:
+        for source in task.inputs:
+            if source.state is MEMORY and source.value is None and common not in source.holders:
+                return None
+    return common
+
+
+def _next_for(state: State, worker: WorkerRecord) -> Task | None:
+    """Take the next task for a worker: the better of its own queue's and the common queue's first, else another's."""
+    own, common = worker.local.head(), state.queue.head()
+    if own is None and common is None:
+        state.local.pop(worker, None)
+        return _take_over(state, worker) if len(worker.processing) < worker.nthreads else None
+    if common is None or (own is not None and (-own.priority, own.id) < (-common.priority, common.id)):
+        return worker.local.pop()
+    return state.queue.pop()
+
+
+def _take_over(state: State, worker: WorkerRecord) -> Task | None:
+    """Take for an idle worker the first task of the longest own queue of another, if moving its inputs pays."""
+    if not state.local:
+        return None
+    victim = max(state.local, key=lambda other: len(other.local))
+    task = victim.local.head()
+    if task is None:
+        del state.local[victim]
+        return None
+    if task.restriction is not None and not is_allowed(worker, task.restriction):
+        return None
+    wait_s = victim.expected_s / victim.nthreads
+    if len(victim.processing) >= victim.nthreads and wait_s > move_s(state, task, worker) + TAKE_OVER_MARGIN_S:
+        return victim.local.pop()
+    return None

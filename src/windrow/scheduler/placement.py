@@ -1,0 +1,91 @@
+"""In which queue a task that could run stands, and what it would cost to run it somewhere.
+
+What lives here: the choice of a queue, and the estimates that it rests on. What this file must never know: when a
+queued task is sent (dispatch), results, failures, clients.
+
+Small inputs travel with the task, so that one whose inputs are all small goes to any worker (the common queue); one
+with large inputs stands in the own queue of the worker that can start it soonest, counting what must be moved; an
+idle worker may take it from there.
+"""
+
+from __future__ import annotations
+
+from windrow.scheduler.state import QUEUED, UNKNOWN_S, Restriction, State, Task, WorkerRecord
+
+# ---------------------------------------------------------------- queues
+
+
+def choose_queue(state: State, task: Task) -> None:
+    """Put a task that could run into the common queue, a worker's own, or among those that nobody may run."""
+    assert task.queue is None
+    restriction = task.restriction
+    if restriction is not None:
+        allowed = [worker for worker in running(state) if is_allowed(worker, restriction)]
+        if not allowed and restriction.allow_other_workers:
+            allowed = running(state)
+        if not allowed:
+            state.unrunnable[task] = None
+            return
+        _queue_locally(state, task, min(allowed, key=lambda worker: _start_in_s(state, task, worker)))
+        return
+    holders: dict[WorkerRecord, None] = {}
+    for source in task.inputs:
+        if source.value is None:
+            holders.update(dict.fromkeys(source.holders))
+    candidates = [worker for worker in holders if worker.status == "running"]
+    if not candidates:
+        state.queue.push(task)
+        return
+    for worker in state.idle:  # one that could start now competes with those that hold the inputs
+        candidates.append(worker)
+        break
+    _queue_locally(state, task, min(candidates, key=lambda worker: _start_in_s(state, task, worker)))
+
+
+def _queue_locally(state: State, task: Task, worker: WorkerRecord) -> None:
+    worker.local.push(task)
+    state.local[worker] = None
+
+
+def running(state: State) -> list[WorkerRecord]:
+    """Return the workers that may be sent tasks."""
+    return [worker for worker in state.workers.values() if worker.status == "running"]
+
+
+def is_allowed(worker: WorkerRecord, restriction: Restriction) -> bool:
+    """Say whether a restriction names this worker, by address, name or host."""
+    names = restriction.workers
+    return worker.address in names or str(worker.name) in names or worker.host in names
+
+
+def move_s(state: State, task: Task, worker: WorkerRecord) -> float:
+    """Expected time to bring to a worker the large inputs that it lacks."""
+    missing = sum(source.nbytes for source in task.inputs if source.value is None and worker not in source.holders)
+    return missing / state.config.bandwidth
+
+
+def _start_in_s(state: State, task: Task, worker: WorkerRecord) -> float:
+    cost = task.function.expected_s if task.function is not None else UNKNOWN_S
+    ahead = worker.expected_s + len(worker.local) * cost
+    return ahead / worker.nthreads + move_s(state, task, worker)
+
+
+# ---------------------------------------------------------------- workers come and go
+
+
+def add_worker(state: State, worker: WorkerRecord) -> None:
+    """A worker has joined: it has room, and tasks that nobody could run are looked at again."""
+    state.open_or_idle(worker)
+    stranded = list(state.unrunnable)
+    state.unrunnable.clear()
+    for task in stranded:
+        assert task.state is QUEUED
+        choose_queue(state, task)
+
+
+def remove_worker(state: State, worker: WorkerRecord) -> None:
+    """A worker is gone: nobody hands it anything, and its own queue finds other places."""
+    state.open_or_idle(worker)
+    state.local.pop(worker, None)
+    while worker.local:
+        choose_queue(state, worker.local.pop())

@@ -1,0 +1,337 @@
+"""What the scheduler knows: records of tasks, functions, workers, clients and nannies, and the tables that hold them.
+
+What lives here: data and the smallest operations that keep two sides of one fact equal. What this file must never
+know: when a task changes its state (transitions), where it runs (placement, balance), what a message says (core),
+and any socket, clock, thread or random number.
+
+Ordered dictionaries with None as values stand where sets would: their order is the same in every run, which makes
+a seed of the virtual cluster replay.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+from msgspec import Struct
+
+from windrow.runqueue import RunQueue
+from windrow.wire.messages import Blob, Finished, FreeFunctions, Key, TaskId
+
+RELEASED: Final = "released"  # known, not in memory, and nobody needs it now
+WAITING: Final = "waiting"  # needed, and some input is not in memory
+QUEUED: Final = "queued"  # could run; waits for a place
+PROCESSING: Final = "processing"  # an attempt is on a worker
+MEMORY: Final = "memory"  # its value is on the scheduler (small) or on workers
+ERRED: Final = "erred"  # it, or what it depends on, raised
+FORGOTTEN: Final = "forgotten"  # in no table any more
+
+STATES: Final = (RELEASED, WAITING, QUEUED, PROCESSING, MEMORY, ERRED, FORGOTTEN)
+
+UNKNOWN_S: Final = 0.5
+"""Expected duration of a function that has not finished once."""
+
+OVERHEAD_S: Final = 8e-6
+"""What a worker spends on a task beside running it; floor of every expectation."""
+
+M = TypeVar("M")
+
+
+class SchedulerConfig(Struct, frozen=True):
+    """The knobs of the core, each read once from the configuration by the shell."""
+
+    allowed_failures: int = 3
+    pipeline_s: float = 0.01
+    """How much expected time of work a worker's thread is sent ahead: enough to hide a round trip."""
+    inline_limit: int = 16 * 1024
+    account_timeout_s: float = 1.0
+    """How long a dead worker waits for its nanny's account before its tasks move on without it."""
+    worker_ttl_s: float = 300.0
+    stall_s: float = 0.05
+    """A worker without news for so long gives back what it has not started, when others idle."""
+    bandwidth: float = 1e9
+    """Bytes a second assumed between workers, for placement."""
+
+
+class Failure(Struct, eq=False):
+    """Why tasks erred: one record, shared by the root of the error and all its dependents."""
+
+    root: Key
+    error: Blob
+    text: str
+
+
+class FunctionRecord(Struct, eq=False):
+    """A function under the number that workers know it by, and what its tasks have cost so far."""
+
+    id: int
+    digest: bytes
+    name: str
+    code: Blob
+    tasks: int = 0
+    declared: int = 0
+    expected_s: float = UNKNOWN_S
+    count: int = 0
+
+    def learn(self, seconds: float) -> None:
+        """Take one measured duration into the expectation (the first one is believed, later ones weigh a tenth)."""
+        seconds += OVERHEAD_S
+        if self.count:
+            self.expected_s += (seconds - self.expected_s) * 0.1
+        else:
+            self.expected_s = seconds
+        self.count += 1
+
+
+class Restriction(Struct, frozen=True):
+    """Where a task may run: addresses, names or hosts."""
+
+    workers: tuple[str, ...]
+    allow_other_workers: bool = False
+
+
+class Task(Struct, eq=False, gc=False):
+    """One task. Untracked by the garbage collector (there may be millions): `State.forget` unties its references."""
+
+    id: TaskId
+    key: Key
+    function: FunctionRecord | None
+    args: Blob
+    priority: float = 0.0
+    retries: int = 0
+    restriction: Restriction | None = None
+    state: str = RELEASED
+    inputs: list[Task] | tuple[Task, ...] = ()
+    dependents: dict[Task, None] | None = None
+    missing: int = 0
+    """How many inputs are not in memory (kept while waiting or processing)."""
+    waiters: int = 0
+    """How many dependents are waiting, queued or processing, and so need the value."""
+    clients: tuple[ClientRecord, ...] = ()
+    worker: WorkerRecord | None = None
+    attempt: int = 0
+    cost_s: float = 0.0
+    """What this attempt added to its worker's expectation."""
+    holders: tuple[WorkerRecord, ...] = ()
+    value: Blob | None = None
+    value_type: bytes | None = None
+    nbytes: int = 0
+    deaths: list[str] | None = None
+    failure: Failure | None = None
+    queue: RunQueue[Task] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Task {self.id} {self.key!r} {self.state}>"
+
+
+class Peer(Generic[M]):
+    """Somebody at the other end of a link; the shell's link object rides along, and the core never looks at it."""
+
+    __slots__ = ("dirty", "link", "out")
+
+    def __init__(self) -> None:
+        self.link: object = None
+        self.out: list[M] = []
+        self.dirty = False
+
+
+class WorkerRecord(Peer[Any]):
+    """A worker: what it was sent, what it holds, and when it last spoke."""
+
+    __slots__ = (
+        "address",
+        "alone",
+        "expected_s",
+        "functions",
+        "holds",
+        "host",
+        "last_seen_s",
+        "local",
+        "local_directory",
+        "lost_s",
+        "memory_limit",
+        "metrics",
+        "name",
+        "nanny",
+        "nthreads",
+        "number",
+        "pid",
+        "processing",
+        "progress_s",
+        "recalled",
+        "status",
+    )
+
+    def __init__(self, address: str, name: str | int, nthreads: int, now_s: float) -> None:
+        super().__init__()
+        self.address = address
+        self.name = name
+        self.nthreads = nthreads
+        self.number = 0
+        self.memory_limit = 0
+        self.pid = 0
+        self.host = ""
+        self.nanny = ""
+        self.local_directory = ""
+        self.status = "running"  # or "lost": its link is gone, and its nanny's account is awaited
+        self.alone: tuple[WorkerRecord, ...] = (self,)  # shared by all tasks that it alone holds
+        self.processing: dict[Task, None] = {}
+        self.expected_s = 0.0
+        self.holds: dict[Task, None] = {}
+        self.functions: dict[int, None] = {}
+        self.local: RunQueue[Task] = RunQueue()
+        self.recalled: dict[Task, int] = {}
+        self.metrics: dict[str, float] = {}
+        self.last_seen_s = now_s
+        self.progress_s = now_s
+        self.lost_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.name!r} {self.address} {self.status} processing={len(self.processing)} holds={len(self.holds)}>"
+
+
+class ClientRecord(Peer[Any]):
+    """A client: what it wants, and the reports that leave with the next flush."""
+
+    __slots__ = ("alone", "declared", "finished", "id", "name", "seen", "wants")
+
+    def __init__(self, id: str, name: str) -> None:
+        super().__init__()
+        self.id = id
+        self.name = name
+        self.alone: tuple[ClientRecord, ...] = (self,)
+        self.wants: dict[Task, None] = {}
+        self.declared: dict[bytes, None] = {}
+        self.seen = 0
+        self.finished: Finished | None = None  # the report that grows until something else must follow it
+
+    def __repr__(self) -> str:
+        return f"<Client {self.id} wants={len(self.wants)}>"
+
+
+class NannyRecord(Peer[Any]):
+    """A nanny: gives accounts of its worker's deaths, and restarts it on request."""
+
+    __slots__ = ("id", "name")
+
+    def __init__(self, id: str, name: str | int) -> None:
+        super().__init__()
+        self.id = id
+        self.name = name
+
+
+class State:
+    """Everything that the scheduler knows, and the outboxes of what it has to say."""
+
+    def __init__(self, config: SchedulerConfig | None = None) -> None:
+        self.config = config or SchedulerConfig()
+        self.now_s = 0.0
+        self.tasks: dict[Key, Task] = {}
+        self.by_id: dict[TaskId, Task] = {}
+        self.functions: dict[bytes, FunctionRecord] = {}
+        self.workers: dict[str, WorkerRecord] = {}
+        self.clients: dict[str, ClientRecord] = {}
+        self.nannies: dict[str, NannyRecord] = {}
+        self.accounts: deque[tuple[str, str, list[TaskId] | None]] = deque(maxlen=1000)
+        """Nannies' accounts that came before the loss of the link that they explain: (address, account, running)."""
+        self.queue: RunQueue[Task] = RunQueue()
+        self.unrunnable: dict[Task, None] = {}
+        """Queued tasks that no present worker may run."""
+        self.local: dict[WorkerRecord, None] = {}
+        """Workers whose own queue may hold something."""
+        self.idle: dict[WorkerRecord, None] = {}
+        """Running workers with a free thread; the longest idle first."""
+        self.open: dict[WorkerRecord, None] = {}
+        """Running workers whose threads are taken, but whose pipeline has room."""
+        self.agenda: deque[tuple[Callable[[State, Task], None], Task]] = deque()
+        """Decisions that follow from a move that was just made."""
+        self.ahead: deque[Task] = deque()
+        """Tasks just placed, whose dependents may follow them to the same worker (look-ahead)."""
+        self.dirty: list[Peer[Any]] = []
+        self.relays: dict[int, Any] = {}
+        """Questions that wait for workers' answers (requests.Relay), by the number of each call."""
+        self.gone: list[WorkerRecord] = []
+        """Workers just taken out, whose parts of answers will not come."""
+        self.next_call = 0
+        self.next_id = 0
+        self.next_function = 0
+        self.next_worker = 0
+        self.transitions = 0
+
+    # ------------------------------------------------------------ saying things
+
+    def tell(self, peer: Peer[Any], message: object) -> None:
+        """Put a message into a peer's outbox."""
+        peer.out.append(message)
+        if not peer.dirty:
+            peer.dirty = True
+            self.dirty.append(peer)
+
+    def touch(self, peer: Peer[Any]) -> None:
+        """Mark a peer whose outbox was filled without `tell`."""
+        if not peer.dirty:
+            peer.dirty = True
+            self.dirty.append(peer)
+
+    def report(self, client: ClientRecord, message: object) -> None:
+        """Tell a client something that must not overtake, or be overtaken by, reports of finished tasks."""
+        client.finished = None
+        self.tell(client, message)
+
+    def report_finished(self, task: Task) -> None:
+        """Report a task in memory to all who want it; many reports leave as one message."""
+        for client in task.clients:
+            finished = client.finished
+            if finished is None:
+                finished = client.finished = Finished(client.seen, [], [], [])
+                self.tell(client, finished)
+            finished.keys.append(task.key)
+            finished.values.append(task.value)
+            finished.types.append(task.value_type)
+
+    def forget_function(self, function: FunctionRecord) -> None:
+        """Have workers drop a function that no task and no client names."""
+        for worker in self.workers.values():
+            if function.id in worker.functions:
+                del worker.functions[function.id]
+                self.tell(worker, FreeFunctions([function.id]))
+
+    # ------------------------------------------------------------ two sides of one fact
+
+    def add_holder(self, task: Task, worker: WorkerRecord) -> None:
+        """Note that a worker holds a task's value."""
+        assert worker not in task.holders
+        task.holders = (*task.holders, worker) if task.holders else worker.alone
+        worker.holds[task] = None
+
+    def remove_holder(self, task: Task, worker: WorkerRecord) -> None:
+        """Note that a worker no longer holds a task's value."""
+        task.holders = tuple([holder for holder in task.holders if holder is not worker])
+        del worker.holds[task]
+
+    def want(self, client: ClientRecord, task: Task) -> None:
+        """Note that a client wants a task."""
+        if task not in client.wants:
+            client.wants[task] = None
+            task.clients = (*task.clients, client) if task.clients else client.alone
+
+    def unwant(self, client: ClientRecord, task: Task) -> None:
+        """Note that a client no longer wants a task."""
+        del client.wants[task]
+        task.clients = tuple([other for other in task.clients if other is not client])
+
+    def open_or_idle(self, worker: WorkerRecord) -> None:
+        """Put a worker where its load says: idle, open, or in neither."""
+        if worker.status != "running":
+            self.idle.pop(worker, None)
+            self.open.pop(worker, None)
+        elif len(worker.processing) < worker.nthreads:
+            self.open.pop(worker, None)
+            self.idle.setdefault(worker)
+        else:
+            self.idle.pop(worker, None)
+            if worker.expected_s < worker.nthreads * self.config.pipeline_s:
+                self.open.setdefault(worker)
+            else:
+                self.open.pop(worker, None)

@@ -1,0 +1,237 @@
+"""What workers and nannies say, and what becomes of it; the end of a worker.
+
+What lives here: a handler for each message of a worker or nanny, and who is blamed when a worker dies. What this file
+must never know: how a task is placed, or what clients say.
+
+A message about an attempt that is not the task's present one is dropped on sight: whoever forgot the attempt has told
+its worker so, in order, on the same connection.
+
+A worker that dies under a nanny is not taken out at once: its tasks stay put for up to ``account_timeout_s`` until the
+nanny's account is there, which says why it died and which tasks were running. Those alone are blamed.
+"""
+
+from __future__ import annotations
+
+from windrow.errors import KilledWorker
+from windrow.scheduler import placement
+from windrow.scheduler.state import MEMORY, WAITING, Failure, NannyRecord, State, Task, WorkerRecord
+from windrow.scheduler.transitions import fail, free, lose, return_attempt, step
+from windrow.wire import failure
+from windrow.wire.messages import (
+    Close,
+    Died,
+    Done,
+    Erred,
+    Heartbeat,
+    HelloNanny,
+    HelloWorker,
+    Missing,
+    Returned,
+    TaskId,
+)
+
+
+def _present(state: State, worker: WorkerRecord, task_id: TaskId, attempt: int) -> Task | None:
+    """Return the task if this attempt of this worker is its present one."""
+    task = state.by_id.get(task_id)
+    if task is None or task.worker is not worker or task.attempt != attempt:
+        return None
+    return task
+
+
+# ---------------------------------------------------------------- workers
+
+
+def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
+    """Greet a worker, or return the reason why it cannot join."""
+    for other in list(state.workers.values()):
+        if other.status == "lost" and (other.address == hello.address or (other.nanny and other.nanny == hello.nanny)):
+            remove(state, other, "it was replaced before its nanny gave an account")
+        elif other.address == hello.address:
+            return f"a worker with the address {hello.address} is there already"
+        elif other.name == hello.name and other.status != "lost":
+            return f"a worker named {hello.name!r} is there already ({other.address}); give this one another name"
+    worker = WorkerRecord(hello.address, hello.name, max(1, hello.nthreads), state.now_s)
+    state.next_worker += 1
+    worker.number = state.next_worker
+    worker.memory_limit = hello.memory_limit
+    worker.pid = hello.pid
+    worker.host = hello.host
+    worker.nanny = hello.nanny
+    worker.local_directory = hello.local_directory
+    state.workers[worker.address] = worker
+    placement.add_worker(state, worker)
+    return worker
+
+
+def on_done(state: State, worker: WorkerRecord, message: Done) -> None:
+    """An attempt has its result."""
+    task = state.by_id.get(message.task)
+    worker.progress_s = state.now_s
+    if task is None or task.worker is not worker or task.attempt != message.attempt:
+        return
+    if task.missing:  # it cannot have run by our rules; do not believe it
+        free(state, worker, task)
+        step(state, task, WAITING)
+        return
+    function = task.function
+    if function is not None:
+        function.learn(message.seconds)
+    task.value = message.value
+    task.value_type = message.value_type
+    task.nbytes = message.nbytes
+    step(state, task, MEMORY)
+
+
+def on_erred(state: State, worker: WorkerRecord, message: Erred) -> None:
+    """An attempt raised: try again while there are retries, else the task errs."""
+    worker.progress_s = state.now_s
+    task = _present(state, worker, message.task, message.attempt)
+    if task is None:
+        return
+    for source in task.inputs:  # what it fetched for this attempt, it now holds
+        if source.state is MEMORY and worker not in source.holders:
+            state.add_holder(source, worker)
+    if task.retries > 0:
+        task.retries -= 1
+        return_attempt(state, task)
+    else:
+        fail(state, task, Failure(task.key, message.error, message.text))
+
+
+def on_returned(state: State, worker: WorkerRecord, message: Returned) -> None:
+    """A worker gives back what it had not started."""
+    worker.recalled = {}
+    for task_id, attempt in zip(message.tasks, message.attempts, strict=True):
+        task = _present(state, worker, task_id, attempt)
+        if task is not None:
+            return_attempt(state, task)
+
+
+def on_missing(state: State, worker: WorkerRecord, message: Missing) -> None:
+    """An attempt could not get an input from any holder: those do not hold it, whatever we thought."""
+    task = _present(state, worker, message.task, message.attempt)
+    if task is None:
+        return
+    return_attempt(state, task)
+    source = state.by_id.get(message.input)
+    if source is None or source.state is not MEMORY:
+        return
+    for address in message.holders:
+        holder = state.workers.get(address)
+        if holder is not None and holder in source.holders:
+            state.remove_holder(source, holder)
+            free(state, holder, source)
+    if not source.holders and source.value is None:
+        lose(state, source)
+
+
+def on_heartbeat(state: State, worker: WorkerRecord, message: Heartbeat) -> None:
+    """A sign of life."""
+    worker.metrics = message.metrics
+
+
+def on_close(state: State, worker: WorkerRecord, message: Close) -> None:
+    """A worker leaves in good order: nobody is blamed."""
+    remove(state, worker, message.reason or "it closed", blame=False)
+
+
+def lost(state: State, worker: WorkerRecord, reason: str) -> None:
+    """A worker's link is gone. With a nanny its account is awaited, or is here already."""
+    if state.workers.get(worker.address) is not worker or worker.status == "lost":
+        return
+    account = next((entry for entry in state.accounts if entry[0] == worker.address), None)
+    if account is not None:
+        state.accounts.remove(account)
+        remove(state, worker, account[1], account[2])
+    elif worker.nanny in state.nannies:
+        worker.status = "lost"
+        worker.lost_s = state.now_s
+        state.open_or_idle(worker)
+    else:
+        remove(state, worker, reason or "its connection ended")
+
+
+def remove(
+    state: State, worker: WorkerRecord, account: str, running: list[TaskId] | None = None, blame: bool = True
+) -> None:
+    """Take a worker out: its attempts go back to the queue, its data is made again where it was the only copy.
+
+    ``running`` are the tasks that its flight recorder shows; without one, the first ``nthreads`` of what it was sent.
+    """
+    if state.workers.get(worker.address) is not worker:
+        return
+    del state.workers[worker.address]
+    worker.status = "closed"
+    state.gone.append(worker)
+    placement.remove_worker(state, worker)
+    attempts = [task for task in worker.processing if not task.missing]
+    if running is None:
+        guilty = dict.fromkeys(attempts[: worker.nthreads])
+    else:
+        guilty = {task: None for id in running if (task := state.by_id.get(id)) is not None and task in worker.processing}
+    for task in list(worker.processing):
+        if task.worker is not worker:  # it came back with one before it
+            continue
+        if blame and task in guilty:
+            _blame(state, worker, task, account)
+        else:
+            return_attempt(state, task)
+    for task in list(worker.holds):
+        state.remove_holder(task, worker)
+        if not task.holders and task.value is None:
+            lose(state, task)
+
+
+def _blame(state: State, worker: WorkerRecord, task: Task, account: str) -> None:
+    """A task was running when its worker died: count it, and err the task when that was once too often."""
+    task.deaths = [*(task.deaths or ()), f"worker {worker.name!r} (pid {worker.pid}): {account}"]
+    if len(task.deaths) > state.config.allowed_failures:
+        error, text = failure.dump(KilledWorker(task.key, task.deaths, state.config.allowed_failures))
+        fail(state, task, Failure(task.key, error, text))
+    else:
+        return_attempt(state, task)
+
+
+# ---------------------------------------------------------------- nannies
+
+
+def join_nanny(state: State, hello: HelloNanny) -> NannyRecord:
+    """Greet a nanny."""
+    nanny = NannyRecord(hello.id, hello.name)
+    state.nannies[nanny.id] = nanny
+    return nanny
+
+
+def on_died(state: State, nanny: NannyRecord, message: Died) -> None:
+    """A nanny's account of its worker's end, before or after the loss of the link."""
+    worker = state.workers.get(message.address)
+    if worker is None or worker.nanny != nanny.id:
+        return
+    if worker.status == "lost":
+        remove(state, worker, message.account, message.running, blame=not message.expected)
+    elif message.expected:
+        remove(state, worker, message.account, blame=False)
+    else:  # what it said last is still on its way: the link's end comes after that
+        state.accounts.append((message.address, message.account, message.running))
+
+
+def lost_nanny(state: State, nanny: NannyRecord) -> None:
+    """A nanny is gone; its worker, if it lives, goes on."""
+    if state.nannies.get(nanny.id) is nanny:
+        del state.nannies[nanny.id]
+
+
+# ---------------------------------------------------------------- time
+
+
+def look_for_silence(state: State) -> None:
+    """Take out workers whose nanny gave no account in time, and those that have been silent for too long."""
+    config = state.config
+    for worker in list(state.workers.values()):
+        if worker.status == "lost" and state.now_s - worker.lost_s >= config.account_timeout_s:
+            remove(state, worker, "its connection ended, and its nanny gave no account of it")
+        elif worker.status == "running" and state.now_s - worker.last_seen_s > config.worker_ttl_s:
+            remove(state, worker, f"it was silent for more than {config.worker_ttl_s:.0f} s (distributed.scheduler.worker-ttl)")
+
+

@@ -1,0 +1,218 @@
+"""Secrets, and how the processes of one user find them.
+
+What lives here: making a secret, and the per-user runtime directory in which a scheduler publishes its own. What this
+file must never know: how a secret is proved (`transport.handshake`), clusters, clients.
+
+Who can read the runtime directory can use the clusters in it; so it must belong to the user and be closed to all
+others, or it is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+from windrow.addressing import normalize, split_address
+from windrow.errors import WrongSecret
+
+__all__ = ["SECRET_BYTES", "lookup", "new_secret", "publish", "runtime_directory", "secret_for", "withdraw"]
+
+SECRET_BYTES = 32
+
+
+def new_secret() -> bytes:
+    """Return a fresh random secret.
+
+    Examples
+    --------
+    >>> len(new_secret())
+    32
+    """
+    return os.urandom(SECRET_BYTES)
+
+
+def runtime_directory(*, create: bool = True) -> Path:
+    """Return the directory for files that only this user may read.
+
+    Raises
+    ------
+    PermissionError
+        It is there, and belongs to or is open to someone else.
+
+    Examples
+    --------
+    >>> runtime_directory(create=False).name.startswith("windrow")
+    True
+    """
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given and os.path.isdir(given):
+        path = Path(given) / "windrow"
+    else:
+        path = Path(tempfile.gettempdir()) / f"windrow-{_user()}"
+    if create:
+        path.mkdir(mode=0o700, exist_ok=True)
+    _check_private(path)
+    return path
+
+
+def publish(address: str, secret: bytes, **facts: str | int | float | None) -> Path:
+    """Let this user's other processes find a listener's secret; return the file that says it.
+
+    Files of processes that are gone are removed on the way.
+
+    Parameters
+    ----------
+    address
+        Where the scheduler listens.
+    secret
+        Its secret.
+    **facts
+        More to write down for people who look.
+
+    Examples
+    --------
+    >>> path = publish("tcp://127.0.0.1:1", b"s" * 32)
+    >>> lookup("localhost:1") == b"s" * 32
+    True
+    >>> withdraw(path)
+    """
+    import json
+
+    directory = runtime_directory()
+    _remove_leftovers(directory)
+    path = directory / _file_name(address)
+    record = {**facts, "address": address, "secret": secret.hex(), "pid": os.getpid(), "host": _host()}
+    descriptor, draft = tempfile.mkstemp(dir=directory, prefix=".draft-")  # made 0600
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=1)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+    return path
+
+
+def withdraw(path: Path) -> None:
+    """Remove what `publish` wrote; harmless when it is gone, or another process has published there since.
+
+    Examples
+    --------
+    >>> withdraw(Path("no such file"))
+    """
+    record = _read(path)
+    if record is not None and record.get("pid") == os.getpid():
+        path.unlink(missing_ok=True)
+
+
+def lookup(address: str) -> bytes | None:
+    """Return the published secret for an address, or None.
+
+    Examples
+    --------
+    >>> lookup("tcp://127.0.0.1:2") is None
+    True
+    """
+    record = _read(runtime_directory(create=False) / _file_name(address))
+    if record is None:
+        return None
+    try:
+        return bytes.fromhex(str(record["secret"]))
+    except (KeyError, ValueError):  # written by hand or by another version: as good as none
+        return None
+
+
+def secret_for(address: str) -> bytes:
+    """Return the published secret for an address.
+
+    Raises
+    ------
+    WrongSecret
+        This user knows none.
+
+    Examples
+    --------
+    >>> secret_for("tcp://127.0.0.1:3")
+    Traceback (most recent call last):
+    windrow.errors.WrongSecret: no secret for tcp://127.0.0.1:3 is known to this user: pass secret=…, or run as the \
+user who started it
+    """
+    secret = lookup(address)
+    if secret is None:
+        raise WrongSecret(
+            f"no secret for {address} is known to this user: pass secret=…, or run as the user who started it"
+        )
+    return secret
+
+
+def _file_name(address: str) -> str:
+    """Return ``<port>-<host>.json``, so that a listing is sorted by port."""
+    _, location = split_address(normalize(address))
+    host, _, port = location.rpartition(":")
+    safe = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in host)
+    return f"{port}-{safe}.json"
+
+
+def _read(path: Path) -> dict[str, object] | None:
+    import json
+
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there, or no record: nothing is known
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove the records of dead processes of this host; a directory may be shared between containers."""
+    for path in directory.glob("*.json"):
+        record = _read(path)
+        if record is None or record.get("host") != _host():
+            continue
+        pid = record.get("pid")
+        if isinstance(pid, int) and not _is_alive(pid):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":
+        return True  # no harmless signal to ask with; a leftover stays until its port is used again
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # there, and not ours
+        return True
+    return True
+
+
+def _check_private(path: Path) -> None:
+    if not hasattr(os, "getuid"):
+        return  # Windows: the temporary directory is the user's own
+    try:
+        facts = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid():
+        raise PermissionError(
+            f"{path} is to hold this user's secrets, and is no directory of this user (owner: uid {facts.st_uid}). "
+            "Remove it, or set XDG_RUNTIME_DIR to a directory of yours"
+        )
+    if stat.S_IMODE(facts.st_mode) & 0o077:
+        raise PermissionError(
+            f"{path} holds this user's secrets, and others may look into it (mode {stat.S_IMODE(facts.st_mode):o}). "
+            f"Run: chmod 700 {path}"
+        )
+
+
+def _user() -> str:
+    if hasattr(os, "getuid"):
+        return str(os.getuid())
+    return os.environ.get("USERNAME", "user")
+
+
+def _host() -> str:
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")

@@ -1,0 +1,238 @@
+"""What this machine, or the container that we are in, gives us: processors and memory, and how to share them out.
+
+What lives here: `cpu_count`, `memory_limit_bytes`, and the two rules that turn them into workers. What this file must
+never know: clusters, workers, configuration.
+
+Files are read under a root path that is given, so that tests can show any machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import os
+from pathlib import Path
+
+from windrow.config import parse_bytes
+
+__all__ = ["cpu_count", "memory_limit_bytes", "nprocesses_nthreads", "parse_memory_limit", "total_memory_bytes"]
+
+_NO_LIMIT_BYTES = 2**60
+"""Kernels write "no limit" as some number about 2**63; none beyond this is a real one."""
+
+
+def cpu_count(root: str | Path = "/", *, allowed: int | None = None) -> int:
+    """Return how many processors this process may use: by affinity, and by its control group's quota, rounded up.
+
+    Parameters
+    ----------
+    root
+        Where ``proc`` and ``sys`` are.
+    allowed
+        The count by affinity, instead of asking the system.
+
+    Examples
+    --------
+    >>> cpu_count() >= 1
+    True
+    """
+    if allowed is None:
+        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [math.ceil(quota) for quota in _cpu_quotas(Path(root))]
+    return max(1, min([allowed, *quotas]))
+
+
+def memory_limit_bytes(root: str | Path = "/", *, total_bytes: int | None = None) -> int:
+    """Return how much memory this process may use: the machine's, or less by control group or resource limit.
+
+    Parameters
+    ----------
+    root
+        Where ``proc`` and ``sys`` are.
+    total_bytes
+        The machine's memory, instead of asking the system.
+
+    Examples
+    --------
+    >>> memory_limit_bytes() > 0
+    True
+    """
+    limits = [total_memory_bytes() if total_bytes is None else total_bytes]
+    limits += _memory_limits(Path(root))
+    if total_bytes is None:
+        limits += _resource_limits()
+    return min(limits)
+
+
+def total_memory_bytes() -> int:
+    """Return the machine's memory.
+
+    Examples
+    --------
+    >>> total_memory_bytes() > 2**20
+    True
+    """
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system, or one without these names
+        import psutil
+
+        return int(psutil.virtual_memory().total)
+
+
+def nprocesses_nthreads(n: int | None = None) -> tuple[int, int]:
+    """Return how many processes of how many threads use ``n`` processors (default: all) well.
+
+    A process a processor up to four; beyond, the least divisor of ``n`` that is not below its root, so that there
+    are somewhat more processes than threads in each.
+
+    Examples
+    --------
+    >>> nprocesses_nthreads(4), nprocesses_nthreads(12), nprocesses_nthreads(7)
+    ((4, 1), (4, 3), (7, 1))
+    """
+    if n is None:
+        n = cpu_count()
+    if n < 1:
+        raise ValueError(f"n counts processors and is at least 1, not {n}")
+    if n <= 4:
+        return n, 1
+    processes = next(count for count in range(math.isqrt(n - 1) + 1, n + 1) if n % count == 0)
+    return processes, n // processes
+
+
+def parse_memory_limit(
+    memory_limit: float | str | None,
+    nthreads: int,
+    total_cores: int | None = None,
+    *,
+    system_bytes: int | None = None,
+    logger: logging.Logger | None = None,
+) -> int | None:
+    """Return a worker's memory limit in bytes, or None for no limit.
+
+    Parameters
+    ----------
+    memory_limit
+        None or 0: no limit; ``"auto"``: a share by threads; up to 1: this fraction of the system's memory; any other
+        number or ``"4 GB"``: bytes.
+    nthreads
+        The worker's threads.
+    total_cores
+        Processors here, for ``"auto"``; None: `cpu_count`.
+    system_bytes
+        Memory here; None: `memory_limit_bytes`.
+    logger
+        Told when the limit is above the system's memory, to which it is then cut down.
+
+    Examples
+    --------
+    >>> parse_memory_limit("auto", 1, 4, system_bytes=8000), parse_memory_limit(0.5, 1, system_bytes=8000)
+    (2000, 4000)
+    """
+    if memory_limit is None:
+        return None
+    if system_bytes is None:
+        system_bytes = memory_limit_bytes()
+    if memory_limit == "auto":
+        return int(system_bytes * min(1.0, nthreads / (total_cores or cpu_count())))
+    amount = _number(memory_limit)
+    if amount < 0 or math.isnan(amount):
+        raise ValueError(f"memory_limit is {memory_limit!r}; it cannot be negative (0 or None: no limit)")
+    if amount == 0:
+        return None
+    limit_bytes = int(amount * system_bytes) if amount <= 1 else int(min(amount, 2.0**62))
+    if limit_bytes > system_bytes:
+        if logger is not None:
+            logger.warning(
+                "memory_limit=%r is more than the %d bytes of this system; that much is the limit now",
+                memory_limit,
+                system_bytes,
+            )
+        return system_bytes
+    return limit_bytes
+
+
+def _number(memory_limit: float | str) -> float:
+    """Return a number as it is written, so that the text "0.5" is a fraction too; else a size in bytes."""
+    if isinstance(memory_limit, bool) or not isinstance(memory_limit, (int, float, str)):
+        raise TypeError(
+            f"memory_limit is a number, a str such as '4 GB' or 'auto', or None; not {type(memory_limit).__name__}"
+        )
+    try:
+        return float(memory_limit)
+    except ValueError:
+        return float(parse_bytes(memory_limit))
+
+
+# ---------------------------------------------------------------- control groups and resource limits
+
+
+def _cpu_quotas(root: Path) -> list[float]:
+    """Return the quotas that apply, in processors."""
+    quotas = []
+    for directory in _group_directories(root, ""):
+        quota, _, period = _read(directory / "cpu.max").partition(" ")
+        quotas += _ratio(quota, period)
+    for directory in _group_directories(root, "cpu"):
+        quotas += _ratio(_read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us"))
+    return quotas
+
+
+def _ratio(quota: str, period: str) -> list[float]:
+    try:
+        ratio = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):  # "max", or no such file
+        return []
+    return [ratio] if ratio > 0 else []  # -1: no quota
+
+
+def _memory_limits(root: Path) -> list[int]:
+    files = [directory / "memory.max" for directory in _group_directories(root, "")]
+    files += [directory / "memory.limit_in_bytes" for directory in _group_directories(root, "memory")]
+    texts = [_read(path) for path in files]
+    limits = [int(text) for text in texts if text.isdigit()]  # "max": no limit
+    return [limit for limit in limits if 0 < limit < _NO_LIMIT_BYTES]
+
+
+def _group_directories(root: Path, controller: str) -> list[Path]:
+    """Return the directories of our control group and all above it; ``""`` is the one tree of version 2.
+
+    In a container the path may be seen from outside, and not exist inside: then the top is what there is.
+    """
+    base = root / "sys/fs/cgroup" / controller
+    own = _own_groups(root).get(controller, "/")
+    parts = [part for part in own.split("/") if part not in {"", ".", ".."}]
+    return [base.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
+
+
+def _own_groups(root: Path) -> dict[str, str]:
+    """Return our group's path for each controller, by ``/proc/self/cgroup``."""
+    groups = {}
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        fields = line.split(":", 2)
+        if len(fields) == 3:
+            groups.update(dict.fromkeys(fields[1].split(","), fields[2]))
+    return groups
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:  # no such tree on this machine
+        return ""
+
+
+@functools.cache
+def _resource_limits() -> list[int]:
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return []
+    found = []
+    for name in ("RLIMIT_RSS", "RLIMIT_AS"):
+        soft, _ = resource.getrlimit(getattr(resource, name))
+        if soft != resource.RLIM_INFINITY and soft > 0:
+            found.append(soft)
+    return found

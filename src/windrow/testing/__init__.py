@@ -1,0 +1,1 @@
+"""Floor 6: the virtual cluster, and what other projects' tests may use."""

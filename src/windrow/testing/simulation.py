@@ -1,0 +1,259 @@
+"""One run of the virtual cluster, drawn from a seed: what is asked of it, what goes wrong, and what must be true.
+
+What lives here: `Simulation`, `run_seed`. What this file must never know: how the cluster works inside.
+
+Promises checked: the scheduler's invariants after every step; every future that is still wanted ends as the graph
+says (its value, or the failure of the task that raised); nothing waits for ever; and when all is released, neither the
+scheduler nor any worker keeps anything.
+"""
+
+from __future__ import annotations
+
+import zlib
+from random import Random
+from typing import Any
+
+import msgspec
+
+from windrow.errors import KilledWorker
+from windrow.testing.virtual import VirtualClient, VirtualCluster, VirtualWorker, Work, checksum
+from windrow.wire import failure
+
+STEPS_MAX = 200_000
+
+
+class SimulationFailed(AssertionError):
+    """A promise was broken; the message holds the seed, how to replay it, and the end of the trace."""
+
+
+class Simulation:
+    """One seed's run.
+
+    Parameters
+    ----------
+    seed
+        Draws everything: sizes, graphs, durations, delays, faults.
+
+    Examples
+    --------
+    >>> Simulation(7).run() == Simulation(7).run()
+    True
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        rng = self.rng = Random(seed)
+        self.poisonous = rng.random() < 0.2
+        self.deadly = rng.random() < 0.6
+        self.cluster = VirtualCluster(rng, delay_s=rng.choice([0.0002, 0.002, 0.02]))
+        if rng.random() < 0.3:
+            self.cluster.fetch_failures = 0.2
+        self.work: dict[str, tuple[Work, list[str]]] = {}
+        self.scattered: dict[str, int] = {}
+        self.fragile = False
+        """Whether scattered data may have been lost with its worker."""
+        self.clients: list[VirtualClient] = []
+        self.kills = 0
+
+    def run(self) -> int:
+        """Play the seed; return a digest of its trace. Raises `SimulationFailed`."""
+        try:
+            self._start()
+            self._play()
+            self._settle()
+            self._judge()
+            self._clean_up()
+        except AssertionError as error:
+            trace = "\n".join(self.cluster.trace[-60:])
+            raise SimulationFailed(
+                f"{error}\nseed {self.seed}; replay: python -m windrow.testing --seed {self.seed} --trace\n{trace}"
+            ) from error
+        return zlib.crc32("\n".join(self.cluster.trace).encode())
+
+    # ------------------------------------------------------------ the play
+
+    def _start(self) -> None:
+        rng, cluster = self.rng, self.cluster
+        for _ in range(rng.randint(1, 4)):
+            nthreads = 1 if self.poisonous else rng.choice([1, 1, 2, 4])
+            nanny = self.poisonous or rng.random() < 0.5
+            cluster.add_worker(nthreads, nanny, slowness=rng.choice([1.0, 1.0, 1.0, 30.0]))
+        self.clients = [VirtualClient(cluster, f"c{number}") for number in range(rng.choice([1, 1, 2]))]
+
+    def _play(self) -> None:
+        rng, cluster = self.rng, self.cluster
+        for _ in range(rng.randint(5, 25)):
+            client = rng.choice(self.clients)
+            if client.closed:
+                continue
+            action = rng.choice([self._submit_many, self._submit_chain, self._submit_tree, self._merge, self._scatter])
+            action(client)
+            if rng.random() < 0.4:
+                self._meddle(client)
+            if self.deadly and rng.random() < 0.25:
+                self._disturb()
+            for _ in range(rng.choice([0, 5, 50, 200])):
+                cluster.clock.step()
+
+    def _new_work(self, inputs: list[str]) -> tuple[str, Work]:
+        rng = self.rng
+        salt = len(self.work)
+        kind = rng.choices(["ok", "fail", "flaky", "poison"], [90, 3, 5, 2 if self.poisonous else 0])[0]
+        duration = rng.choice([1e-6, 1e-5, 1e-3, 0.05])
+        nbytes = rng.choice([10, 10, 10, 5000])
+        work = Work(salt, kind, duration, nbytes, fails=rng.randint(1, 2))
+        key = f"t{salt}"
+        self.work[key] = (work, inputs)
+        return key, work
+
+    def _submit(self, client: VirtualClient, inputs: list[str]) -> str:
+        key, work = self._new_work(inputs)
+        retries = work.fails if work.kind == "flaky" and self.rng.random() < 0.8 else 0
+        if work.kind == "flaky" and retries < work.fails:
+            work.kind = "fail"
+        client.submit(key, work, inputs, retries, priority=self.rng.choice([0.0, 0.0, 0.0, 5.0]))
+        return key
+
+    def _some(self, client: VirtualClient, most: int) -> list[str]:
+        keys = [key for key, future in client.futures.items() if future.status != "cancelled"]
+        return self.rng.sample(keys, min(len(keys), self.rng.randint(0, most)))
+
+    def _submit_many(self, client: VirtualClient) -> None:
+        inputs = self._some(client, 1)
+        for _ in range(self.rng.choice([1, 3, 20])):
+            self._submit(client, inputs)
+
+    def _submit_chain(self, client: VirtualClient) -> None:
+        inputs = self._some(client, 1)
+        keep = self.rng.random() < 0.5
+        for _ in range(self.rng.randint(2, 10)):
+            key = self._submit(client, inputs)
+            if not keep and inputs and inputs[0] in client.futures:
+                client.release(inputs[:1])
+            inputs = [key]
+
+    def _submit_tree(self, client: VirtualClient) -> None:
+        level = [self._submit(client, []) for _ in range(self.rng.choice([4, 8, 16]))]
+        keep = self.rng.random() < 0.5
+        while len(level) > 1:
+            above = [self._submit(client, level[i : i + 2]) for i in range(0, len(level), 2)]
+            if not keep:
+                client.release(level)
+            level = above
+
+    def _merge(self, client: VirtualClient) -> None:
+        self._submit(client, self._some(client, 40))
+
+    def _scatter(self, client: VirtualClient) -> None:
+        key = f"s{len(self.scattered)}"
+        nbytes = self.rng.choice([10, 5000])
+        self.scattered[key] = self.rng.randint(0, 1000)
+        self.fragile = self.fragile or nbytes > 1000
+        client.scatter(key, self.scattered[key], nbytes)
+
+    # ------------------------------------------------------------ what goes wrong
+
+    def _meddle(self, client: VirtualClient) -> None:
+        rng = self.rng
+        keys = self._some(client, 5)
+        chance = rng.random()
+        if not keys:
+            return
+        if chance < 0.6:
+            client.release(keys)
+            again = [key for key in keys if key in self.work and rng.random() < 0.3]
+            for key in again:
+                work, inputs = self.work[key]
+                if all(source in client.futures for source in inputs) and work.kind in ("ok", "fail"):
+                    client.submit(key, work, inputs)
+        elif chance < 0.8:
+            client.cancel(keys, force=rng.random() < 0.5)
+        elif len(self.clients) > 1 and not self.clients[1].closed:
+            self.clients[1].close()
+
+    def _disturb(self) -> None:
+        rng, cluster = self.rng, self.cluster
+        workers: list[VirtualWorker] = list(cluster.workers.values())
+        chance = rng.random()
+        if chance < 0.4 or not workers:
+            cluster.add_worker(nanny=self.poisonous or rng.random() < 0.5)
+        elif self.kills < 3:  # fewer than would make innocent tasks look guilty
+            self.kills += 1
+            for worker in workers if chance < 0.5 else [rng.choice(workers)]:
+                worker.die("killed")
+
+    # ------------------------------------------------------------ what must be true
+
+    def _settle(self) -> None:
+        """Let everything end, with at least one worker to do it."""
+        clock = self.cluster.clock
+        self.cluster.fetch_failures = 0.0
+        if not self.cluster.workers or self.rng.random() < 0.3:
+            self.cluster.add_worker(nanny=self.poisonous)
+        limit = clock.steps + STEPS_MAX
+        while clock.step():
+            assert clock.steps < limit, "it goes on and on"
+
+    def _expected(self, key: str, memo: dict[str, Any]) -> Any:
+        """Return a key's value, or ('error', the keys that may be blamed)."""
+        if key in memo:
+            return memo[key]
+        if key in self.scattered:
+            return self.scattered[key]
+        work, inputs = self.work[key]
+        values = [self._expected(source, memo) for source in inputs]
+        errors = {name for value in values if isinstance(value, tuple) for name in value[1]}
+        if errors:
+            memo[key] = ("error", errors)
+        elif work.kind in ("fail", "poison"):
+            memo[key] = ("error", {key})
+        else:
+            memo[key] = checksum(work.salt, values)
+        return memo[key]
+
+    def _judge(self) -> None:
+        memo: dict[str, Any] = {}
+        for client in self.clients:
+            if client.closed:
+                continue
+            for key, future in client.futures.items():
+                what = f"{client.id}'s future {key}"
+                if future.status == "cancelled":
+                    continue  # by a force, by an input that was cancelled, or scattered data that died
+                expected = self._expected(key, memo)
+                if isinstance(expected, tuple):
+                    assert future.status == "error", f"{what} is {future.status}, not error"
+                    assert self._root(future.error) in expected[1], f"{what} blames {self._root(future.error)}"
+                else:
+                    assert future.status == "finished", f"{what} is {future.status}, not finished ({future.error!r})"
+                    assert future.value == expected, f"{what} is {future.value}, not {expected}"
+
+    def _root(self, error: bytes) -> str:
+        try:
+            return str(msgspec.msgpack.decode(error))
+        except msgspec.DecodeError:
+            killed = failure.load(error)
+            assert isinstance(killed, KilledWorker), killed
+            return killed.key
+
+    def _clean_up(self) -> None:
+        for client in self.clients:
+            if not client.closed:
+                client.release(list(client.futures))
+                client.close()
+        while self.cluster.clock.step():
+            pass
+        state = self.cluster.core.state
+        assert not state.tasks, f"the scheduler keeps {list(state.tasks.values())[:5]}"
+        assert not state.functions, "the scheduler keeps functions"
+        assert not state.relays, "the scheduler waits for answers"
+        assert not state.queue, "the queue is not empty"
+        for worker in self.cluster.workers.values():
+            core = worker.core
+            left = (core.data, core.attempts, core.unconfirmed, core.waiting_for, core.fetching, core.functions)
+            assert not any(left), f"{worker.name} keeps {left}"
+
+
+def run_seed(seed: int) -> int:
+    """Run one seed; return the digest of its trace."""
+    return Simulation(seed).run()

@@ -1,0 +1,395 @@
+"""The virtual cluster: the real cores, on a virtual clock, over a network that a seed drives.
+
+What lives here: `VirtualCluster` with its workers (a real `WorkerCore`, whose threads are events) and clients (a model
+of what the real one keeps). What this file must never know: which scenario is played (simulation).
+
+A task's arguments are a `Work`: what the task does, how long it takes, and how large its result claims to be. Its value
+is a checksum over its own salt and its inputs' values, so that a wrong input anywhere shows in the end.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from windrow.scheduler.core import SchedulerCore
+from windrow.scheduler.invariants import check_invariants
+from windrow.scheduler.state import SchedulerConfig
+from windrow.testing.network import Channel, Clock
+from windrow.wire.messages import (
+    Call,
+    Cancel,
+    Cancelled,
+    Declare,
+    Died,
+    Failed,
+    Finished,
+    Gather,
+    HelloClient,
+    HelloNanny,
+    HelloWorker,
+    Key,
+    Lost,
+    Release,
+    Reply,
+    Scatter,
+    Submit,
+)
+from windrow.worker.core import WorkerCore
+from windrow.worker.state import Attempt, Packed
+
+INLINE_LIMIT = 1000
+
+
+class Work(Struct, array_like=True):
+    """What a virtual task does."""
+
+    salt: int
+    kind: str = "ok"
+    """ok, fail (raises), flaky (raises on its first attempts), poison (kills its worker)"""
+    duration_s: float = 0.001
+    nbytes: int = 10
+    fails: int = 0
+
+
+def checksum(salt: int, inputs: list[int]) -> int:
+    """Return the value of a task from its salt and its inputs' values."""
+    return zlib.crc32(msgspec.msgpack.encode([salt, inputs]))
+
+
+_work = msgspec.msgpack.Decoder(Work).decode
+_pack = msgspec.msgpack.encode
+_unpack = msgspec.msgpack.decode
+
+
+class VirtualWorker:
+    """A worker: a real core, and threads that are events."""
+
+    def __init__(self, cluster: VirtualCluster, name: str, nthreads: int, nanny: str, slowness: float = 1.0) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.address = f"sim://{name}"
+        self.nthreads = nthreads
+        self.nanny = nanny
+        self.slowness = slowness
+        self.core = WorkerCore()
+        self.running: list[Attempt] = []
+        self.alive = True
+        self.failures: dict[str, int] = {}
+        self.to_scheduler = cluster.connect(
+            HelloWorker(self.address, name, nthreads, nanny=nanny), self._receive, self._cut_off
+        )
+
+    def _receive(self, messages: list[Any]) -> None:
+        if self.alive:
+            for message in messages:
+                if type(message) is Call:
+                    blobs = [self.serve(id) for id in message.request.tasks]  # type: ignore[union-attr]
+                    self.to_scheduler.send([Reply(message.id, blobs=blobs)])
+                else:
+                    self.core.receive([message])
+            self.go_on()
+
+    def _cut_off(self) -> None:
+        self.die("cut off from the scheduler")
+
+    def serve(self, id: int) -> bytes | None:
+        """Return a value as it would travel to a peer."""
+        value = self.core.data.get(id)
+        if value is None:
+            return None
+        return value.blob if isinstance(value, Packed) else _pack(value)  # type: ignore[return-value]
+
+    def go_on(self) -> None:
+        """Start what threads can start, and carry away what the core has to say."""
+        while len(self.running) < self.nthreads and (attempt := self.core.next_attempt()) is not None:
+            self.running.append(attempt)
+            work = _work(attempt.args)  # type: ignore[arg-type]
+            duration = work.duration_s * self.slowness * (0.5 + self.cluster.rng.random())
+            self.cluster.clock.after(duration, lambda attempt=attempt, work=work: self._end(attempt, work))  # type: ignore[misc]
+        for address, ids in self.core.take_requests().items():
+            self._ask(address, ids)
+        out = self.core.take_out()
+        if out:
+            self.to_scheduler.send(out)
+
+    def _end(self, attempt: Attempt, work: Work) -> None:
+        if not self.alive:
+            return
+        if work.kind == "poison":
+            self.die("poisoned")
+            return
+        self.running.remove(attempt)
+        self.cluster.log(f"{self.name} ran {attempt.key} attempt {attempt.number}")
+        self.cluster.runs[attempt.key] = self.cluster.runs.get(attempt.key, 0) + 1
+        seen = self.cluster.failures.get(attempt.key, 0)
+        if work.kind == "fail" or (work.kind == "flaky" and seen < work.fails):
+            self.cluster.failures[attempt.key] = seen + 1
+            self.core.fail(attempt, 0.0, _pack(attempt.key), "")
+        else:
+            inputs = [_unpack(v.blob) if isinstance(v, Packed) else v for v in attempt.values or ()]  # type: ignore[arg-type]
+            value = checksum(work.salt, inputs)
+            blob = _pack(value) if attempt.inline and work.nbytes <= INLINE_LIMIT else None
+            self.core.finish(attempt, value, work.duration_s * self.slowness, work.nbytes, blob)
+        self.go_on()
+
+    def _ask(self, address: str, ids: list[Any]) -> None:
+        cluster = self.cluster
+        cluster.log(f"{self.name} asks {address} for {ids}")
+
+        def arrive() -> None:
+            peer = cluster.workers.get(address)
+            partitioned = cluster.rng.random() < cluster.fetch_failures
+            alive = peer is not None and peer.alive and not partitioned
+            answers = [(id, peer.serve(id) if alive and peer is not None else None) for id in ids]
+            cluster.clock.after(cluster.rng.random() * cluster.delay_s, lambda: self._answered(answers))
+
+        cluster.clock.after(cluster.rng.random() * cluster.delay_s, arrive)
+
+    def _answered(self, answers: list[tuple[Any, bytes | None]]) -> None:
+        if self.alive:
+            for id, blob in answers:
+                self.core.fetched(id, blob)
+            self.go_on()
+
+    def die(self, why: str) -> None:
+        """End at once, as by SIGKILL; the nanny, if there is one, gives an account and starts another."""
+        if not self.alive:
+            return
+        self.alive = False
+        self.cluster.log(f"{self.name} dies: {why}")
+        del self.cluster.workers[self.address]
+        self.cluster.disconnect(self.to_scheduler)
+        nanny = self.cluster.nannies.get(self.nanny)
+        if nanny is not None:
+            running = [attempt.id for attempt in self.running]
+            delay = self.cluster.rng.random() * self.cluster.delay_s * 4
+            if self.cluster.rng.random() < 0.9:  # an account may also never come
+                self.cluster.clock.after(delay, lambda: nanny.send([Died(self.address, why, False, running)]))
+            self.cluster.clock.after(delay + 0.05, lambda: self.cluster.replace(self))
+
+
+class VirtualFuture(Struct, eq=False):
+    """What a client knows of one key."""
+
+    key: Key
+    born: int
+    status: str = "pending"
+    value: int | None = None
+    error: Any = None
+
+
+class VirtualClient:
+    """A client: futures by key, reports taken as the real client takes them."""
+
+    def __init__(self, cluster: VirtualCluster, id: str) -> None:
+        self.cluster = cluster
+        self.id = id
+        self.futures: dict[Key, VirtualFuture] = {}
+        self.released = 0
+        self.calls: dict[int, list[Key]] = {}
+        self.next_call = 0
+        self.closed = False
+        self.to_scheduler = cluster.connect(HelloClient(id), self._receive, lambda: None)
+        self.to_scheduler.send([Declare(b"work", "work", b"code")])
+
+    def submit(self, key: Key, work: Work, inputs: list[Key], retries: int = 0, priority: float = 0.0) -> None:
+        """Want a task; one that is wanted already is not sent again."""
+        if key not in self.futures:
+            self.futures[key] = VirtualFuture(key, self.released)
+            columns = [inputs] if inputs else []
+            self.to_scheduler.send([Submit(b"work", [key], [_pack(work)], columns, priority, retries)])
+
+    def scatter(self, key: Key, value: int, nbytes: int) -> None:
+        """Put a value on a worker."""
+        self.futures[key] = VirtualFuture(key, self.released)
+        self.next_call += 1
+        request = Scatter([key], [_pack(value)], [nbytes], [None])
+        self.to_scheduler.send([Call(self.next_call, request)])
+
+    def release(self, keys: list[Key]) -> None:
+        """Drop futures."""
+        self.released += 1
+        for key in keys:
+            del self.futures[key]
+        self.to_scheduler.send([Release(keys, self.released)])
+
+    def cancel(self, keys: list[Key], force: bool) -> None:
+        """Give tasks up."""
+        self.released += 1
+        for key in keys:
+            del self.futures[key]
+        self.to_scheduler.send([Cancel(keys, self.released, force)])
+
+    def close(self) -> None:
+        """Leave without a word."""
+        self.closed = True
+        self.cluster.disconnect(self.to_scheduler)
+
+    def _receive(self, messages: list[Any]) -> None:
+        for message in messages:
+            if type(message) is Reply:
+                self._on_reply(message)
+                continue
+            for index, key in enumerate(message.keys):
+                future = self.futures.get(key)
+                if future is None or message.seen < future.born:
+                    continue
+                if type(message) is Finished:
+                    blob = message.values[index]
+                    future.status = "finished"
+                    future.value = None if blob is None else _unpack(blob)
+                    if blob is None:
+                        self._gather([key])
+                elif type(message) is Failed:
+                    future.status, future.error = "error", message.error
+                elif type(message) is Lost:
+                    future.status = "lost"
+                elif type(message) is Cancelled:
+                    future.status, future.error = "cancelled", message.reason
+
+    def _gather(self, keys: list[Key]) -> None:
+        self.next_call += 1
+        self.calls[self.next_call] = keys
+        self.to_scheduler.send([Call(self.next_call, Gather(keys))])
+
+    def _on_reply(self, reply: Reply) -> None:
+        again = []
+        for key, blob in zip(self.calls.pop(reply.id, []), reply.blobs, strict=False):
+            future = self.futures.get(key)
+            if future is not None and blob is not None and future.value is None:
+                future.value = _unpack(blob)  # type: ignore[arg-type]
+            elif future is not None and blob is None and future.status == "finished" and future.value is None:
+                again.append(key)
+        if again:
+            self._gather(again)
+
+
+class VirtualCluster:
+    """A scheduler core, workers and clients on one virtual clock.
+
+    Parameters
+    ----------
+    rng
+        Draws delays and all else that chance decides.
+    delay_s
+        The longest time that a message takes.
+    """
+
+    def __init__(self, rng: Random, delay_s: float = 0.002, allowed_failures: int = 3) -> None:
+        self.rng = rng
+        self.delay_s = delay_s
+        self.clock = Clock()
+        self.fetch_failures = 0.0
+        self.trace: list[str] = []
+        self.runs: dict[str, int] = {}
+        self.failures: dict[str, int] = {}
+        self.core = SchedulerCore(
+            SchedulerConfig(allowed_failures=allowed_failures, inline_limit=INLINE_LIMIT, account_timeout_s=0.5)
+        )
+        self.workers: dict[str, VirtualWorker] = {}
+        self.nannies: dict[str, Channel] = {}
+        self._links: dict[int, tuple[Channel, Callable[[], None]]] = {}
+        self._flush_due = False
+        self._ticking = False
+        self._count = 0
+
+    def log(self, line: str) -> None:
+        """Add a line to the trace."""
+        self.trace.append(f"{self.clock.now_s * 1e3:10.3f} ms  {line}")
+
+    # ------------------------------------------------------------ parties
+
+    def add_worker(self, nthreads: int = 1, nanny: bool = True, slowness: float = 1.0) -> VirtualWorker:
+        """Start a worker, with a nanny of its own or none."""
+        self._count += 1
+        nanny_id = f"nanny-{self._count}" if nanny else ""
+        if nanny:
+            self.nannies[nanny_id] = self.connect(HelloNanny(nanny_id, nanny_id), lambda messages: None, lambda: None)
+        return self._start_worker(nthreads, nanny_id, slowness)
+
+    def _start_worker(self, nthreads: int, nanny: str, slowness: float) -> VirtualWorker:
+        self._count += 1
+        worker = VirtualWorker(self, f"w{self._count}", nthreads, nanny, slowness)
+        self.workers[worker.address] = worker
+        self.log(f"{worker.name} starts with {nthreads} threads")
+        return worker
+
+    def replace(self, dead: VirtualWorker) -> None:
+        """A nanny starts its next worker."""
+        self._start_worker(dead.nthreads, dead.nanny, dead.slowness)
+
+    # ------------------------------------------------------------ connections
+
+    def connect(self, hello: Struct, receive: Callable[[list[Any]], None], on_lost: Callable[[], None]) -> Channel:
+        """Open a connection to the scheduler; return the direction towards it."""
+        back = Channel(self.clock, self.rng, receive, self.delay_s)
+        joined: list[Any] = []
+
+        def deliver(messages: list[Any]) -> None:
+            for message in messages:
+                self.log(f"scheduler <- {str(message)[:150]}")
+            if not joined:
+                joined.append(self.core.join(messages.pop(0), self.clock.now_s))
+                joined[0].link = back
+                forth.peer = joined[0]  # type: ignore[attr-defined]
+            if messages:
+                self.core.receive(joined[0], messages, self.clock.now_s)
+            self._after_scheduler()
+
+        forth = _Forth(self.clock, self.rng, deliver, self.delay_s)
+        self._links[id(forth)] = (back, on_lost)
+        forth.send([hello])
+        return forth
+
+    def disconnect(self, forth: Channel) -> None:
+        """Break a connection: what is under way is lost, and both ends learn of it in time."""
+        if forth.broken:
+            return
+        forth.broken = True
+        back, on_lost = self._links.pop(id(forth))
+        back.broken = True
+
+        def scheduler_notices() -> None:
+            peer = getattr(forth, "peer", None)
+            if peer is not None:
+                self.core.lost(peer, "the connection broke", self.clock.now_s)
+                self._after_scheduler()
+
+        self.clock.after(self.rng.random() * self.delay_s * 2, scheduler_notices)
+        self.clock.after(self.rng.random() * self.delay_s * 2, on_lost)
+
+    def _after_scheduler(self) -> None:
+        check_invariants(self.core.state)
+        if not self._flush_due:  # batches by tick: several messages may be handled before one flush
+            self._flush_due = True
+            self.clock.after(self.rng.random() * self.delay_s * 0.2, self._flush)
+        if not self._ticking and self.core.is_busy():
+            self._ticking = True
+            self.clock.after(0.025, self._tick)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        for peer, messages in self.core.flush():
+            for message in messages:
+                self.log(f"scheduler -> {peer!r} {str(message)[:150]}")
+            link = peer.link
+            if isinstance(link, Channel):
+                link.send(messages)
+        check_invariants(self.core.state)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        self.core.tick(self.clock.now_s)
+        self._after_scheduler()
+
+
+class _Forth(Channel):
+    """The direction towards the scheduler, which knows whom it has greeted."""
+
+    peer: Any = None

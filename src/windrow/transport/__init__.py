@@ -1,0 +1,75 @@
+"""Floor 2: how batches of messages get from one party to another. `connect`, `listen`, and the links between.
+
+What lives here: the two entrances, by scheme. What this package must never know: what a message means, who the parties
+are.
+"""
+
+from __future__ import annotations
+
+from windrow.addressing import split_address
+from windrow.transport.base import Link, Listener, OnLink, backend, register
+
+__all__ = ["Link", "Listener", "connect", "listen", "register"]
+
+
+async def connect(address: str, *, secret: bytes | None, timeout_s: float = 30.0) -> Link:
+    """Return a link to a listener; assign its ``on_lost`` and ``on_batch`` then.
+
+    Parameters
+    ----------
+    address
+        ``tcp://host:port`` or ``inproc://name``.
+    secret
+        The cluster's secret; None is enough for inproc only.
+    timeout_s
+        A listener that is not there yet is tried again until then, in seconds.
+
+    Raises
+    ------
+    ValueError
+        The scheme is unknown, or a tcp address is given without a secret.
+    WrongSecret, WrongVersion, ConnectionRefused
+        The other side answered and refuses, or is no windrow listener; not tried again.
+    TimeoutError, OSError
+        There was no answer.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> async def main():
+    ...     arrived = asyncio.get_running_loop().create_future()
+    ...     def accept(link):
+    ...         link.on_batch = arrived.set_result
+    ...     listener = await listen("tcp://127.0.0.1:0", accept, secret=b"s" * 32)
+    ...     link = await connect(listener.address, secret=b"s" * 32)
+    ...     link.send([Close("hello")])
+    ...     print(await arrived)
+    ...     listener.close()
+    >>> from windrow.wire.messages import Close
+    >>> asyncio.run(main())
+    [Close(reason='hello')]
+    """
+    scheme, location = split_address(address)
+    return await backend(scheme).connect(location, secret=secret, timeout_s=timeout_s)
+
+
+async def listen(address: str, on_link: OnLink, *, secret: bytes | None) -> Listener:
+    """Accept connections; each becomes a link for ``on_link``, which assigns its handlers.
+
+    Parameters
+    ----------
+    address
+        ``tcp://host:port`` (port 0: any that is free) or ``inproc://name``.
+    on_link
+        Called on the loop with each link whose other side has proved that it holds the secret.
+    secret
+        The cluster's secret. A tcp listener without one is refused.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> asyncio.run(listen("inproc://example", print, secret=None)).address
+    'inproc://example'
+    """
+    scheme, location = split_address(address)
+    return await backend(scheme).listen(location, on_link, secret=secret)

@@ -1,0 +1,145 @@
+"""What every transport offers: links that carry batches of messages, and listeners that make them.
+
+What lives here: the contracts, and the table of schemes. What this file must never know: sockets, event loops, what a
+message means.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from windrow.wire.messages import Message
+
+__all__ = ["Backend", "Link", "Listener", "OnBatch", "OnLink", "OnLost", "backend", "register"]
+
+OnBatch: TypeAlias = Callable[[list[Message]], None]
+OnLost: TypeAlias = Callable[[str], None]
+
+
+class Link(ABC):
+    """One end of a connection. Everything happens on the loop of its owner.
+
+    Attributes
+    ----------
+    remote : str
+        The other side's address, for logs and errors.
+    on_batch : callable
+        Called with each batch that arrives. Nothing is delivered, neither batches nor the loss, until the owner has
+        assigned it. A handler that raises costs this link, and nothing else.
+    on_lost : callable
+        Called exactly once, on the loop, with a reason; ``""`` when either side has closed in good order. Nothing is
+        delivered after it.
+    """
+
+    def __init__(self, remote: str) -> None:
+        self.remote = remote
+        self.on_lost: OnLost = _unclaimed_loss
+        self._on_batch: OnBatch | None = None
+
+    @property
+    def on_batch(self) -> OnBatch | None:
+        """What is called with each batch; assigning it starts delivery, at the loop's next turn."""
+        return self._on_batch
+
+    @on_batch.setter
+    def on_batch(self, handler: OnBatch) -> None:
+        first = self._on_batch is None
+        self._on_batch = handler
+        if first:
+            self._start()
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Begin to deliver, at the loop's next turn."""
+
+    @abstractmethod
+    def send(self, messages: list[Message]) -> None:
+        """Send messages as one batch, at once; on the loop's thread only. Silently dropped once closed.
+
+        The list stays the caller's; over inproc the messages themselves are handed over, so leave them as they are.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Deliver to the other side what was sent, then close in good order; again is harmless."""
+
+    @abstractmethod
+    def abort(self, reason: str) -> None:
+        """Break off now, and drop what is under way."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} to {self.remote}>"
+
+
+def _unclaimed_loss(reason: str) -> None:
+    """Stand for an `on_lost` that nobody has assigned."""
+
+
+class Listener(ABC):
+    """What accepts connections.
+
+    Attributes
+    ----------
+    address : str
+        The address to give to others, with its real port.
+    """
+
+    address: str
+
+    @abstractmethod
+    def close(self) -> None:
+        """Accept no more connections; links that stand are left alone."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.address}>"
+
+
+OnLink: TypeAlias = Callable[[Link], None]
+
+
+class Backend(Protocol):
+    """What the module of a scheme holds."""
+
+    async def connect(self, location: str, *, secret: bytes | None, timeout_s: float) -> Link:
+        """Connect to ``scheme://location``."""
+
+    async def listen(self, location: str, on_link: OnLink, *, secret: bytes | None) -> Listener:
+        """Listen on ``scheme://location``."""
+
+
+_modules = {"tcp": "windrow.transport.tcp", "inproc": "windrow.transport.inproc"}
+
+
+def register(scheme: str, module: str) -> None:
+    """Add a scheme, whose module (a `Backend`) is imported at its first use.
+
+    Examples
+    --------
+    >>> register("tcp", "windrow.transport.tcp")
+    """
+    _modules[scheme] = module
+
+
+def backend(scheme: str) -> Backend:
+    """Return the module of a scheme.
+
+    Raises
+    ------
+    ValueError
+        There is none; the message names those that there are.
+
+    Examples
+    --------
+    >>> backend("inproc").__name__
+    'windrow.transport.inproc'
+    """
+    name = _modules.get(scheme)
+    if name is None:
+        known = ", ".join(f"{known}://" for known in sorted(_modules))
+        raise ValueError(f"unknown scheme {scheme}://; known are {known}")
+    import importlib
+
+    module: Backend = importlib.import_module(name)
+    return module

@@ -1,0 +1,136 @@
+"""The handshake of a tcp connection: both sides prove that they hold the cluster's secret, before anything is decoded.
+
+What lives here: the exchange as two generators that never touch a socket, so that every step can be tested as bytes.
+What this file must never know: sockets, event loops, messages.
+
+All fields have a fixed size, and a side never accepts more than the exchange calls for::
+
+    listener  -> connector   magic, version, nonce
+    connector -> listener    magic, version, then nonce, HMAC(secret, "windrow connector" + both nonces + version)
+    listener  -> connector   0 and HMAC(secret, "windrow listener" + both nonces + version)
+                             or 1 (secret), 2 (version), 3 (other), a length, and a reason in UTF-8
+
+A generator yields what is to be sent now and how many bytes it needs next, is sent exactly those, and returns the last
+bytes to send. It raises when one side refuses the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Callable, Generator
+from typing import TypeAlias
+
+from windrow.errors import ConnectionRefused, WrongSecret, WrongVersion
+from windrow.wire.messages import PROTOCOL_VERSION
+
+__all__ = ["MAGIC", "Steps", "accept_steps", "connect_steps"]
+
+MAGIC = b"windrow\n"
+REASON_BYTES_MAX = 200
+
+_NONCE_BYTES = 32
+_PROOF_BYTES = 32
+_HEAD_BYTES = len(MAGIC) + 2
+_WELCOME, _WRONG_SECRET, _WRONG_VERSION, _OTHER = range(4)
+
+Steps: TypeAlias = Generator[tuple[bytes, int], bytes, bytes]
+
+
+def accept_steps(
+    secret: bytes,
+    remote: str,
+    *,
+    version: int = PROTOCOL_VERSION,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> Steps:
+    """Return the listener's side of the exchange.
+
+    Examples
+    --------
+    >>> hello, need_bytes = next(accept_steps(b"secret", "here"))
+    >>> hello[:8], need_bytes
+    (b'windrow\\n', 10)
+    """
+    own_version = version.to_bytes(2, "little")
+    nonce = random_bytes(_NONCE_BYTES)
+    head = yield MAGIC + own_version + nonce, _HEAD_BYTES
+    if head[: len(MAGIC)] != MAGIC:
+        yield _refusal(_OTHER, "this is a windrow listener, and you do not speak its protocol"), 0
+        raise ConnectionRefused(f"{remote} does not speak windrow's protocol: it sent {head!r}")
+    theirs = int.from_bytes(head[len(MAGIC) :], "little")
+    if theirs != version:
+        yield _refusal(_WRONG_VERSION, f"protocol {version} is spoken here"), 0
+        raise WrongVersion(f"{remote} speaks protocol {theirs}, this process {version}: {_advice(theirs, version)}")
+    proof = yield b"", _NONCE_BYTES + _PROOF_BYTES
+    nonces = nonce + proof[:_NONCE_BYTES]
+    if not hmac.compare_digest(proof[_NONCE_BYTES:], _proof(secret, b"windrow connector", nonces, own_version)):
+        yield _refusal(_WRONG_SECRET, "wrong secret"), 0
+        raise WrongSecret(f"{remote} does not hold this cluster's secret")
+    return bytes([_WELCOME]) + _proof(secret, b"windrow listener", nonces, own_version)
+
+
+def connect_steps(
+    secret: bytes,
+    remote: str,
+    *,
+    version: int = PROTOCOL_VERSION,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> Steps:
+    """Return the connector's side of the exchange.
+
+    Examples
+    --------
+    >>> next(connect_steps(b"s", "here"))
+    (b'', 10)
+    """
+    own_version = version.to_bytes(2, "little")
+    head = yield b"", _HEAD_BYTES
+    if head[: len(MAGIC)] != MAGIC:
+        raise ConnectionRefused(
+            f"what listens on {remote} is no windrow scheduler or worker: its first bytes are {head!r}. "
+            "Check host and port"
+        )
+    theirs = int.from_bytes(head[len(MAGIC) :], "little")
+    if theirs != version:
+        yield MAGIC + own_version, 0  # the listener's log is to tell our version too
+        raise WrongVersion(
+            f"the other side at {remote} speaks protocol {theirs}, this process {version}: {_advice(theirs, version)}"
+        )
+    their_nonce = yield b"", _NONCE_BYTES
+    nonce = random_bytes(_NONCE_BYTES)
+    nonces = their_nonce + nonce
+    proof = _proof(secret, b"windrow connector", nonces, own_version)
+    [status] = yield MAGIC + own_version + nonce + proof, 1
+    if status == _WELCOME:
+        proof = yield b"", _PROOF_BYTES
+        if not hmac.compare_digest(proof, _proof(secret, b"windrow listener", nonces, own_version)):
+            raise WrongSecret(
+                f"what listens on {remote} has not proved that it holds the cluster's secret: it is another cluster, "
+                "or no windrow at all. Nothing was sent to it"
+            )
+        return b""
+    [length] = yield b"", 1
+    reason = (yield b"", length).decode("utf-8", "replace") if length else "no reason given"
+    if status == _WRONG_SECRET:
+        raise WrongSecret(
+            f"{remote} refuses this process: wrong secret. Pass the secret of that cluster (secret=…), or run as the "
+            "user who started it"
+        )
+    if status == _WRONG_VERSION:
+        raise WrongVersion(f"{remote} refuses this process, which speaks protocol {version}: {reason}")
+    raise ConnectionRefused(f"{remote} refuses this process: {reason}")
+
+
+def _proof(secret: bytes, role: bytes, nonces: bytes, version: bytes) -> bytes:
+    return hmac.digest(secret, role + nonces + version, hashlib.sha256)
+
+
+def _refusal(status: int, reason: str) -> bytes:
+    text = reason.encode()[:REASON_BYTES_MAX]
+    return bytes([status, len(text)]) + text
+
+
+def _advice(theirs: int, ours: int) -> str:
+    return "upgrade windrow here" if theirs > ours else "upgrade windrow there"

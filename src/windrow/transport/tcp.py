@@ -1,0 +1,369 @@
+"""Links over tcp: frames on a socket, behind the handshake.
+
+What lives here: one asyncio protocol that is the link, and connecting and listening with it. What this file must never
+know: what a message means, what is in a frame (`wire.framing`) or in the handshake (`transport.handshake`).
+
+A link goes through three stages: the handshake, during which exactly the bytes that it calls for are received; open;
+and closing, in which the goodbye and all before it are on their way and what still arrives is thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import cast
+
+from windrow import config
+from windrow.addressing import join_address, join_host_port, own_ip, split_host_port
+from windrow.errors import ConnectionRefused, ProtocolError
+from windrow.transport.base import Link, Listener, OnLink
+from windrow.transport.handshake import Steps, accept_steps, connect_steps
+from windrow.wire.framing import GOODBYE, FrameEncoder, FrameParser
+from windrow.wire.messages import Message
+
+__all__ = ["TcpLink", "TcpListener", "connect", "listen"]
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_GRACE_S = 3.0
+"""How long a closed link waits for the other side to have read all before it breaks off."""
+_BACKOFF_S = (0.01, 1.0)
+_DISCARD_BYTES = 64 * 1024
+_SILENT_DEATH = "the other side ended the connection without a goodbye: its process has probably died"
+_WILDCARDS = {"", "0.0.0.0", "::"}
+
+
+class TcpLink(Link, asyncio.BufferedProtocol):
+    """One end of a tcp connection; see `Link`.
+
+    Parameters
+    ----------
+    shake
+        Makes this side's handshake steps, given the other side's address.
+    on_ready
+        Called once the handshake has succeeded.
+    on_refused
+        Called once when it has not, or when the connection is lost before.
+    remote
+        The address that was connected to; empty on the listener's side, which learns it.
+    """
+
+    def __init__(
+        self,
+        shake: Callable[[str], Steps],
+        on_ready: Callable[[TcpLink], None],
+        on_refused: Callable[[TcpLink, Exception], None],
+        remote: str = "",
+    ) -> None:
+        super().__init__(remote)
+        self._shake = shake
+        self._on_ready = on_ready
+        self._on_refused = on_refused
+        self._steps: Steps | None = None  # while the handshake goes on
+        self._room = memoryview(b"")  # what is received into, during the handshake and while closing
+        self._room_filled = 0
+        self._reason: str | None = None  # why it ends, once known
+        self._closed = False  # nothing is sent or delivered any more
+        self._timer: asyncio.TimerHandle | None = None  # of the handshake, later of closing
+        self._transport: asyncio.Transport
+        self._loop: asyncio.AbstractEventLoop
+        self._encode = FrameEncoder().encode
+        self._parser: FrameParser | None = None  # once the handshake has succeeded
+        self._ready = False
+
+    # -- the owner's side
+
+    def send(self, messages: list[Message]) -> None:
+        if self._closed:
+            return
+        pieces = self._encode(messages)
+        if len(pieces) == 1:
+            self._transport.write(pieces[0])  # type: ignore[arg-type]  # a single piece is never mapped memory
+        else:
+            self._transport.writelines(pieces)  # type: ignore[arg-type]  # typeshed does not know of mmap
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._reason = ""
+        transport = self._transport
+        transport.write(GOODBYE)
+        # Only our direction ends. To close a socket with unread bytes in it would make the system drop what the other
+        # side has not read yet; so what still comes is read and thrown away until the other side ends its direction.
+        transport.write_eof()
+        self._room = memoryview(bytearray(_DISCARD_BYTES))
+        transport.resume_reading()
+        self._timer = self._loop.call_later(_CLOSE_GRACE_S, transport.abort)
+
+    def abort(self, reason: str) -> None:
+        if self._reason is None:
+            self._reason = reason
+        self._closed = True
+        self._transport.abort()
+
+    def _start(self) -> None:
+        self._loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    # -- asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not an assertion: uvloop's transports do not derive from asyncio's class.
+        self._transport = cast(asyncio.Transport, transport)
+        self._loop = asyncio.get_running_loop()
+        _tune(self._transport)
+        if not self.remote:
+            self.remote = _peer_address(self._transport)
+        limit_s = config.seconds("windrow.handshake-timeout")
+        self._timer = self._loop.call_later(limit_s, self._handshake_is_late, limit_s)
+        self._steps = self._shake(self.remote)
+        self._step(next(self._steps))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._parser is not None and not self._closed:
+            return self._parser.get_buffer(sizehint)
+        return self._room[self._room_filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._closed:
+            return
+        if self._parser is None:
+            self._room_filled += nbytes
+            if self._room_filled == len(self._room):
+                self._advance(bytes(self._room))
+            return
+        try:
+            batches = self._parser.received(nbytes)
+        except ProtocolError as error:
+            logger.warning("closing the connection to %s: %s", self.remote, error)
+            self.abort(f"bytes that are no message of ours arrived: {error}")
+            return
+        handler = self._on_batch
+        assert handler is not None, "reading is paused until the owner has assigned on_batch"
+        for batch in batches:
+            try:
+                handler(batch)
+            except Exception as error:
+                logger.exception("the handler of messages from %s failed; closing this connection", self.remote)
+                self.abort(f"its handler of messages failed: {error!r}")
+            if self._closed:
+                return
+
+    def eof_received(self) -> None:
+        """Note why the other side's direction has ended; asyncio closes ours when this returns."""
+        parser = self._parser
+        if self._reason is None and parser is not None:
+            if parser.ended:
+                self._reason = ""
+            elif parser.mid_frame:
+                self._reason = _SILENT_DEATH + " (in the middle of a frame)"
+            else:
+                self._reason = _SILENT_DEATH
+        self._closed = True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._closed = True
+        self._cancel_timer()
+        if not self._ready:
+            self._refused(ConnectionResetError(f"{self.remote} ended the connection during the handshake"))
+            return
+        if self._reason is None:
+            self._reason = f"the connection broke: {error}" if error is not None else _SILENT_DEATH
+        try:
+            self.on_lost(self._reason)
+        except Exception:
+            logger.exception("the handler of the end of the connection to %s failed", self.remote)
+
+    # -- the handshake
+
+    def _advance(self, received: bytes) -> None:
+        """Give the handshake what it asked for, and see to what it wants next."""
+        steps = self._steps
+        assert steps is not None
+        try:
+            self._step(steps.send(received))
+        except StopIteration as end:
+            self._transport.write(end.value)
+            self._begin()
+        except ConnectionRefused as error:
+            self._refused(error)
+            self._transport.close()
+
+    def _step(self, step: tuple[bytes, int]) -> None:
+        reply, need_bytes = step
+        if reply:
+            self._transport.write(reply)
+        self._room = memoryview(bytearray(need_bytes))
+        self._room_filled = 0
+        if not need_bytes:
+            self._advance(b"")
+
+    def _begin(self) -> None:
+        """Open for frames; they wait in the socket until the owner has assigned ``on_batch``."""
+        self._cancel_timer()
+        self._steps = None
+        self._room = memoryview(b"")
+        self._parser = FrameParser(config.size_bytes("windrow.frame-limit"))
+        self._ready = True
+        self._transport.pause_reading()
+        self._on_ready(self)
+
+    def _refused(self, error: Exception) -> None:
+        steps, self._steps = self._steps, None
+        if steps is None:
+            return  # told already
+        self._closed = True
+        self._cancel_timer()
+        self._on_refused(self, error)
+
+    def _handshake_is_late(self, limit_s: float) -> None:
+        self._refused(
+            TimeoutError(
+                f"{self.remote} did not complete the handshake within {limit_s:g} s: it hangs, or is no windrow at all "
+                "('windrow.handshake-timeout' is the limit)"
+            )
+        )
+        self._transport.abort()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class TcpListener(Listener):
+    """A listening socket; made by `listen`."""
+
+    def __init__(self, secret: bytes, on_link: OnLink) -> None:
+        self.address = ""
+        self._secret = secret
+        self._on_link = on_link
+        self._server: asyncio.Server | None = None
+        self._shaking: set[TcpLink] = set()
+        self._is_closed = False
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._server is not None:
+            self._server.close()
+        for link in list(self._shaking):
+            link.abort("the listener is closed")
+
+    async def _open(self, host: str, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self._make_link, host or None, port, backlog=2048)
+        self._server = server
+        # One address for all: with several sockets (IPv4 and IPv6), the first one's.
+        bound_host, bound_port = server.sockets[0].getsockname()[:2]
+        contact = own_ip() if bound_host in _WILDCARDS else bound_host
+        self.address = join_address("tcp", join_host_port(contact, bound_port))
+
+    def _make_link(self) -> TcpLink:
+        link = TcpLink(lambda remote: accept_steps(self._secret, remote), self._accepted, self._refused)
+        self._shaking.add(link)
+        return link
+
+    def _accepted(self, link: TcpLink) -> None:
+        self._shaking.discard(link)
+        try:
+            self._on_link(link)
+        except Exception as error:
+            logger.exception("%s could not take the connection of %s; closing it", self.address, link.remote)
+            link.abort(f"its listener failed: {error!r}")
+
+    def _refused(self, link: TcpLink, error: Exception) -> None:
+        self._shaking.discard(link)
+        if not self._is_closed:
+            logger.warning("%s refused a connection: %s", self.address, error)
+
+
+async def listen(location: str, on_link: OnLink, *, secret: bytes | None) -> TcpListener:
+    """Listen on ``host:port``; an empty host means every interface of this machine."""
+    if not secret:
+        raise ValueError("a tcp listener needs a secret: pass secret=windrow.security.new_secret()")
+    host, port = split_host_port(location)
+    listener = TcpListener(secret, on_link)
+    try:
+        await listener._open("127.0.0.1" if host == "localhost" else host, port)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot listen on tcp://{location}: {error.strerror or error}. Choose another port (0: any that is free) "
+            "or an address of this machine",
+        ) from error
+    return listener
+
+
+async def connect(location: str, *, secret: bytes | None, timeout_s: float) -> TcpLink:
+    """Connect to ``host:port``, and try again while nobody answers."""
+    address = join_address("tcp", location)
+    if not secret:
+        raise ValueError(f"{address} cannot be reached without the cluster's secret: pass secret=…")
+    host, port = split_host_port(location)
+    deadline = time.monotonic() + timeout_s
+    pause_s, pause_max_s = _BACKOFF_S
+    last = "no answer"
+    while True:
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                return await _connect_once(host or "127.0.0.1", port, secret, address)
+        except ConnectionRefused:
+            raise
+        except OSError as error:  # TimeoutError is one too; the wordless one is that of the last try's own limit
+            last = str(error) or last
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError(
+                    f"no connection to {address} within {timeout_s:g} s ({last}). Check that the "
+                    "scheduler or worker runs, that host and port are right, and that no firewall is in between"
+                ) from error
+        await asyncio.sleep(min(pause_s, left_s))
+        pause_s = min(2 * pause_s, pause_max_s)
+
+
+async def _connect_once(host: str, port: int, secret: bytes, address: str) -> TcpLink:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[TcpLink] = loop.create_future()
+
+    def accepted(link: TcpLink) -> None:
+        if ready.done():  # the caller has given up
+            link.abort("nobody waits for this connection any more")
+        else:
+            ready.set_result(link)
+
+    def refused(link: TcpLink, error: Exception) -> None:
+        if not ready.done():
+            ready.set_exception(error)
+
+    transport, _ = await loop.create_connection(
+        lambda: TcpLink(lambda remote: connect_steps(secret, remote), accepted, refused, address), host, port
+    )
+    try:
+        return await ready
+    except BaseException:
+        transport.abort()
+        raise
+
+
+def _tune(transport: asyncio.Transport) -> None:
+    """Send at once, and notice a host that has gone without a word."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _peer_address(transport: asyncio.Transport) -> str:
+    peer = transport.get_extra_info("peername")
+    return join_address("tcp", join_host_port(peer[0], peer[1])) if peer else "tcp://unknown"

@@ -1,0 +1,452 @@
+"""All messages between client, scheduler, workers and nannies: a closed set of small types.
+
+What lives here: the Structs, which way each one goes, and the three unions that a decoder accepts. What this file
+must never know: sockets, state, how a payload was pickled. To add a message: a Struct here with the next free tag,
+its union, a handler in the core's table, a line in docs/architecture.md.
+
+A *blob* is an object's pickle. Small ones are plain ``bytes`` inside the message; one with large buffers is
+`Attached`, whose buffers follow the message in the frame and are neither copied nor encoded.
+
+Between scheduler and worker a task is an integer id and an *attempt* number: whatever refers to an attempt that its
+receiver has forgotten is dropped on sight. Between client and scheduler a task is its key, and reports carry
+``seen``, the number of the last `Release` that the scheduler had handled: a report on a key that the client has
+released and made anew is older than the new future's ``born`` number, and is dropped on sight too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NewType, TypeAlias
+
+from msgspec import Struct
+
+TaskId = NewType("TaskId", int)
+Key: TypeAlias = str
+
+PROTOCOL_VERSION = 1
+
+
+class Buffer:
+    """One raw piece of a frame, out of band of its message (a bytes-like object)."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        self.data = data
+
+
+class Attached(Struct, tag=0, array_like=True):
+    """A blob too large to sit in a message: the pickle stream and then its out-of-band buffers."""
+
+    frames: list[Buffer]
+
+
+Blob: TypeAlias = bytes | Attached
+
+
+# ---------------------------------------------------------------- either way
+
+
+class Call(Struct, tag=1, array_like=True):
+    """A question; the answer is a `Reply` with the same id. ``request`` is one of `Request`."""
+
+    id: int
+    request: Request
+
+
+class Reply(Struct, tag=2, array_like=True):
+    """The answer to a `Call`: plain data in ``value``, payloads in ``blobs``, or a pickled exception in ``error``."""
+
+    id: int
+    value: Any = None
+    blobs: list[Blob | None] = []
+    error: bytes | None = None
+
+
+class Close(Struct, tag=3, array_like=True):
+    """The sender leaves, or asks its receiver to leave, in good order; what follows is no death."""
+
+    reason: str = ""
+
+
+# ---------------------------------------------------------------- client -> scheduler
+
+
+class HelloClient(Struct, tag=10, array_like=True):
+    """First message of a client."""
+
+    id: str
+    name: str = ""
+
+
+class Declare(Struct, tag=11, array_like=True):
+    """A function, pickled once and named by a hash of its bytes; precedes the first `Submit` that names it."""
+
+    function: bytes
+    name: str
+    code: Blob
+
+
+class Undeclare(Struct, tag=12, array_like=True):
+    """The client will not name these functions again without declaring them again."""
+
+    functions: list[bytes]
+
+
+class Submit(Struct, tag=13, array_like=True):
+    """Many tasks of one function, as columns; the client wants each of them.
+
+    ``inputs`` is empty when no task has any; else it holds, for each task, the keys that its payload refers to
+    by position. ``number`` counts as in `Release`.
+    """
+
+    function: bytes
+    keys: list[Key]
+    args: list[Blob]
+    inputs: list[list[Key]] = []
+    priority: float = 0.0
+    retries: int = 0
+    workers: list[str] | None = None
+    allow_other_workers: bool = False
+
+
+class Want(Struct, tag=14, array_like=True):
+    """The client has made futures for tasks that exist already, by key."""
+
+    keys: list[Key]
+
+
+class Release(Struct, tag=15, array_like=True):
+    """The client holds no more futures on these keys; ``number`` counts this client's releases from 1."""
+
+    keys: list[Key]
+    number: int
+
+
+class Cancel(Struct, tag=16, array_like=True):
+    """As `Release`, and unless others want them (or ``force``) the tasks and what depends on them are dropped."""
+
+    keys: list[Key]
+    number: int
+    force: bool = False
+    reason: str = ""
+
+
+class Retry(Struct, tag=17, array_like=True):
+    """Run erred tasks again, from the root of the error on."""
+
+    keys: list[Key]
+
+
+# ---------------------------------------------------------------- scheduler -> client
+
+
+class Finished(Struct, tag=20, array_like=True):
+    """Results are in memory; ``values`` has those small enough to ride along, ``types`` the pickled type of others."""
+
+    seen: int
+    keys: list[Key]
+    values: list[Blob | None]
+    types: list[bytes | None] = []
+
+
+class Failed(Struct, tag=21, array_like=True):
+    """Tasks erred; ``error`` is as worker/failure made it, ``text`` the formatted traceback."""
+
+    seen: int
+    keys: list[Key]
+    error: Blob
+    text: str = ""
+
+
+class Lost(Struct, tag=22, array_like=True):
+    """Results were lost and are being made again: back to pending."""
+
+    seen: int
+    keys: list[Key]
+
+
+class Cancelled(Struct, tag=23, array_like=True):
+    """The scheduler has dropped these, with this reason."""
+
+    seen: int
+    keys: list[Key]
+    reason: str
+
+
+# ---------------------------------------------------------------- scheduler -> worker
+
+
+class Function(Struct, tag=30, array_like=True):
+    """A function under its number; precedes the first `Run` that names it on this connection."""
+
+    function: int
+    name: str
+    code: Blob
+
+
+class Run(Struct, tag=31, array_like=True):
+    """One attempt at one task.
+
+    ``inputs`` are the ids that the payload refers to by position. Those not yet on the worker are in ``shipped``
+    (their value) or in ``where`` (addresses of workers to fetch from); one in neither is being made on this very
+    worker, and the task runs when it is there (look-ahead).
+    """
+
+    task: TaskId
+    attempt: int
+    key: Key
+    function: int
+    args: Blob
+    priority: float = 0.0
+    inline: bool = False
+    inputs: list[TaskId] = []
+    shipped: dict[TaskId, Blob] = {}
+    where: dict[TaskId, list[str]] = {}
+
+
+class Free(Struct, tag=32, array_like=True):
+    """Drop attempts at, and values of, these tasks. Attempts that run go on, and their result is discarded."""
+
+    tasks: list[TaskId]
+
+
+class Recall(Struct, tag=33, array_like=True):
+    """Give back those of these tasks that have not started."""
+
+    tasks: list[TaskId]
+
+
+class Put(Struct, tag=34, array_like=True):
+    """Hold this value (scattered data)."""
+
+    task: TaskId
+    key: Key
+    value: Blob
+
+
+class FreeFunctions(Struct, tag=35, array_like=True):
+    """Functions that no task names any more."""
+
+    functions: list[int]
+
+
+# ---------------------------------------------------------------- worker -> scheduler
+
+
+class HelloWorker(Struct, tag=40, array_like=True):
+    """First message of a worker: who it is and where its peers reach it. ``name`` may be a number's digits."""
+
+    address: str
+    name: str | int
+    nthreads: int
+    memory_limit: int = 0
+    pid: int = 0
+    host: str = ""
+    nanny: str = ""
+    local_directory: str = ""
+
+
+class Done(Struct, tag=41, array_like=True):
+    """An attempt has its result; the value rides along when `Run.inline` asked for it and it is small."""
+
+    task: TaskId
+    attempt: int
+    seconds: float
+    nbytes: int
+    value: Blob | None = None
+    value_type: bytes | None = None
+
+
+class Erred(Struct, tag=42, array_like=True):
+    """An attempt raised."""
+
+    task: TaskId
+    attempt: int
+    seconds: float
+    error: Blob
+    text: str
+
+
+class Returned(Struct, tag=43, array_like=True):
+    """What a `Recall` got back: ``attempts`` beside ``tasks``."""
+
+    tasks: list[TaskId]
+    attempts: list[int]
+
+
+class Missing(Struct, tag=44, array_like=True):
+    """An attempt cannot start, because none of ``holders`` gave ``input``; the worker has dropped the attempt."""
+
+    task: TaskId
+    attempt: int
+    input: TaskId
+    holders: list[str]
+
+
+class Heartbeat(Struct, tag=45, array_like=True):
+    """Sign of life with measured facts."""
+
+    metrics: dict[str, float] = {}
+
+
+# ---------------------------------------------------------------- nanny <-> scheduler
+
+
+class HelloNanny(Struct, tag=50, array_like=True):
+    """First message of a nanny: ``id`` is what its worker gives as `HelloWorker.nanny`."""
+
+    id: str
+    name: str | int
+
+
+class Died(Struct, tag=51, array_like=True):
+    """A nanny's account of its worker's end. ``running`` are the tasks that its flight recorder shows."""
+
+    address: str
+    account: str
+    expected: bool = False
+    running: list[TaskId] | None = None
+
+
+class RestartWorker(Struct, tag=52, array_like=True):
+    """Kill the worker process and start a fresh one (scheduler -> nanny)."""
+
+    reason: str = ""
+
+
+# ---------------------------------------------------------------- requests (inside a Call)
+
+
+class WhoHas(Struct, tag=100, array_like=True):
+    """Reply value: {key: [address]}; all keys when None."""
+
+    keys: list[Key] | None = None
+
+
+class HasWhat(Struct, tag=101, array_like=True):
+    """Reply value: {address: [key]}; all workers when None."""
+
+    workers: list[str] | None = None
+
+
+class Processing(Struct, tag=102, array_like=True):
+    """Reply value: {address: [key]} of what is assigned."""
+
+    workers: list[str] | None = None
+
+
+class Identity(Struct, tag=103, array_like=True):
+    """Reply value: the scheduler's description of itself and its workers."""
+
+
+class Gather(Struct, tag=104, array_like=True):
+    """Reply blobs: a value for each key, None where it is not to be had just now (a `Lost` precedes)."""
+
+    keys: list[Key]
+
+
+class Scatter(Struct, tag=105, array_like=True):
+    """Put values on workers under keys; the client wants them. Reply when they are placed."""
+
+    keys: list[Key]
+    values: list[Blob]
+    nbytes: list[int]
+    types: list[bytes | None]
+    workers: list[str] | None = None
+    copies: int = 1
+
+
+class RunFunction(Struct, tag=106, array_like=True):
+    """Run a function outside the task system: on workers (client -> scheduler -> worker).
+
+    ``call`` is the pickle of (function, args, kwargs). Reply value: addresses; blobs: a pickled (ok, result) each.
+    """
+
+    call: Blob
+    workers: list[str] | None = None
+    wait: bool = True
+    nanny: bool = False
+
+
+class RunOnScheduler(Struct, tag=107, array_like=True):
+    """Run a function in the scheduler's process (role administer). Reply blobs: [pickled (ok, result)]."""
+
+    call: Blob
+
+
+class GetData(Struct, tag=108, array_like=True):
+    """Values by id, worker <- worker or scheduler. Reply blobs: a value each, None where there is none."""
+
+    tasks: list[TaskId]
+
+
+class Restart(Struct, tag=109, array_like=True):
+    """Forget all tasks, restart all workers that have nannies. Reply value: how many workers are to come back."""
+
+
+class Retire(Struct, tag=110, array_like=True):
+    """Close workers after their data has been made safe. Reply value: addresses closed."""
+
+    workers: list[str]
+
+
+class Shutdown(Struct, tag=111, array_like=True):
+    """Close the cluster (role administer)."""
+
+
+Request: TypeAlias = (
+    WhoHas
+    | HasWhat
+    | Processing
+    | Identity
+    | Gather
+    | Scatter
+    | RunFunction
+    | RunOnScheduler
+    | GetData
+    | Restart
+    | Retire
+    | Shutdown
+)
+
+FromClient: TypeAlias = (
+    HelloClient | Declare | Undeclare | Submit | Want | Release | Cancel | Retry | Call | Reply | Close
+)
+ToClient: TypeAlias = Finished | Failed | Lost | Cancelled | Call | Reply | Close
+ToWorker: TypeAlias = Function | Run | Free | Recall | Put | FreeFunctions | Call | Reply | Close
+FromWorker: TypeAlias = HelloWorker | Done | Erred | Returned | Missing | Heartbeat | Call | Reply | Close
+FromNanny: TypeAlias = HelloNanny | Died | Reply | Close
+ToNanny: TypeAlias = RestartWorker | Call | Close
+
+Message: TypeAlias = (
+    Call
+    | Reply
+    | Close
+    | HelloClient
+    | Declare
+    | Undeclare
+    | Submit
+    | Want
+    | Release
+    | Cancel
+    | Retry
+    | Finished
+    | Failed
+    | Lost
+    | Cancelled
+    | Function
+    | Run
+    | Free
+    | Recall
+    | Put
+    | FreeFunctions
+    | HelloWorker
+    | Done
+    | Erred
+    | Returned
+    | Missing
+    | Heartbeat
+    | HelloNanny
+    | Died
+    | RestartWorker
+)

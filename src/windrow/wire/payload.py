@@ -1,0 +1,350 @@
+"""Payloads: objects as pickles, plain bytes when small, a stream with raw buffers when large.
+
+What lives here: `dumps` and `loads`, and how futures inside arguments become positions and values again. What this file
+must never know: messages other than `Blob`, connections, what a future is (it comes to us by its ``__reduce__``).
+
+Plain pickle comes first because it is twenty times faster; cloudpickle takes over where pickle cannot, and for whatever
+refers to ``__main__``, because workers never import the user's main module.
+"""
+
+from __future__ import annotations
+
+import mmap
+import pickle
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from windrow.errors import PickleError
+from windrow.wire.messages import Attached, Blob, Buffer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "ATTACH_BYTES",
+    "Collection",
+    "collecting",
+    "digest",
+    "dumps",
+    "loads",
+    "nbytes",
+    "refer",
+    "resolve",
+    "resolving",
+]
+
+ATTACH_BYTES = 64 * 1024
+"""Buffers and streams from this size on travel beside their message instead of in it."""
+
+_dumps = pickle.dumps
+_loads = pickle.loads
+
+
+class Hasher(Protocol):
+    """What `digest` needs of a `hashlib` object."""
+
+    def update(self, data: bytes | bytearray | memoryview | mmap.mmap, /) -> object:
+        """Take more bytes."""
+
+
+# ---------------------------------------------------------------- objects to blobs and back
+
+
+def dumps(obj: object, what: str = "the object", *, borrow: bool = False) -> Blob:
+    """Pickle an object.
+
+    Parameters
+    ----------
+    obj
+        Anything. A pair ``(args tuple, kwargs dict)`` and a triple ``(function, args, kwargs)`` are recognised as a
+        call in the error's path: ``args[0].lock``.
+    what
+        What it is, for the error: ``"args of 'inc'"``.
+    borrow
+        Let the blob's large buffers be views of the object's own memory instead of copies. For a caller that sends the
+        blob at once and knows that nobody changes the object until then.
+
+    Raises
+    ------
+    PickleError
+        Neither pickle nor cloudpickle can; the message names the smallest part that cannot travel. An active
+        `collecting` starts afresh.
+
+    Examples
+    --------
+    >>> loads(dumps({"x": [1, 2]}))
+    {'x': [1, 2]}
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        stream = _dumps(obj, 5, buffer_callback=buffers.append)
+    except Exception:  # any class's own reduction may raise anything; cloudpickle decides, and its error is told
+        return _attach(*_by_value(obj, what), borrow)
+    # "_main__" finds both __main__ and __mp_main__, in one search.
+    if b"_main__" in stream or _must_go_by_value():
+        return _attach(*_by_value(obj, what), borrow)
+    if buffers:
+        return _attach(*_sorted_out(_dumps, obj, stream, buffers), borrow)
+    if len(stream) < ATTACH_BYTES:
+        return stream
+    return Attached([Buffer(stream)])
+
+
+def loads(blob: Blob) -> object:
+    """Unpickle a blob; arrays in it own their memory and can be written to.
+
+    Buffers that were received into memory of their own are handed over without a copy, so load a received blob once,
+    or copy it first.
+
+    Examples
+    --------
+    >>> loads(dumps(1.5))
+    1.5
+    """
+    if type(blob) is bytes:
+        return _loads(blob)
+    assert type(blob) is Attached, f"no blob: {type(blob)}"
+    stream, *buffers = blob.frames
+    return _loads(stream.data, buffers=[_owned(buffer.data) for buffer in buffers])
+
+
+def nbytes(blob: Blob) -> int:
+    """Return the size of a blob in bytes.
+
+    Examples
+    --------
+    >>> nbytes(b"abc")
+    3
+    """
+    if type(blob) is bytes:
+        return len(blob)
+    assert type(blob) is Attached, f"no blob: {type(blob)}"
+    return sum(len(buffer.data) for buffer in blob.frames)
+
+
+def digest(blob: Blob, hasher: Hasher) -> None:
+    """Update a `hashlib` object with a blob.
+
+    Examples
+    --------
+    >>> import hashlib
+    >>> hasher = hashlib.sha256()
+    >>> digest(b"abc", hasher)
+    >>> hasher.hexdigest() == hashlib.sha256(b"abc").hexdigest()
+    True
+    """
+    if type(blob) is bytes:
+        hasher.update(blob)
+        return
+    assert type(blob) is Attached, f"no blob: {type(blob)}"
+    for buffer in blob.frames:
+        # The length goes in first, so that buffers cut at another place make another digest.
+        hasher.update(len(buffer.data).to_bytes(8, "little"))
+        hasher.update(buffer.data)
+
+
+def _owned(data: bytes | bytearray | memoryview | mmap.mmap) -> memoryview:
+    """Return writable memory that nobody else looks at: what was received as it is, all else as a copy."""
+    if type(data) is bytearray or type(data) is mmap.mmap:
+        return memoryview(data)
+    return memoryview(bytearray(data))
+
+
+def _attach(stream: bytes, buffers: list[pickle.PickleBuffer], borrow: bool) -> Blob:
+    if not buffers and len(stream) < ATTACH_BYTES:
+        return stream
+    frames = [Buffer(stream)]
+    for buffer in buffers:
+        raw = buffer.raw()
+        # A copy is immutable bytes: what the caller does to the object later must not reach a task that is retried.
+        frames.append(Buffer(raw if borrow else bytes(raw)))
+    return Attached(frames)
+
+
+def _sorted_out(
+    dumper: Callable[..., bytes], obj: object, stream: bytes, buffers: list[pickle.PickleBuffer]
+) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """Keep the large buffers out of band only; pickle again when there are others."""
+    if all(_is_large(buffer) for buffer in buffers):
+        return stream, buffers
+    large: list[pickle.PickleBuffer] = []
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        if _is_large(buffer):
+            large.append(buffer)
+            return False
+        return True
+
+    return dumper(obj, 5, buffer_callback=keep_in_band), large
+
+
+def _is_large(buffer: pickle.PickleBuffer) -> bool:
+    try:
+        with buffer.raw() as raw:
+            return raw.nbytes >= ATTACH_BYTES
+    except BufferError:  # not contiguous, so it has no raw form
+        return False
+
+
+def _must_go_by_value() -> bool:
+    """Whether a user has registered modules with cloudpickle, whose contents pickle itself would send by name."""
+    cloudpickle = sys.modules.get("cloudpickle.cloudpickle")
+    return cloudpickle is not None and bool(cloudpickle._PICKLE_BY_VALUE_MODULES)
+
+
+def _by_value(obj: object, what: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    import cloudpickle
+
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        stream = cloudpickle.dumps(obj, protocol=5, buffer_callback=buffers.append)
+        return _sorted_out(cloudpickle.dumps, obj, stream, buffers)
+    except Exception as error:  # see dumps: a reduction may raise anything
+        from windrow.wire import culprit
+
+        collection = getattr(_local, "collection", None)
+        if collection is not None:
+            collection.take()
+        part = culprit.find(obj, "value")
+        raise PickleError(what, part, _in_words(error)) from error
+
+
+def _in_words(error: BaseException) -> str:
+    """Return the words of the first error in a chain: cloudpickle wraps some in advice that does not help here."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__
+
+
+# ---------------------------------------------------------------- futures inside arguments
+
+
+class _Local(threading.local):
+    collection: Collection | None = None
+    values: Sequence[object] | None = None
+
+
+_local = _Local()
+
+
+class Collection:
+    """The keys of the futures that were pickled on this thread, in the order of their positions.
+
+    Examples
+    --------
+    >>> with collecting() as inputs:
+    ...     print(refer("x")[1], refer("y")[1], refer("x")[1], inputs.take(), inputs.take())
+    (0,) (1,) (0,) ['x', 'y'] ()
+    """
+
+    __slots__ = ("_positions", "_previous")
+
+    def __init__(self) -> None:
+        self._positions: dict[str, int] = {}
+        self._previous: Collection | None = None
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._positions)
+
+    def position(self, key: str) -> int:
+        """Return the position of a key, a new one for a new key."""
+        return self._positions.setdefault(key, len(self._positions))
+
+    def take(self) -> list[str] | tuple[()]:
+        """Return the keys collected since the last call, and start afresh: once a task."""
+        if not self._positions:
+            return ()
+        keys = list(self._positions)
+        self._positions.clear()
+        return keys
+
+    def __enter__(self) -> Collection:
+        self._previous = _local.collection
+        _local.collection = self
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _local.collection = self._previous
+        self._previous = None
+
+
+def collecting() -> Collection:
+    """Return a `Collection` to use in a ``with`` block, around any number of `dumps`.
+
+    Examples
+    --------
+    >>> with collecting() as inputs:
+    ...     blob = dumps(((1,), {}))
+    >>> list(inputs)
+    []
+    """
+    return Collection()
+
+
+def refer(key: str) -> tuple[Callable[[int], object], tuple[int]] | None:
+    """Return the reduction of a future to its position, or None when nobody collects on this thread.
+
+    Examples
+    --------
+    >>> refer("x") is None
+    True
+    """
+    collection = _local.collection
+    if collection is None:
+        return None
+    return resolve, (collection.position(key),)
+
+
+def resolve(position: int) -> object:
+    """Return the value at a position, while unpickling; what `refer` refers to.
+
+    Examples
+    --------
+    >>> with resolving(["a", "b"]):
+    ...     resolve(1)
+    'b'
+    """
+    values = _local.values
+    if values is None:
+        raise RuntimeError(
+            f"a payload refers to its input {position}, and no inputs are at hand: it was pickled as the arguments "
+            "of a task; unpickle it inside 'with resolving(values):'"
+        )
+    if not 0 <= position < len(values):
+        raise RuntimeError(
+            f"a payload refers to its input {position}, and there are {len(values)}: payload and inputs belong to "
+            "different tasks"
+        )
+    return values[position]
+
+
+class resolving:  # lower case: it is used like a function, and is a class for speed
+    """Let `loads` on this thread find the values of a task's inputs by position, in a ``with`` block.
+
+    Examples
+    --------
+    >>> with collecting():
+    ...     blob = dumps([1])
+    >>> with resolving(()):
+    ...     loads(blob)
+    [1]
+    """
+
+    __slots__ = ("_previous", "_values")
+
+    def __init__(self, values: Sequence[object]) -> None:
+        self._values = values
+        self._previous: Sequence[object] | None = None
+
+    def __enter__(self) -> None:
+        self._previous = _local.values
+        _local.values = self._values
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _local.values = self._previous

@@ -1,0 +1,280 @@
+"""A worker as a plain state machine: what it was told to run, what it holds, what it waits for.
+
+What lives here: `WorkerCore`. What this file must never know: sockets, clocks, how a function is called, what a value
+is. It stands behind one lock: the loop enters with messages, and an executor thread with its result, which then takes
+its next attempt in the same visit. What it has to say collects in ``out`` (to the scheduler) and ``requests`` (to other
+workers), and the loop carries it away.
+
+A value that was fetched from a peer is *unconfirmed* until an attempt that used it has ended: only then does the
+scheduler know that it is here and will one day free it. If all such attempts are forgotten before, the worker drops the
+value by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from windrow.runqueue import RunQueue
+from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Fetch, Packed
+from windrow.wire.messages import (
+    Blob,
+    Done,
+    Erred,
+    Free,
+    FreeFunctions,
+    Function,
+    Missing,
+    Put,
+    Recall,
+    Returned,
+    Run,
+    TaskId,
+)
+
+
+class WorkerCore:
+    """A worker's decisions.
+
+    Parameters
+    ----------
+    data
+        Where values are kept, by task id.
+
+    Examples
+    --------
+    >>> core = WorkerCore()
+    >>> core.receive([Run(7, 1, "inc-7", 1, b"")])
+    >>> attempt = core.next_attempt()
+    >>> core.finish(attempt, 8, seconds=0.1, nbytes=28)
+    >>> [type(message).__name__ for message in core.take_out()]
+    ['Done']
+    """
+
+    def __init__(self, data: MutableMapping[int, object] | None = None) -> None:
+        self.data: MutableMapping[int, object] = {} if data is None else data
+        self.attempts: dict[int, Attempt] = {}
+        self.functions: dict[int, Function] = {}
+        self.forgotten_functions: list[int] = []
+        self.ready: RunQueue[Attempt] = RunQueue()
+        self.waiting_for: dict[int, list[Attempt]] = {}
+        self.fetching: dict[int, Fetch] = {}
+        self.unconfirmed: dict[int, int] = {}
+        """Fetched values by id, with the number of attempts here that want them."""
+        self.running = 0
+        self.out: list[Any] = []
+        self.requests: dict[str, list[TaskId]] = {}
+
+    def __repr__(self) -> str:
+        return f"<WorkerCore ready={len(self.ready)} running={self.running} holds={len(self.data)}>"
+
+    # ------------------------------------------------------------ what the scheduler says
+
+    def receive(self, messages: list[Any]) -> None:
+        """Take messages from the scheduler, in order."""
+        for message in messages:
+            HANDLERS[type(message)](self, message)
+
+    def on_run(self, run: Run) -> None:
+        """Take an attempt; ready at once, or when its inputs are here."""
+        attempt = Attempt(run.task, run.attempt, run.key, run.function, run.args, run.priority, run.inline, run.inputs)
+        self.attempts[run.task] = attempt
+        for id, blob in run.shipped.items():
+            self.data[id] = Packed(blob)
+            self.unconfirmed.pop(id, None)
+        if run.inputs and not self._await_inputs(attempt, run.where):
+            return
+        if not attempt.missing:
+            attempt.state = READY
+            self.ready.push(attempt)
+
+    def _await_inputs(self, attempt: Attempt, where: dict[TaskId, list[str]]) -> bool:
+        for index, id in enumerate(attempt.inputs):
+            if id in self.data:
+                if id in self.unconfirmed:
+                    self.unconfirmed[id] += 1
+            elif id in where or id in self.attempts:
+                if id in where and id not in self.fetching:
+                    self._fetch(id, where[id])
+                self.waiting_for.setdefault(id, []).append(attempt)
+                attempt.missing += 1
+            else:
+                self._give_up(attempt, id, [], entered=attempt.inputs[:index])
+                return False
+        return True
+
+    def _fetch(self, id: TaskId, holders: list[str]) -> None:
+        first = id % len(holders)  # spreads many readers over many holders, the same way in every run
+        order = holders[first:] + holders[:first]
+        self.fetching[id] = Fetch(order[1:], order[:1])
+        self.requests.setdefault(order[0], []).append(id)
+
+    def _give_up(self, attempt: Attempt, input: TaskId, tried: list[str], entered: list[TaskId]) -> None:
+        self.out.append(Missing(attempt.id, attempt.number, input, tried))
+        del self.attempts[attempt.id]
+        self._withdraw(attempt, entered)
+
+    def on_free(self, message: Free) -> None:
+        """Forget attempts and values."""
+        for id in message.tasks:
+            attempt = self.attempts.pop(id, None)
+            if attempt is not None:
+                self._withdraw(attempt, attempt.inputs)
+            self.data.pop(id, None)
+            self.unconfirmed.pop(id, None)
+
+    def _withdraw(self, attempt: Attempt, inputs: list[TaskId]) -> None:
+        """Undo what an attempt stands for here: its place in the queue, what it waits for, what was fetched for it."""
+        if attempt.state is READY:
+            self.ready.remove(attempt)
+        for id in inputs:
+            waiting = self.waiting_for.get(id)
+            if waiting is not None and attempt in waiting:
+                waiting.remove(attempt)
+                if not waiting:
+                    del self.waiting_for[id]
+            elif id in self.unconfirmed:
+                self.unconfirmed[id] -= 1
+                if not self.unconfirmed[id]:
+                    del self.unconfirmed[id]
+                    self.data.pop(id, None)
+
+    def on_recall(self, message: Recall) -> None:
+        """Give back what has not started."""
+        back = Returned([], [])
+        for id in message.tasks:
+            attempt = self.attempts.get(id)
+            if attempt is not None and attempt.state is not RUNNING:
+                del self.attempts[id]
+                self._withdraw(attempt, attempt.inputs)
+                back.tasks.append(attempt.id)
+                back.attempts.append(attempt.number)
+        self.out.append(back)
+
+    def on_put(self, message: Put) -> None:
+        """Hold scattered data."""
+        self.data[message.task] = Packed(message.value)
+        self.unconfirmed.pop(message.task, None)
+
+    def on_function(self, message: Function) -> None:
+        """Learn a function."""
+        self.functions[message.function] = message
+
+    def on_free_functions(self, message: FreeFunctions) -> None:
+        """Forget functions."""
+        for number in message.functions:
+            self.functions.pop(number, None)
+        self.forgotten_functions.extend(message.functions)
+
+    # ------------------------------------------------------------ what threads say
+
+    def next_attempt(self) -> Attempt | None:
+        """Take the next attempt to run, with its inputs' values; None when none is ready."""
+        while self.ready:
+            attempt = self.ready.pop()
+            if attempt.inputs:
+                data = self.data
+                absent = [id for id in attempt.inputs if id not in data]
+                if absent:  # freed under its feet: the scheduler sorts it out
+                    attempt.state = WAITING
+                    self._give_up(attempt, absent[0], [], attempt.inputs)
+                    continue
+                attempt.values = [data[id] for id in attempt.inputs]
+            attempt.state = RUNNING
+            self.running += 1
+            return attempt
+        return None
+
+    def unpacked(self, id: TaskId, packed: Packed, value: object) -> None:
+        """A thread has unpickled a value: keep it so, if it is still held."""
+        if self.data.get(id) is packed:
+            self.data[id] = value
+
+    def finish(
+        self,
+        attempt: Attempt,
+        value: object,
+        seconds: float,
+        nbytes: int,
+        blob: Blob | None = None,
+        value_type: bytes | None = None,
+    ) -> None:
+        """An attempt has its result."""
+        self.running -= 1
+        id = attempt.id
+        if self.attempts.get(id) is not attempt:
+            return
+        del self.attempts[id]
+        self.data[id] = value
+        self.unconfirmed.pop(id, None)
+        self.out.append(Done(id, attempt.number, seconds, nbytes, blob, value_type))
+        if attempt.inputs and self.unconfirmed:
+            self._confirm(attempt)
+        waiting = self.waiting_for.pop(id, None)
+        if waiting is not None:
+            self._arrived(waiting)
+
+    def fail(self, attempt: Attempt, seconds: float, error: Blob, text: str) -> None:
+        """An attempt raised."""
+        self.running -= 1
+        if self.attempts.get(attempt.id) is not attempt:
+            return
+        del self.attempts[attempt.id]
+        self.out.append(Erred(attempt.id, attempt.number, seconds, error, text))
+        self._confirm(attempt)
+
+    def _confirm(self, attempt: Attempt) -> None:
+        for id in attempt.inputs:
+            self.unconfirmed.pop(id, None)
+
+    def _arrived(self, waiting: list[Attempt]) -> None:
+        for attempt in waiting:
+            attempt.missing -= 1
+            if not attempt.missing:
+                attempt.state = READY
+                self.ready.push(attempt)
+
+    # ------------------------------------------------------------ what peers say
+
+    def fetched(self, id: TaskId, blob: Blob | None) -> None:
+        """A peer's answer: the value, or None when it has none or cannot be reached."""
+        fetch = self.fetching.pop(id, None)
+        waiting = self.waiting_for.get(id)
+        if fetch is None or waiting is None:
+            return  # nobody wants it any more
+        if blob is None:
+            if fetch.holders:
+                address = fetch.holders.pop(0)
+                fetch.tried.append(address)
+                self.fetching[id] = fetch
+                self.requests.setdefault(address, []).append(id)
+                return
+            for attempt in list(waiting):
+                self._give_up(attempt, id, fetch.tried, attempt.inputs)
+            return
+        del self.waiting_for[id]
+        self.data[id] = Packed(blob)
+        self.unconfirmed[id] = len(waiting)
+        self._arrived(waiting)
+
+    # ------------------------------------------------------------ what the loop takes away
+
+    def take_out(self) -> list[Any]:
+        """Take what is to be said to the scheduler."""
+        out, self.out = self.out, []
+        return out
+
+    def take_requests(self) -> dict[str, list[TaskId]]:
+        """Take what is to be asked of peers, by address."""
+        requests, self.requests = self.requests, {}
+        return requests
+
+
+HANDLERS: dict[type, Callable[[WorkerCore, Any], None]] = {
+    Run: WorkerCore.on_run,
+    Free: WorkerCore.on_free,
+    Recall: WorkerCore.on_recall,
+    Put: WorkerCore.on_put,
+    Function: WorkerCore.on_function,
+    FreeFunctions: WorkerCore.on_free_functions,
+}

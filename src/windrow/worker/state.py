@@ -1,0 +1,49 @@
+"""What a worker knows of one attempt, and a value that nobody has unpickled yet.
+
+What lives here: records. What this file must never know: threads, sockets, clocks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from windrow.runqueue import RunQueue
+from windrow.wire.messages import Blob, Key, TaskId
+
+WAITING: Final = "waiting"  # some input is being fetched, or made on this worker
+READY: Final = "ready"  # waits for a thread
+RUNNING: Final = "running"
+
+
+class Attempt(Struct, eq=False):
+    """One attempt at one task, as `windrow.wire.messages.Run` described it."""
+
+    id: TaskId
+    number: int
+    key: Key
+    function: int
+    args: Blob
+    priority: float
+    inline: bool
+    inputs: list[TaskId]
+    state: str = WAITING
+    missing: int = 0
+    values: list[object] | None = None
+    """Its inputs' values, from the moment it runs."""
+    queue: RunQueue[Attempt] | None = None
+
+
+class Packed(Struct, eq=False):
+    """A value as it travelled; the thread that first needs it unpickles it."""
+
+    blob: Blob
+
+
+class Fetch(Struct, eq=False):
+    """An input on its way from a peer."""
+
+    holders: list[str]
+    """Those still to be asked, should the present one not have it."""
+    tried: list[str]
