@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 VENV := .venv
-BENCH_VENV := .venv-bench
+BENCH_VENV := build/bench-venv
 BIN := $(VENV)/bin
 N ?= 500
 

@@ -60,7 +60,6 @@ def measure(case: Case, system: System, *, quick: bool, limit_s: float) -> dict[
         "value": statistics.median(values),
         "values": values,
         "size": size,
-        "full_size": case.size,
         "unit": case.unit,
         "resident": resident_bytes(),
     }

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
 from pathlib import Path
 
 from windrow.addressing import normalize, split_address
@@ -51,6 +50,8 @@ def runtime_directory(*, create: bool = True) -> Path:
     if given and os.path.isdir(given):
         path = Path(given) / "windrow"
     else:
+        import tempfile
+
         path = Path(tempfile.gettempdir()) / f"windrow-{_user()}"
     if create:
         path.mkdir(mode=0o700, exist_ok=True)
@@ -80,6 +81,7 @@ def publish(address: str, secret: bytes, **facts: str | int | float | None) -> P
     >>> withdraw(path)
     """
     import json
+    import tempfile
 
     directory = runtime_directory()
     _remove_leftovers(directory)

@@ -9,12 +9,15 @@ Files are read under a root path that is given, so that tests can show any machi
 from __future__ import annotations
 
 import functools
-import logging
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from windrow.config import parse_bytes
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["cpu_count", "memory_limit_bytes", "nprocesses_nthreads", "parse_memory_limit", "total_memory_bytes"]
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from windrow.client.client import Client
 from windrow.client.completed import as_completed
 from windrow.client.current import default_client
-from windrow.client.future import Future
-from windrow.client.future import futures_of
+from windrow.client.future import Future, futures_of
 from windrow.client.waiting import wait
 
 __all__ = ["Client", "Future", "as_completed", "default_client", "futures_of", "wait"]

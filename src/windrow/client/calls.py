@@ -1,12 +1,12 @@
 """Questions to the scheduler, and the running of functions outside the task system.
 
-What lives here: steps that send a `Call` and take its `Reply` apart. What this file must never know: how a link is made,
-and what the scheduler does to answer.
+What lives here: steps that send a `Call` and take its `Reply` apart. What this file must never know: how a link is
+made, and what the scheduler does to answer.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from windrow.client.options import ABSENT
 from windrow.client.session import Session
@@ -16,8 +16,6 @@ from windrow.wire import messages as m
 from windrow.wire import payload
 
 POLL_S = 0.02
-
-OnError = Literal["raise", "return", "ignore"]
 
 
 def ask(session: Session, request: m.Request) -> Steps[m.Reply]:
@@ -86,10 +84,19 @@ def restart(session: Session, wait: bool) -> Steps[None]:
         yield from wait_for_workers(session, int(count))
 
 
+def retire(session: Session, workers: list[str]) -> Steps[dict[str, Any]]:
+    """Close workers in good order; what was known of those that are closed."""
+    identity = yield from ask_value(session, m.Identity())
+    closed = yield from ask_value(session, m.Retire(workers))
+    return {address: identity["workers"].get(address, {}) for address in closed}
+
+
 # ---------------------------------------------------------------- functions outside the task system
 
 
-def run(session: Session, call: m.Blob, workers: list[str] | None, wait: bool, nanny: bool, on_error: str) -> Steps[Any]:
+def run(
+    session: Session, call: m.Blob, workers: list[str] | None, wait: bool, nanny: bool, on_error: str
+) -> Steps[Any]:
     """Run a function on workers; {address: result}."""
     reply = yield from ask(session, m.RunFunction(call, workers, wait, nanny))
     if not wait:

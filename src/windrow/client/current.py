@@ -1,7 +1,7 @@
 """Which client is meant when none is named.
 
-What lives here: the newest live client that was made to be the default, and the one of this context. What this file must
-never know: how clients work.
+What lives here: the newest live client that was made to be the default, and the one of this context. What this file
+must never know: how clients work.
 """
 
 from __future__ import annotations

@@ -49,9 +49,10 @@ class Several:
 class Entry(Struct, gc=False, eq=False):
     """What this client knows of one key.
 
-    ``refs`` counts the `Future` objects; ``born`` is the number of the last Release or Cancel that left before this entry
-    was made (older reports are not about it). ``value`` is set only while finished, and only if the result rode along.
-    ``detail`` depends on the status: the pickled type (finished), ``(error, text)`` (error), the reason (cancelled).
+    ``refs`` counts the `Future` objects; ``born`` is the number of the last Release or Cancel that left before this
+    entry was made (older reports are not about it). ``value`` is set only while finished, and only if the result rode
+    along. ``detail`` depends on the status: the pickled type (finished), ``(error, text)`` (error), the reason
+    (cancelled).
     """
 
     key: str
@@ -80,7 +81,9 @@ class Entry(Struct, gc=False, eq=False):
         elif type(present) is Several and waiter in present.waiters:
             present.waiters.remove(waiter)
 
-    def settle(self, status: str, value: Blob | None = None, detail: bytes | tuple[Blob, str] | str | None = None) -> None:
+    def settle(
+        self, status: str, value: Blob | None = None, detail: bytes | tuple[Blob, str] | str | None = None
+    ) -> None:
         """Come to a status that ends waiting, and tell who waits."""
         self.status = status
         self.value = value

@@ -1,12 +1,12 @@
 """Functions on their way to workers: pickled as seldom as is safe, named by a hash, declared once.
 
-What lives here: `Function`, `Functions` (function object to `Function`), `Declared` (which of them the scheduler knows).
-What this file must never know: tasks, keys of tasks, futures.
+What lives here: `Function`, `Functions` (function object to `Function`), `Declared` (which of them the scheduler
+knows). What this file must never know: tasks, keys of tasks, futures.
 
 Pickling by reference is cheap, so it is done at each submit, and is right by construction. Pickling by value (lambdas,
-closures, whatever is in ``__main__``) costs a hundred times as much; its result is kept with a *fingerprint*: all that went
-into it, compared by identity. Something mutable in there (a list in a closure, say) means no fingerprint, and pickling anew
-each time, since nothing tells when it changes.
+closures, whatever is in ``__main__``) costs a hundred times as much; its result is kept with a *fingerprint*: all
+that went into it, compared by identity. Something mutable in there (a list in a closure, say) means no fingerprint,
+and pickling anew each time, since nothing tells when it changes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """`Future`: the user's handle on a result that is on the cluster, or will be.
 
-What lives here: the class, which is no more than an entry and a client, and `futures_of`. What this file must never know:
-messages and sockets.
+What lives here: the class, which is no more than an entry and a client, and `futures_of`. What this file must never
+know: messages and sockets.
 
-Futures are counted, not owned: each adds one to its entry's count, and takes it away when it is released or collected. The
-collector may run anywhere, under any lock, so ``__del__`` only appends to a queue that the loop empties.
+Futures are counted, not owned: each adds one to its entry's count, and takes it away when it is released or
+collected. The collector may run anywhere, under any lock, so ``__del__`` only appends to a queue that the loop
+empties.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ log = logging.getLogger("windrow.client")
 class Future:
     """A result that is on the cluster, or will be; made by ``Client.submit`` and its kind, never by hand.
 
-    Two futures on one key are two objects, equal to nothing but themselves. The result is kept on the cluster as long as
-    a future on it lives.
+    Two futures on one key are two objects, equal to nothing but themselves. The result is kept on the cluster as long
+    as a future on it lives.
 
     Examples
     --------
@@ -61,7 +62,10 @@ class Future:
         """Let go of the result; with the last future on it, the cluster forgets it. The future is of no use after."""
         client = self.client
         if client is not None:
-            entry, self.entry = self.entry, Entry(self.entry.key, 0, status=CANCELLED, detail="this future was released")
+            entry, self.entry = (
+                self.entry,
+                Entry(self.entry.key, 0, status=CANCELLED, detail="this future was released"),
+            )
             # The new entry is in no books, so counting it down when this object goes does nothing.
             client.session.released.append(entry)
             client.session.wake()
@@ -189,7 +193,8 @@ class Future:
         return f"<Future: {status},{name} key: {self.key}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # As an argument it becomes a reference to its value; elsewhere it is its bare key, to be bound where it arrives.
+        # As an argument it becomes a reference to its value; elsewhere it is its bare key, to be bound where it
+        # arrives.
         return payload.refer(self.entry.key) or (Future.unbound, (self.entry.key,))
 
     def __copy__(self) -> Future:
@@ -208,7 +213,9 @@ class Callback:
 
     __slots__ = ("_fn", "_future", "_run")
 
-    def __init__(self, future: Future, fn: Callable[[Future], object], run: Callable[[Callable[[], object]], None]) -> None:
+    def __init__(
+        self, future: Future, fn: Callable[[Future], object], run: Callable[[Callable[[], object]], None]
+    ) -> None:
         self._future = future
         self._fn = fn
         self._run = run

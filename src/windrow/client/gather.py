@@ -1,7 +1,7 @@
 """From entries back to Python objects: results, errors, whole structures of futures.
 
-What lives here: steps (see ``waiting``) that wait, fetch what did not ride along with its report, and load. What this file
-must never know: threads and loops; `Client`.
+What lives here: steps (see ``waiting``) that wait, fetch what did not ride along with its report, and load. What this
+file must never know: threads and loops; `Client`.
 
 Loading happens in the waiting thread, never on the loop. Nothing loaded is kept: each call returns fresh objects.
 """
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from windrow.client import calls
 from windrow.client.entry import BAD, CANCELLED, ERROR, FINISHED, Entry
 from windrow.client.session import Session
-from windrow.client.waiting import Steps, entries_of, paused, settled
+from windrow.client.waiting import Steps, block, entries_of, paused, settled
 from windrow.errors import FutureCancelledError
 from windrow.wire import messages as m
 from windrow.wire import payload
 
 if TYPE_CHECKING:
-    from windrow.client.future import Future
+    pass
 
 PAUSE_MAX_S = 1.0
 
@@ -151,18 +151,17 @@ def _rebuilt(item: Any, values: dict[int, Any]) -> Any:
     if id(item) in values:
         value = values[id(item)]
         return None if value is BAD_RESULT else value
-    kind = type(item)
     if isinstance(item, dict):
-        return kind((key, _rebuilt(value, values)) for key, value in item.items()) if item else item
+        return {key: _rebuilt(value, values) for key, value in item.items()}
     if isinstance(item, tuple) and hasattr(item, "_fields"):
-        return kind(*(_rebuilt(part, values) for part in item))
-    if isinstance(item, list | tuple | set | frozenset):
-        return kind(_rebuilt(part, values) for part in item)
+        return type(item)(*(_rebuilt(part, values) for part in item))
+    for kind in (list, tuple, set, frozenset):
+        if isinstance(item, kind):
+            return kind(_rebuilt(part, values) for part in item)
     return item
 
 
-def one_by_one(session: Session, futures: Iterator[Any], skip: bool, run: Any) -> Iterator[Any]:
-    """Results of an iterator of futures, each waited for as it is asked for."""
+def one_by_one(session: Session, futures: Iterator[Any], skip: bool) -> Iterator[Any]:
+    """Results of an iterator of futures, each waited for as it is asked for (in a thread that may block)."""
     for future in futures:
-        value = run(structure(session, [future], skip), None, "gather")
-        yield from value
+        yield from block(structure(session, [future], skip), None, "gather")

@@ -1,7 +1,7 @@
 """The options of ``submit`` and ``map``: checked at the call, in the caller's line.
 
-What lives here: `Options` (what travels in a Submit), and the checks that name the argument at fault. What this file must
-never know: sessions and futures.
+What lives here: `Options` (what travels in a Submit), and the checks that name the argument at fault. What this file
+must never know: sessions and futures.
 """
 
 from __future__ import annotations

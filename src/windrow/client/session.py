@@ -16,18 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from windrow import errors
-from windrow.client.entry import BAD
-from windrow.client.entry import CANCELLED
-from windrow.client.entry import ERROR
-from windrow.client.entry import FINISHED
-from windrow.client.entry import LOST
-from windrow.client.entry import PENDING
-from windrow.client.entry import UNDONE
-from windrow.client.entry import Entry
-from windrow.client.entry import Latch
-from windrow.client.entry import Waiter
-from windrow.client.functions import Declared
-from windrow.client.functions import Function
+from windrow.client.entry import BAD, CANCELLED, ERROR, FINISHED, LOST, PENDING, UNDONE, Entry, Latch, Waiter
+from windrow.client.functions import Declared, Function
 from windrow.client.options import Options
 from windrow.wire import messages as m
 
@@ -56,7 +46,8 @@ class Question(Latch):
 class Session:
     """Everything between one client and its scheduler, but the link itself.
 
-    Any thread may call anything but ``attach``, ``flush`` and the handlers of reports, which belong to the loop.
+    Any thread may call anything but ``attach``, ``flush``, ``close`` and the handlers of reports, which belong to the
+    loop. ``gone`` opens when the link is.
     """
 
     def __init__(self, id: str, name: str = "") -> None:
@@ -70,6 +61,7 @@ class Session:
         self.thread_id = 0
         self.wake_due = False
         self.released: deque[Entry] = deque()
+        self.gone = Latch(1)
         self._outgoing: list[m.Message] = [m.HelloClient(id, name)]
         self._tail: m.Submit | None = None
         self._tail_options: Options | None = None
@@ -192,6 +184,7 @@ class Session:
 
     def on_lost(self, reason: str) -> None:
         """Take note that the link is gone."""
+        self.gone.open()
         words = f": {reason}" if reason else ""
         self.end(f"the connection to the scheduler at {self.remote} was lost{words}")
 
@@ -206,6 +199,7 @@ class Session:
         if self.status != "closed":
             self.status = "closed"
             self.reason = reason
+            self.thread_id = 0
         self._outgoing, self._tail = [], None
         for entry in list(self.entries.values()):
             if entry.status in UNDONE:
@@ -222,7 +216,9 @@ class Session:
                 self._append(m.Close(reason))
             self.flush()
         self.end(reason)
-        if self._link is not None:
+        if self._link is None:
+            self.gone.open()
+        else:
             self._link.close()
 
     # ---------------------------------------------------------------- sending, from any thread
@@ -458,7 +454,7 @@ class Session:
     # ---------------------------------------------------------------- waiting
 
     def latch(self, entries: Iterable[Entry], fail_fast: bool = False, count: int | None = None) -> Latch | None:
-        """A latch on those that are not done (``count`` of them, default all); None when there is nothing to wait for."""
+        """A latch on those not done (on ``count`` of them; default all); None when there is nothing to wait for."""
         with self.lock:
             if self.status == "closed":
                 self._end(self.reason)

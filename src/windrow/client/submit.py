@@ -13,7 +13,7 @@ import operator
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from itertools import chain, count, islice
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from windrow.client.entry import Entry
 from windrow.client.functions import Function, Functions
@@ -79,10 +79,7 @@ class Submitter:
             blob = payload.dumps((args, kwargs), function.what)
             inputs = collection.take()
         if key is None:
-            if pure:
-                key = pure_key(function, blob, inputs)
-            else:
-                key = f"{function.name}-{self.unique()}"
+            key = pure_key(function, blob, inputs) if pure else f"{function.name}-{self.unique()}"
         return self._session.submit(function, key, blob, inputs, options)
 
     def _function(
@@ -141,9 +138,7 @@ class Submitter:
                     batch = [f"{stem}-{number}" for number in range(len(blobs))]
                 futures += map(wrap, self._session.submit_many(function, batch, blobs, inputs, options))
 
-    def _slim(
-        self, wrap: Wrap, name: str, kwargs: dict[str, Any], collection: payload.Collection
-    ) -> dict[str, Any]:
+    def _slim(self, wrap: Wrap, name: str, kwargs: dict[str, Any], collection: payload.Collection) -> dict[str, Any]:
         """Keyword arguments with the large ones replaced by futures of tasks that return them."""
         whole = payload.dumps(kwargs, f"A keyword argument of {name!r}")
         collection.take()
@@ -215,7 +210,7 @@ def _pickled(
             if taken:
                 while len(inputs) < len(blobs) - 1:
                     inputs.append([])
-                inputs.append(cast("list[str]", taken))
+                inputs.append(taken)
             elif inputs:
                 inputs.append([])
     except PickleError as error:

@@ -1,7 +1,7 @@
 """Waiting, once for threads and coroutines alike; and the function ``wait``.
 
-What lives here: *steps* (generators that yield each `Latch` they need open) and the two drivers that run them, one blocking
-a thread, one awaiting. What this file must never know: how results are fetched and what they are.
+What lives here: *steps* (generators that yield each `Latch` they need open) and the two drivers that run them, one
+blocking a thread, one awaiting. What this file must never know: how results are fetched and what they are.
 
 A latch is raised by reports on the loop. A timeout is thrown into the steps as TimeoutError, so that their ``finally``
 takes the latch off again; so is Ctrl-C. Neither cancels anything.
@@ -10,6 +10,7 @@ takes the latch off again; so is Ctrl-C. Neither cancels anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable
+from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -102,7 +103,9 @@ def _late(what: str, timeout_s: float | None) -> TimeoutError:
 # ---------------------------------------------------------------- steps
 
 
-def settled(session: Session, entries: Collection[Entry], fail_fast: bool = False, count: int | None = None) -> Steps[None]:
+def settled(
+    session: Session, entries: Collection[Entry], fail_fast: bool = False, count: int | None = None
+) -> Steps[None]:
     """Until all entries are done (or ``count`` of them; or, with ``fail_fast``, until one has failed)."""
     latch = session.latch(entries, fail_fast, count)
     if latch is None:
@@ -161,7 +164,7 @@ def wait(fs: Any, timeout: Duration = None, return_when: str = ALL_COMPLETED) ->
     >>> wait([])
     DoneAndNotDone(done=set(), not_done=set())
     """
-    if timeout is not None and not isinstance(timeout, Duration.__args__):  # type: ignore[attr-defined]
+    if timeout is not None and not isinstance(timeout, float | int | str | timedelta):
         raise TypeError(f"timeout must be seconds, not {type(timeout).__name__}: wait takes futures as one list")
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED):
         raise NotImplementedError(f"return_when must be {ALL_COMPLETED!r} or {FIRST_COMPLETED!r}, not {return_when!r}")
@@ -178,7 +181,8 @@ def wait(fs: Any, timeout: Duration = None, return_when: str = ALL_COMPLETED) ->
 def _wait(session: Session, futures: list[Future], first: bool) -> Steps[DoneAndNotDone]:
     entries = entries_of(session, futures)
     yield from settled(session, entries, count=1 if first else None)
-    done, not_done = set(), set()
+    done: set[Future] = set()
+    not_done: set[Future] = set()
     for future, entry in zip(futures, entries, strict=True):
         if entry.status == CANCELLED:
             raise FutureCancelledError(entry.key, str(entry.detail))

@@ -42,8 +42,9 @@ def _hand_out(state: State, workers: dict[WorkerRecord, None]) -> None:
         return
     queue = state.queue
     share = -(-len(queue) // (len(state.idle) + len(state.open)))
-    visits = len(queue) + sum(len(worker.local) for worker in state.local) if len(workers) > 8 else len(workers)
-    for worker in list(islice(workers, visits)):
+    owners = [worker for worker in state.local if worker in workers]
+    takers = islice(workers, len(queue) + sum(len(worker.local) for worker in state.local))
+    for worker in dict.fromkeys([*owners, *takers]):
         count = max(share, len(worker.local), 1)
         free_threads = worker.nthreads - len(worker.processing)
         if 0 < free_threads < count and not _is_short(state, worker):

@@ -32,7 +32,7 @@ from windrow.scheduler.state import (
     Task,
     WorkerRecord,
 )
-from windrow.wire.messages import Cancelled, Failed, Free, Lost
+from windrow.wire.messages import Cancelled, Failed, Free, Lost, TaskId
 
 # ---------------------------------------------------------------- the moves
 
@@ -64,13 +64,13 @@ def start(state: State, task: Task) -> None:
 
 
 def keep(state: State, task: Task) -> None:
-    """An attempt has its result: its worker holds it, dependents come nearer, inputs may go."""
+    """An attempt has its result: its worker holds it, inputs may go, dependents come nearer."""
     worker = task.worker
     assert worker is not None
     assert task.missing == 0, "it ran before its inputs were there"
     attempts.end_attempt(state, task)
     state.add_holder(task, worker)
-    _return_inputs(state, task, worker)
+    _release_inputs(state, task)
     _announce(state, task)
 
 
@@ -315,12 +315,17 @@ def purge(state: State, tasks: Iterable[Task], reason: str) -> None:
 
 
 def free(state: State, worker: WorkerRecord, task: Task) -> None:
-    """Have a worker forget a task's attempt and value; neighbouring ones leave in one message, in order."""
+    """Have a worker forget a task's attempt and value."""
+    free_id(state, worker, task.id)
+
+
+def free_id(state: State, worker: WorkerRecord, task: TaskId) -> None:
+    """Have a worker forget an id; neighbouring ones leave in one message, in order with all else."""
     last = worker.out[-1] if worker.out else None
     if type(last) is Free:
-        last.tasks.append(task.id)
+        last.tasks.append(task)
     else:
-        state.tell(worker, Free([task.id]))
+        state.tell(worker, Free([task]))
 
 
 def _announce(state: State, task: Task) -> None:
@@ -334,17 +339,6 @@ def _announce(state: State, task: Task) -> None:
         state.report_finished(task)
     elif not task.waiters:
         state.agenda.append((let_go, task))
-
-
-def _return_inputs(state: State, task: Task, worker: WorkerRecord) -> None:
-    """A task has run: its inputs lose a waiter, and those that were fetched for it are now held there too."""
-    for source in task.inputs:
-        assert source.state is MEMORY
-        if worker not in source.holders:
-            state.add_holder(source, worker)
-        source.waiters -= 1
-        if not source.waiters and not source.clients:
-            state.agenda.append((let_go, source))
 
 
 def _release_inputs(state: State, task: Task) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from windrow.errors import KilledWorker
 from windrow.scheduler import placement
 from windrow.scheduler.state import MEMORY, WAITING, Failure, NannyRecord, State, Task, WorkerRecord
-from windrow.scheduler.transitions import fail, free, lose, return_attempt, step
+from windrow.scheduler.transitions import fail, free, free_id, lose, return_attempt, step
 from windrow.wire import failure
 from windrow.wire.messages import (
     Close,
@@ -25,6 +25,7 @@ from windrow.wire.messages import (
     Heartbeat,
     HelloNanny,
     HelloWorker,
+    Holds,
     Missing,
     Returned,
     TaskId,
@@ -89,9 +90,6 @@ def on_erred(state: State, worker: WorkerRecord, message: Erred) -> None:
     task = _present(state, worker, message.task, message.attempt)
     if task is None:
         return
-    for source in task.inputs:  # what it fetched for this attempt, it now holds
-        if source.state is MEMORY and worker not in source.holders:
-            state.add_holder(source, worker)
     if task.retries > 0:
         task.retries -= 1
         return_attempt(state, task)
@@ -124,6 +122,17 @@ def on_missing(state: State, worker: WorkerRecord, message: Missing) -> None:
             free(state, holder, source)
     if not source.holders and source.value is None:
         lose(state, source)
+
+
+def on_holds(state: State, worker: WorkerRecord, message: Holds) -> None:
+    """A worker has fetched values. Where that is out of date, it is told to free them."""
+    for task_id in message.tasks:
+        task = state.by_id.get(task_id)
+        if task is not None and task.state is MEMORY:
+            if worker not in task.holders:
+                state.add_holder(task, worker)
+        elif task is None or task.worker is not worker:  # one that it runs will be its own value soon
+            free_id(state, worker, task_id)
 
 
 def on_heartbeat(state: State, worker: WorkerRecord, message: Heartbeat) -> None:

@@ -250,7 +250,7 @@ class Simulation:
         assert not state.queue, "the queue is not empty"
         for worker in self.cluster.workers.values():
             core = worker.core
-            left = (core.data, core.attempts, core.unconfirmed, core.waiting_for, core.fetching, core.functions)
+            left = (core.data, core.attempts, core.waiting_for, core.fetching, core.functions)
             assert not any(left), f"{worker.name} keeps {left}"
 
 

@@ -333,7 +333,7 @@ class VirtualCluster:
 
         def deliver(messages: list[Any]) -> None:
             for message in messages:
-                self.log(f"scheduler <- {str(message)[:150]}")
+                self.log(f"scheduler <- {str(message)[:400]}")
             if not joined:
                 joined.append(self.core.join(messages.pop(0), self.clock.now_s))
                 joined[0].link = back
@@ -377,7 +377,7 @@ class VirtualCluster:
         self._flush_due = False
         for peer, messages in self.core.flush():
             for message in messages:
-                self.log(f"scheduler -> {peer!r} {str(message)[:150]}")
+                self.log(f"scheduler -> {peer!r} {str(message)[:400]}")
             link = peer.link
             if isinstance(link, Channel):
                 link.send(messages)

@@ -27,8 +27,6 @@ _listeners: dict[str, InprocListener] = {}
 class InprocLink(Link):
     """One end of a pair; see `Link`."""
 
-    __slots__ = ("_closed", "_drain_due", "_inbox", "_loop", "_lost", "_peer")
-
     def __init__(self, remote: str, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(remote)
         self._loop = loop

@@ -42,7 +42,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
     Parameters
     ----------
     shake
-        Makes this side's handshake steps, given the other side's address.
+        Makes this side's handshake steps, once the link is connected.
     on_ready
         Called once the handshake has succeeded.
     on_refused
@@ -53,7 +53,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
 
     def __init__(
         self,
-        shake: Callable[[str], Steps],
+        shake: Callable[[TcpLink], Steps],
         on_ready: Callable[[TcpLink], None],
         on_refused: Callable[[TcpLink, Exception], None],
         remote: str = "",
@@ -81,9 +81,9 @@ class TcpLink(Link, asyncio.BufferedProtocol):
             return
         pieces = self._encode(messages)
         if len(pieces) == 1:
-            self._transport.write(pieces[0])  # type: ignore[arg-type]  # a single piece is never mapped memory
+            self._transport.write(pieces[0])
         else:
-            self._transport.writelines(pieces)  # type: ignore[arg-type]  # typeshed does not know of mmap
+            self._transport.writelines(pieces)
 
     def close(self) -> None:
         if self._closed:
@@ -123,7 +123,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
             self.remote = _peer_address(self._transport)
         limit_s = config.seconds("windrow.handshake-timeout")
         self._timer = self._loop.call_later(limit_s, self._handshake_is_late, limit_s)
-        self._steps = self._shake(self.remote)
+        self._steps = self._shake(self)
         self._step(next(self._steps))
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -266,12 +266,17 @@ class TcpListener(Listener):
         self.address = join_address("tcp", join_host_port(contact, bound_port))
 
     def _make_link(self) -> TcpLink:
-        link = TcpLink(lambda remote: accept_steps(self._secret, remote), self._accepted, self._refused)
+        return TcpLink(self._shake, self._accepted, self._refused)
+
+    def _shake(self, link: TcpLink) -> Steps:
         self._shaking.add(link)
-        return link
+        return accept_steps(self._secret, link.remote)
 
     def _accepted(self, link: TcpLink) -> None:
         self._shaking.discard(link)
+        if self._is_closed:
+            link.abort("the listener is closed")
+            return
         try:
             self._on_link(link)
         except Exception as error:
@@ -343,7 +348,7 @@ async def _connect_once(host: str, port: int, secret: bytes, address: str) -> Tc
             ready.set_exception(error)
 
     transport, _ = await loop.create_connection(
-        lambda: TcpLink(lambda remote: connect_steps(secret, remote), accepted, refused, address), host, port
+        lambda: TcpLink(lambda link: connect_steps(secret, address), accepted, refused, address), host, port
     )
     try:
         return await ready

@@ -29,7 +29,7 @@ from windrow.wire.messages import Buffer, Message
 
 __all__ = ["GOODBYE", "LIMIT_BYTES", "FrameEncoder", "FrameParser", "Piece", "own_memory"]
 
-Piece: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
+Piece: TypeAlias = bytes | bytearray | memoryview
 """What a frame is written from: bytes-like objects, in order."""
 
 GOODBYE = bytes(16)
@@ -94,11 +94,11 @@ class FrameEncoder:
     __slots__ = ("_buffers", "_encode_into")
 
     def __init__(self) -> None:
-        buffers: list[Piece] = []
+        buffers: list[memoryview] = []
 
         def index_of(value: object) -> int:
             if type(value) is Buffer:
-                buffers.append(value.data)
+                buffers.append(memoryview(value.data))
                 return len(buffers) - 1
             raise NotImplementedError(f"a message cannot hold a {type(value).__name__}")
 
@@ -130,7 +130,7 @@ class FrameEncoder:
             buffers.clear()
 
     def _with_buffers(self, frame: bytearray, batch_bytes: int) -> list[Piece]:
-        lengths = [memoryview(buffer).nbytes for buffer in self._buffers]
+        lengths = [buffer.nbytes for buffer in self._buffers]
         count = len(lengths)
         total = 8 * count + batch_bytes + sum(lengths)
         head = _HEADER.pack(total, batch_bytes, count) + struct.pack(f"<{count}Q", *lengths)

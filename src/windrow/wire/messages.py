@@ -283,6 +283,12 @@ class Missing(Struct, tag=44, array_like=True):
     holders: list[str]
 
 
+class Holds(Struct, tag=46, array_like=True):
+    """The worker has fetched these values for its attempts, and holds them until they are freed."""
+
+    tasks: list[TaskId]
+
+
 class Heartbeat(Struct, tag=45, array_like=True):
     """Sign of life with measured facts."""
 
@@ -414,7 +420,7 @@ FromClient: TypeAlias = (
 )
 ToClient: TypeAlias = Finished | Failed | Lost | Cancelled | Call | Reply | Close
 ToWorker: TypeAlias = Function | Run | Free | Recall | Put | FreeFunctions | Call | Reply | Close
-FromWorker: TypeAlias = HelloWorker | Done | Erred | Returned | Missing | Heartbeat | Call | Reply | Close
+FromWorker: TypeAlias = HelloWorker | Done | Erred | Returned | Missing | Holds | Heartbeat | Call | Reply | Close
 FromNanny: TypeAlias = HelloNanny | Died | Reply | Close
 ToNanny: TypeAlias = RestartWorker | Call | Close
 
@@ -445,6 +451,7 @@ Message: TypeAlias = (
     | Erred
     | Returned
     | Missing
+    | Holds
     | Heartbeat
     | HelloNanny
     | Died

@@ -93,11 +93,16 @@ def dumps(obj: object, what: str = "the object", *, borrow: bool = False) -> Blo
     return Attached([Buffer(stream)])
 
 
-def loads(blob: Blob) -> object:
+def loads(blob: Blob, *, copy: bool = False) -> object:
     """Unpickle a blob; arrays in it own their memory and can be written to.
 
-    Buffers that were received into memory of their own are handed over without a copy, so load a received blob once,
-    or copy it first.
+    Parameters
+    ----------
+    blob
+        What `dumps` has made.
+    copy
+        Buffers that were received into memory of their own are handed over as they are, unless this is true: to load
+        a received blob more than once, or one that someone else keeps too.
 
     Examples
     --------
@@ -108,7 +113,7 @@ def loads(blob: Blob) -> object:
         return _loads(blob)
     assert type(blob) is Attached, f"no blob: {type(blob)}"
     stream, *buffers = blob.frames
-    return _loads(stream.data, buffers=[_owned(buffer.data) for buffer in buffers])
+    return _loads(stream.data, buffers=[_owned(buffer.data, copy) for buffer in buffers])
 
 
 def nbytes(blob: Blob) -> int:
@@ -146,9 +151,9 @@ def digest(blob: Blob, hasher: Hasher) -> None:
         hasher.update(buffer.data)
 
 
-def _owned(data: bytes | bytearray | memoryview | mmap.mmap) -> memoryview:
+def _owned(data: bytes | bytearray | memoryview | mmap.mmap, copy: bool) -> memoryview:
     """Return writable memory that nobody else looks at: what was received as it is, all else as a copy."""
-    if type(data) is bytearray or type(data) is mmap.mmap:
+    if not copy and (type(data) is bytearray or type(data) is mmap.mmap):
         return memoryview(data)
     return memoryview(bytearray(data))
 

@@ -5,9 +5,8 @@ is. It stands behind one lock: the loop enters with messages, and an executor th
 its next attempt in the same visit. What it has to say collects in ``out`` (to the scheduler) and ``requests`` (to other
 workers), and the loop carries it away.
 
-A value that was fetched from a peer is *unconfirmed* until an attempt that used it has ended: only then does the
-scheduler know that it is here and will one day free it. If all such attempts are forgotten before, the worker drops the
-value by itself.
+A value that was fetched from a peer is announced (`Holds`), as the scheduler frees only what it knows to be here; one
+that arrives when nobody here waits for it any more is dropped.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from windrow.wire.messages import (
     Free,
     FreeFunctions,
     Function,
+    Holds,
     Missing,
     Put,
     Recall,
@@ -59,8 +59,6 @@ class WorkerCore:
         self.ready: RunQueue[Attempt] = RunQueue()
         self.waiting_for: dict[int, list[Attempt]] = {}
         self.fetching: dict[int, Fetch] = {}
-        self.unconfirmed: dict[int, int] = {}
-        """Fetched values by id, with the number of attempts here that want them."""
         self.running = 0
         self.out: list[Any] = []
         self.requests: dict[str, list[TaskId]] = {}
@@ -81,7 +79,6 @@ class WorkerCore:
         self.attempts[run.task] = attempt
         for id, blob in run.shipped.items():
             self.data[id] = Packed(blob)
-            self.unconfirmed.pop(id, None)
         if run.inputs and not self._await_inputs(attempt, run.where):
             return
         if not attempt.missing:
@@ -91,9 +88,8 @@ class WorkerCore:
     def _await_inputs(self, attempt: Attempt, where: dict[TaskId, list[str]]) -> bool:
         for index, id in enumerate(attempt.inputs):
             if id in self.data:
-                if id in self.unconfirmed:
-                    self.unconfirmed[id] += 1
-            elif id in where or id in self.attempts:
+                continue
+            if id in where or id in self.attempts:
                 if id in where and id not in self.fetching:
                     self._fetch(id, where[id])
                 self.waiting_for.setdefault(id, []).append(attempt)
@@ -121,10 +117,9 @@ class WorkerCore:
             if attempt is not None:
                 self._withdraw(attempt, attempt.inputs)
             self.data.pop(id, None)
-            self.unconfirmed.pop(id, None)
 
     def _withdraw(self, attempt: Attempt, inputs: list[TaskId]) -> None:
-        """Undo what an attempt stands for here: its place in the queue, what it waits for, what was fetched for it."""
+        """Take an attempt out of where it stands: the queue, or the lists of what it waits for."""
         if attempt.state is READY:
             self.ready.remove(attempt)
         for id in inputs:
@@ -133,11 +128,6 @@ class WorkerCore:
                 waiting.remove(attempt)
                 if not waiting:
                     del self.waiting_for[id]
-            elif id in self.unconfirmed:
-                self.unconfirmed[id] -= 1
-                if not self.unconfirmed[id]:
-                    del self.unconfirmed[id]
-                    self.data.pop(id, None)
 
     def on_recall(self, message: Recall) -> None:
         """Give back what has not started."""
@@ -154,7 +144,6 @@ class WorkerCore:
     def on_put(self, message: Put) -> None:
         """Hold scattered data."""
         self.data[message.task] = Packed(message.value)
-        self.unconfirmed.pop(message.task, None)
 
     def on_function(self, message: Function) -> None:
         """Learn a function."""
@@ -206,10 +195,7 @@ class WorkerCore:
             return
         del self.attempts[id]
         self.data[id] = value
-        self.unconfirmed.pop(id, None)
         self.out.append(Done(id, attempt.number, seconds, nbytes, blob, value_type))
-        if attempt.inputs and self.unconfirmed:
-            self._confirm(attempt)
         waiting = self.waiting_for.pop(id, None)
         if waiting is not None:
             self._arrived(waiting)
@@ -221,11 +207,6 @@ class WorkerCore:
             return
         del self.attempts[attempt.id]
         self.out.append(Erred(attempt.id, attempt.number, seconds, error, text))
-        self._confirm(attempt)
-
-    def _confirm(self, attempt: Attempt) -> None:
-        for id in attempt.inputs:
-            self.unconfirmed.pop(id, None)
 
     def _arrived(self, waiting: list[Attempt]) -> None:
         for attempt in waiting:
@@ -254,7 +235,11 @@ class WorkerCore:
             return
         del self.waiting_for[id]
         self.data[id] = Packed(blob)
-        self.unconfirmed[id] = len(waiting)
+        last = self.out[-1] if self.out else None
+        if type(last) is Holds:
+            last.tasks.append(id)
+        else:
+            self.out.append(Holds([id]))
         self._arrived(waiting)
 
     # ------------------------------------------------------------ what the loop takes away

@@ -1,0 +1,213 @@
+"""How a client reaches its scheduler, and what it owns on the way: a cluster, a loop's thread, or neither.
+
+What lives here: the choice between an address, a scheduler file, a cluster and a cluster of one's own; opening and
+closing. What this file must never know: tasks and futures; how a cluster is made (it gets a factory).
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from windrow import config, security
+from windrow.addressing import normalize, split_address
+from windrow.client.options import ABSENT
+from windrow.client.session import Session
+from windrow.client.waiting import Steps, follow
+from windrow.runtime import LoopThread
+from windrow.transport import Link, connect
+
+log = logging.getLogger("windrow.client")
+
+GOODBYE_S = 1.0
+FILE_POLL_S = 0.05
+
+
+class Connection:
+    """The way to one scheduler; opened once, closed once. It refers to no client, so that clients can be collected.
+
+    Parameters
+    ----------
+    address
+        None for a cluster of one's own; else an address or a cluster object.
+    loop_thread
+        To run on instead of a thread of one's own (synchronous clients of an address only).
+    secret
+        The cluster's secret; None to look it up among those published for this user.
+    timeout_s
+        For connecting.
+    make_cluster
+        Makes the own cluster.
+    """
+
+    def __init__(
+        self,
+        address: Any,
+        scheduler_file: str | None,
+        loop_thread: LoopThread | None,
+        secret: bytes | None,
+        timeout_s: float,
+        asynchronous: bool,
+        make_cluster: Callable[[], Any],
+    ) -> None:
+        self.address: str | None = normalize(address) if isinstance(address, str) else None
+        self.cluster: Any = None if address is None or isinstance(address, str) else address
+        self.scheduler_file = scheduler_file
+        self.loop_thread = loop_thread
+        self.asynchronous = asynchronous
+        self.owns_cluster = address is None and scheduler_file is None
+        self._owns_loop = False
+        self._secret = secret
+        self._timeout_s = timeout_s
+        self._make_cluster = make_cluster
+        if self.cluster is not None:
+            _check_cluster(self.cluster, asynchronous)
+
+    # ---------------------------------------------------------------- opening
+
+    def open(self, session: Session) -> None:
+        """Connect, from a thread that may block."""
+        try:
+            if self.owns_cluster:
+                self.cluster = self._make_cluster()
+            if self.scheduler_file is not None:
+                while not self._read_file():
+                    time.sleep(FILE_POLL_S)
+            if self.cluster is not None:
+                self.loop_thread = self.cluster.loop_thread
+            elif self.loop_thread is None:
+                self.loop_thread, self._owns_loop = LoopThread(), True
+            assert self.loop_thread is not None, "a cluster that is not asynchronous has a thread"
+            self.loop_thread.run(self._attach(session))
+        except BaseException:
+            self.close(session, "it could not connect")
+            raise
+
+    async def open_async(self, session: Session) -> None:
+        """Connect, on the running loop."""
+        import asyncio
+
+        try:
+            if self.owns_cluster:
+                self.cluster = await self._make_cluster()
+            if self.scheduler_file is not None:
+                while not self._read_file():
+                    await asyncio.sleep(FILE_POLL_S)
+            await self._attach(session)
+        except BaseException:
+            await self.close_async(session, "it could not connect")
+            raise
+
+    async def _attach(self, session: Session) -> None:
+        import asyncio
+
+        link = await self._link()
+        session.attach(link, asyncio.get_running_loop())
+
+    async def _link(self) -> Link:
+        cluster = self.cluster
+        if cluster is not None and hasattr(cluster, "connect_inproc"):
+            link: Link = await cluster.connect_inproc()
+            return link
+        address: str = self.address if cluster is None else cluster.scheduler_address
+        secret = self._secret if cluster is None else cluster.secret
+        if secret is None and split_address(address)[0] != "inproc":
+            secret = security.secret_for(address)
+        return await connect(address, secret=secret, timeout_s=self._timeout_s)
+
+    def _read_file(self) -> bool:
+        """Take address and secret from the scheduler file; False while it is not there, or not whole."""
+        assert self.scheduler_file is not None
+        try:
+            record = json.loads(Path(self.scheduler_file).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # the scheduler has not written it yet, or is about to
+            return False
+        self.address = normalize(record["address"])
+        if self._secret is None and record.get("secret"):
+            self._secret = bytes.fromhex(record["secret"])
+        return True
+
+    # ---------------------------------------------------------------- closing
+
+    def close(self, session: Session, reason: str, timeout_s: float | None = None) -> None:
+        """Say goodbye and give back what is owned, from a thread that may block."""
+        thread = self.loop_thread
+        if thread is not None and thread.is_running:
+            try:
+                thread.run(_say_goodbye(session, reason), timeout_s)
+            except (RuntimeError, TimeoutError) as error:
+                log.debug("no goodbye to %s: %s", session.remote, error)
+        session.end(reason)
+        if self.owns_cluster and self.cluster is not None:
+            self.cluster.close()
+        if self._owns_loop and thread is not None:
+            thread.stop()
+
+    async def close_async(self, session: Session, reason: str) -> None:
+        """As `close`, on the loop."""
+        await _say_goodbye(session, reason)
+        if self.owns_cluster and self.cluster is not None:
+            await self.cluster.close()
+
+    def abandon(self, session: Session) -> None:
+        """Close in the background: the client was collected, in whatever thread and under whatever lock."""
+        if session.status == "closed" and not self.owns_cluster and not self._owns_loop:
+            return
+        if self.asynchronous or not (self.owns_cluster or self._owns_loop):
+            if session.loop is not None:
+                try:
+                    session.loop.call_soon_threadsafe(session.close, "its client was collected")
+                except RuntimeError:
+                    pass  # the loop is closed, and the link with it
+            return
+        # Not threading.Thread: its bookkeeping takes locks, and the collector may run while they are held.
+        _thread.start_new_thread(self.close, (session, "its client was collected", 5.0))
+
+
+def _check_cluster(cluster: Any, asynchronous: bool) -> None:
+    if not isinstance(getattr(cluster, "scheduler_address", None), str):
+        raise TypeError(f"address must be a string or a cluster, not {type(cluster).__name__}")
+    status = getattr(cluster, "status", "running")
+    status = getattr(status, "name", status)
+    if status in ("closing", "closed", "failed"):
+        raise RuntimeError(f"{cluster!r} is {status}: make a new one")
+    if not asynchronous and getattr(cluster, "loop_thread", None) is None:
+        raise RuntimeError("this cluster is asynchronous: use await Client(cluster, asynchronous=True)")
+
+
+async def _say_goodbye(session: Session, reason: str) -> None:
+    session.close(reason)
+
+    def gone() -> Steps[None]:
+        yield session.gone
+
+    try:
+        await follow(gone(), GOODBYE_S, "the end of the connection")
+    except TimeoutError:
+        log.debug("%s takes its time to close", session.remote)
+
+
+def checked_secret(secret: object) -> bytes | None:
+    """The secret as bytes; hexadecimal text is taken too."""
+    if secret is None or isinstance(secret, bytes):
+        return secret
+    if isinstance(secret, str):
+        return bytes.fromhex(secret)
+    raise TypeError(f"secret must be bytes, not {type(secret).__name__}")
+
+
+def checked_security(value: object) -> None:
+    """Refuse what this version does not know."""
+    if value not in (None, False):
+        raise NotImplementedError(f"security= (TLS) {ABSENT}; connections are authenticated by the cluster's secret")
+
+
+def configured_address() -> str | None:
+    """The address that the user's configuration names (``DASK_SCHEDULER_ADDRESS``), if any."""
+    address = config.get("scheduler-address", None)
+    return address if isinstance(address, str) else None
