@@ -1,1 +1,90 @@
-"""A task engine for Python."""
+"""windrow: a task engine for Python, with the interface that Dask users know.
+
+What lives here: the public names, each imported at its first use, so that ``import windrow`` costs next to nothing.
+
+Examples
+--------
+>>> from windrow import Client
+>>> with Client(n_workers=1, processes=False) as client:
+...     client.submit(sum, [1, 2, 3]).result()
+6
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from windrow.client.client import Client
+    from windrow.client.completed import as_completed
+    from windrow.client.current import default_client
+    from windrow.client.future import Future, futures_of
+    from windrow.client.waiting import wait
+    from windrow.deploy.local import LocalCluster
+    from windrow.errors import (
+        CancelledError,
+        FutureCancelledError,
+        KilledWorker,
+        PickleError,
+        TimeoutError,
+        WindrowError,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CancelledError": "windrow.errors",
+    "Client": "windrow.client.client",
+    "Future": "windrow.client.future",
+    "FutureCancelledError": "windrow.errors",
+    "KilledWorker": "windrow.errors",
+    "LocalCluster": "windrow.deploy.local",
+    "PickleError": "windrow.errors",
+    "TimeoutError": "windrow.errors",
+    "WindrowError": "windrow.errors",
+    "as_completed": "windrow.client.completed",
+    "default_client": "windrow.client.current",
+    "futures_of": "windrow.client.future",
+    "wait": "windrow.client.waiting",
+}
+
+__all__ = [
+    "CancelledError",
+    "Client",
+    "Future",
+    "FutureCancelledError",
+    "KilledWorker",
+    "LocalCluster",
+    "PickleError",
+    "TimeoutError",
+    "WindrowError",
+    "as_completed",
+    "default_client",
+    "futures_of",
+    "wait",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'windrow' has no attribute {name!r}")
+    import importlib
+
+    value: object = getattr(importlib.import_module(home), name)
+    if name == "Client":
+        from windrow.client.client import set_cluster_factory
+
+        set_cluster_factory(_make_local_cluster)
+    globals()[name] = value
+    return value
+
+
+def _make_local_cluster(**kwargs: object) -> object:
+    from windrow.deploy.local import LocalCluster
+
+    return LocalCluster(**kwargs)  # type: ignore[arg-type]
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

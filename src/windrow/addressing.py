@@ -111,7 +111,7 @@ def is_loopback(host: str) -> bool:
 
 
 def own_ip(towards: str = "192.0.2.1") -> str:
-    """Return this machine's address on the route towards another; 127.0.0.1 when there is no such route.
+    """Return this machine's address on the route towards another; 127.0.0.1 (or ::1) when there is no such route.
 
     Nothing is sent: the system only looks its route up.
 
@@ -127,5 +127,5 @@ def own_ip(towards: str = "192.0.2.1") -> str:
         try:
             probe.connect((towards, 80))
         except OSError:  # no route: a machine without a network still talks to itself
-            return "127.0.0.1"
+            return "::1" if ":" in towards else "127.0.0.1"
         return str(probe.getsockname()[0])

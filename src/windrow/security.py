@@ -154,8 +154,7 @@ def _file_name(address: str) -> str:
     """Return ``<port>-<host>.json``, so that a listing is sorted by port."""
     _, location = split_address(normalize(address))
     host, _, port = location.rpartition(":")
-    safe = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in host)
-    return f"{port}-{safe}.json"
+    return "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in f"{port}-{host}.json")
 
 
 def _read(path: Path) -> dict[str, object] | None:

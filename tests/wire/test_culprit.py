@@ -40,7 +40,7 @@ class Reduced:
 
 class Stateful:
     def __getstate__(self) -> dict[str, object]:
-        return {"made": [threading.RLock()]}
+        return {"made": [lock]}
 
 
 class Nasty:
@@ -86,7 +86,11 @@ OFFENDERS: list[tuple[str, Callable[[], object], str]] = [
     ("thread-local", lambda: ([threading.local()], {}), "value[0][0]: _thread._local"),
     ("closure", lambda: ((closing_over(lock),), {}), "args[0].__closure__['thing']: _thread.lock"),
     ("default", lambda: with_default(lock), "value.__defaults__[0]: _thread.lock"),
-    ("deep in a closure", lambda: closing_over([closing_over({1: lock})]), "value.__closure__['thing'][0]"),
+    (
+        "deep in a closure",
+        lambda: closing_over([closing_over({1: lock})]),
+        "value.__closure__['thing'][0].__closure__['thing'][1]: _thread.lock",
+    ),
     ("nested", lambda: {"a": {"b": ({"c": lock},)}}, "value['a']['b'][0]['c']: _thread.lock"),
     ("slot", lambda: [Slotted(lock)], "value[0].lock: _thread.lock"),
     ("private slot", lambda: [Slotted(1, lock)], "value[0]._Slotted__private: _thread.lock"),
@@ -95,9 +99,9 @@ OFFENDERS: list[tuple[str, Callable[[], object], str]] = [
     ("partial keyword", lambda: functools.partial(print, end=lock), "value.keywords['end']: _thread.lock"),
     ("method", lambda: Holder(lock=lock).method, "value.__self__.lock: _thread.lock"),
     ("cycle", lambda: cyclic(lock), "value[1]['end']: _thread.lock"),
-    ("set", lambda: {frozenset({lock})}, "_thread.lock"),
+    ("tuple in a set", lambda: {(1, lock)}, f"value{{{repr((1, lock))[:37]}...}}[1]: _thread.lock"),
     ("function of a call", lambda: (closing_over(lock), (), {}), "function.__closure__['thing']: _thread.lock"),
-    ("state", lambda: [Stateful()], "value[0].made[0]"),
+    ("state", lambda: [Stateful()], "value[0].made[0]: _thread.lock"),
     ("itself", lambda: lock, "value: _thread.lock"),
 ]
 
@@ -105,9 +109,7 @@ OFFENDERS: list[tuple[str, Callable[[], object], str]] = [
 @pytest.mark.parametrize(("make", "path"), [case[1:] for case in OFFENDERS], ids=[case[0] for case in OFFENDERS])
 def test_path(make: Callable[[], object], path: str) -> None:
     found = culprit.find(make(), "value")
-    assert path in found
-    if ": " in path:
-        assert found == path or path.startswith("_thread")
+    assert found == path
 
 
 def test_socket_and_database() -> None:
@@ -149,8 +151,9 @@ def test_functions_by_name_are_not_looked_into() -> None:
 
 
 def test_nasty_objects_do_no_harm() -> None:
-    assert "Nasty" in culprit.find([Nasty()], "value") or "value" in culprit.find([Nasty()], "value")
-    assert culprit.find({1: Nasty(), 2: lock}, "value")
+    assert culprit.find([Nasty()], "value").endswith(".Nasty")
+    assert culprit.find({1: Nasty(), 2: lock}, "value").startswith("value[1]: ")
+    assert culprit.find([{"x": 1}, lock, Nasty()], "value") == "value[1]: _thread.lock"
 
 
 def test_work_is_bounded() -> None:

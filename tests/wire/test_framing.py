@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
+import resource
 import struct
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from windrow.errors import ProtocolError
@@ -27,7 +29,7 @@ def plain(messages: list[Message]) -> list[object]:
 
 def fed(parser: FrameParser, data: bytes, cuts: list[int]) -> list[list[Message]]:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [batch for start, end in zip(edges, edges[1:], strict=False) for batch in parser.feed(data[start:end])]
+    return [batch for start, end in itertools.pairwise(edges) for batch in parser.feed(data[start:end])]
 
 
 def attached(*contents: bytes) -> Attached:
@@ -41,6 +43,7 @@ replies = st.builds(Reply, id=st.integers(0, 2**40), blobs=st.lists(st.none() | 
 batches = st.lists(replies | st.builds(Close, reason=st.text(max_size=20)), min_size=1, max_size=5)
 
 
+@settings(max_examples=50)
 @given(st.lists(batches, min_size=1, max_size=4), st.lists(st.integers(0, 10**6), max_size=8), st.integers(16, 400))
 def test_batches_come_out_as_they_went_in(sent: list[list[Message]], cuts: list[int], receive_bytes: int) -> None:
     parser = FrameParser(receive_bytes=receive_bytes)
@@ -199,8 +202,17 @@ def test_an_index_of_no_buffer_is_refused(index: object) -> None:
 
 
 def test_a_claimed_size_takes_no_memory() -> None:
-    own_memory(2**36)  # 64 GiB, of which no page is touched
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = own_memory(2**31)
     parser = FrameParser()
     batch = msgspec.msgpack.encode([[2, 1, None, [[0, [0]]], None]])
-    parser.feed(struct.pack("<QIIQ", 8 + len(batch) + 2**35, len(batch), 1, 2**35) + batch)
+    parser.feed(struct.pack("<QIIQ", 8 + len(batch) + 2**31, len(batch), 1, 2**31) + batch)
     assert parser.mid_frame
+    assert len(memory) == len(parser.get_buffer()) == 2**31
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 2**19
+
+
+def test_no_memory_is_the_connections_trouble() -> None:
+    batch = msgspec.msgpack.encode([[2, 1, None, [[0, [0]]], None]])
+    with pytest.raises(ProtocolError, match="no memory"):
+        FrameParser(2**62).feed(struct.pack("<QIIQ", 8 + len(batch) + 2**60, len(batch), 1, 2**60) + batch)

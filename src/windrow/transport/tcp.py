@@ -260,9 +260,11 @@ class TcpListener(Listener):
         loop = asyncio.get_running_loop()
         server = await loop.create_server(self._make_link, host or None, port, backlog=2048)
         self._server = server
-        # One address for all: with several sockets (IPv4 and IPv6), the first one's.
-        bound_host, bound_port = server.sockets[0].getsockname()[:2]
-        contact = own_ip() if bound_host in _WILDCARDS else bound_host
+        # One address for all: with several sockets, whose free ports may differ, that of IPv4.
+        sockets = sorted(server.sockets, key=lambda sock: sock.family != socket.AF_INET)
+        contact, bound_port = sockets[0].getsockname()[:2]
+        if contact in _WILDCARDS:
+            contact = own_ip("2001:db8::1") if ":" in contact else own_ip()
         self.address = join_address("tcp", join_host_port(contact, bound_port))
 
     def _make_link(self) -> TcpLink:

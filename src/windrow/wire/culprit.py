@@ -59,7 +59,7 @@ def find(obj: object, what: str) -> str:
         # The culprit was made by some reduction: name the nearest thing before it that hangs on the object.
         for thing in reversed(noted):
             path = paths.get(id(thing))
-            if path is not None and not isinstance(thing, type) and _note_failure(thing)[1]:
+            if path is not None and not issubclass(type(thing), type) and _note_failure(thing)[1]:
                 return f"{path} (in its reduced form): {_type_name(culprit)}"
         return f"{what} (somewhere inside): {_type_name(culprit)}"
     return f"{what}: {_type_name(obj)}"
@@ -105,9 +105,7 @@ def _walk(roots: list[tuple[str, object]], wanted: set[int]) -> dict[int, str]:
         seen[id(obj)] = obj
         if id(obj) in wanted:
             paths[id(obj)] = path
-        if not isinstance(obj, _ATOMS):
-            # A bounded slice of each, so that one long list does not use up the whole bound.
-            queue.extend((path + step, part) for step, part in islice(_safely(_parts(obj)), _NODES_MAX))
+        queue.extend((path + step, part) for step, part in islice(_safely(_parts(obj)), _NODES_MAX))
     return paths
 
 
@@ -121,6 +119,8 @@ def _safely(parts: Iterator[tuple[str, object]]) -> Iterator[tuple[str, object]]
 
 def _parts(obj: object) -> Iterator[tuple[str, object]]:
     """Yield the parts of an object that its pickle holds, with the step that leads to each."""
+    if isinstance(obj, _ATOMS):
+        return
     if isinstance(obj, dict):
         for key, value in list(obj.items()):
             yield f"[{_short(key)}]", value

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -72,6 +73,29 @@ def load(blob: Blob, text: str = "") -> BaseException:
         above, above_is_cause = error, is_cause
     assert first is not None, "a failure holds at least one exception"
     return first
+
+
+class Unloadable:
+    """Stands for a value that cannot travel: unpickling it raises the reason.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> blob = pickle.dumps(Unloadable(dump(TypeError("it is a lock"))[0]))
+    >>> pickle.loads(blob)
+    Traceback (most recent call last):
+    TypeError: it is a lock
+    """
+
+    def __init__(self, failure: bytes) -> None:
+        self.failure = failure
+
+    def __reduce__(self) -> tuple[Callable[[bytes], object], tuple[bytes]]:
+        return _raise, (self.failure,)
+
+
+def _raise(failure: bytes) -> object:
+    raise load(failure)
 
 
 def _skip(frames: TracebackType | None, count: int) -> TracebackType | None:

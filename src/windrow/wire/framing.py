@@ -100,7 +100,7 @@ class FrameEncoder:
             if type(value) is Buffer:
                 buffers.append(memoryview(value.data))
                 return len(buffers) - 1
-            raise NotImplementedError(f"a message cannot hold a {type(value).__name__}")
+            raise TypeError(f"a message cannot hold a {type(value).__name__}")
 
         self._buffers = buffers
         self._encode_into = msgspec.msgpack.Encoder(enc_hook=index_of).encode_into

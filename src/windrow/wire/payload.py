@@ -210,10 +210,9 @@ def _by_value(obj: object, what: str) -> tuple[bytes, list[pickle.PickleBuffer]]
     except Exception as error:  # see dumps: a reduction may raise anything
         from windrow.wire import culprit
 
-        collection = getattr(_local, "collection", None)
-        if collection is not None:
-            collection.take()
         part = culprit.find(obj, "value")
+        if _local.collection is not None:
+            _local.collection.take()
         raise PickleError(what, part, _in_words(error)) from error
 
 

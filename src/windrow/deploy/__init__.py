@@ -1,0 +1,1 @@
+"""Floor 5: how parties are started, watched and stopped."""

@@ -1,0 +1,208 @@
+"""A cluster on this machine: the scheduler in this process, each worker a process under a nanny, or threads.
+
+What lives here: `LocalCluster`. What this file must never know: what a scheduler or worker does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+from windrow import config, security, system, transport
+from windrow.deploy.cluster import Cluster
+from windrow.deploy.nanny import Nanny
+from windrow.errors import WorkerStartTimeoutError
+from windrow.scheduler.server import SchedulerServer
+from windrow.transport import Link
+from windrow.worker.server import WorkerConfig, WorkerServer
+
+
+class LocalCluster(Cluster):
+    """Scheduler and workers on this machine.
+
+    Parameters
+    ----------
+    name
+        The cluster's name.
+    n_workers, threads_per_worker
+        How many workers, and threads in each; by default they share the machine's cores.
+    processes
+        Workers as processes (default), or in this process.
+    host, scheduler_port
+        Where the scheduler listens for other processes: loopback and any free port. With ``processes=False`` it listens
+        for none, unless a port is given.
+    memory_limit
+        Bytes a worker (or "4 GiB", or a fraction of the machine's memory); "auto" shares the memory out; None: no limit.
+    env
+        Environment variables for worker processes.
+    asynchronous
+        See `Cluster`.
+    dashboard_address, silence_logs
+        Accepted; there is no dashboard in this version, and a clean run logs nothing.
+
+    Examples
+    --------
+    >>> with LocalCluster(n_workers=1, threads_per_worker=2, processes=False) as cluster:
+    ...     print(len(cluster.scheduler_info["workers"]))
+    1
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        n_workers: int | None = None,
+        threads_per_worker: int | None = None,
+        processes: bool | None = None,
+        host: str | None = None,
+        scheduler_port: int = 0,
+        silence_logs: object = None,
+        dashboard_address: str | None = ":8787",
+        asynchronous: bool = False,
+        memory_limit: str | float | None = "auto",
+        env: dict[str, str] | None = None,
+    ) -> None:
+        for value, what in ((n_workers, "n_workers"), (threads_per_worker, "threads_per_worker")):
+            least = 0 if what == "n_workers" else 1
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise ValueError(f"{what} must be an int of at least {least}, or None, not {value!r}")
+        self.processes = True if processes is None else bool(processes)
+        self._n_workers, self._nthreads = _split(n_workers, threads_per_worker, self.processes)
+        self._host = host or "127.0.0.1"
+        self._port = scheduler_port
+        self._memory_limit = self._limit(memory_limit)
+        self._env = {key: str(value) for key, value in (env or {}).items()}
+        self._names = iter(range(2**31))
+        self.workers: dict[int, Nanny | WorkerServer] = {}
+        """Nannies (or workers of this process) by name."""
+        self.scheduler: SchedulerServer
+        self._events: set[asyncio.Future[None]] = set()
+        super().__init__(asynchronous=asynchronous, name=name)
+
+    def _limit(self, memory_limit: str | float | None) -> int:
+        if memory_limit == "auto":
+            return system.memory_limit_bytes() // max(1, self._n_workers)
+        return system.parse_memory_limit(memory_limit, self._nthreads) or 0
+
+    # ------------------------------------------------------------ life
+
+    async def _open(self) -> None:
+        self.secret = security.new_secret()
+        listens = self.processes or self._port
+        self.scheduler = SchedulerServer(
+            self.secret, self._host if listens else None, self._port, on_shutdown=self._asked_to_close
+        )
+        self.scheduler.on_change = self._on_change
+        await self.scheduler.start()
+        self.scheduler_address = self.scheduler.address
+        await self._scale_up(self._n_workers)
+        if self._n_workers:
+            timeout_s = config.seconds("distributed.comm.timeouts.connect")
+            await self._until_started(self._n_workers, timeout_s)
+
+    async def _scale_up(self, n: int) -> None:
+        while len(self.workers) < n:
+            name = next(self._names)
+            worker = self.workers[name] = self._new_worker(name)
+            await worker.start()
+
+    def _new_worker(self, name: int) -> Nanny | WorkerServer:
+        settings = WorkerConfig(
+            scheduler=self.scheduler_address,
+            name=name,
+            nthreads=self._nthreads,
+            host=self._host,
+            memory_limit=self._memory_limit,
+            inline_limit=config.size_bytes("windrow.inline-limit"),
+        )
+        if self.processes:
+            return Nanny(settings, self.secret, self.scheduler.inproc_address, self._env)
+        settings.scheduler = self.scheduler.inproc_address
+        return WorkerServer(settings, None)
+
+    async def _until_started(self, n: int, timeout_s: float) -> None:
+        """Wait for workers; a nanny that gives its worker up ends the wait."""
+        given_up = [worker.failed for worker in self.workers.values() if isinstance(worker, Nanny)]
+        waiting = asyncio.ensure_future(self._wait_for_workers(n, timeout_s))
+        done, _ = await asyncio.wait([waiting, *given_up], return_when=asyncio.FIRST_COMPLETED)
+        if waiting not in done:
+            waiting.cancel()
+            raise next(future.result() for future in given_up if future.done())
+        try:
+            waiting.result()
+        except WorkerStartTimeoutError as error:
+            raise WorkerStartTimeoutError(f"{error}; their last words, if any, are on stderr") from None
+
+    async def _shut(self) -> None:
+        for worker in self.workers.values():
+            if isinstance(worker, Nanny):
+                worker.expect_end()
+        if hasattr(self, "scheduler"):
+            await self.scheduler.close()
+        await asyncio.gather(*(worker.close() for worker in self.workers.values()))
+        self.workers.clear()
+
+    def _asked_to_close(self) -> None:
+        if self.asynchronous:
+            self._ending = asyncio.ensure_future(self._close())
+        else:
+            import threading
+
+            threading.Thread(target=self.close, name="close", daemon=True).start()
+
+    # ------------------------------------------------------------ facts
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the scheduler says of itself and its workers."""
+        return self.scheduler.identity()
+
+    async def connect_inproc(self) -> Link:
+        """Return a link to the scheduler, in this process."""
+        return await transport.connect(self.scheduler.inproc_address, secret=None)
+
+    def _on_change(self) -> None:
+        for event in self._events:
+            if not event.done():
+                event.set_result(None)
+        self._events.clear()
+
+    async def _changed(self, timeout_s: float | None) -> None:
+        event = asyncio.get_running_loop().create_future()
+        self._events.add(event)
+        await asyncio.wait([event], timeout=timeout_s)
+        self._events.discard(event)
+
+    # ------------------------------------------------------------ scaling
+
+    def scale(self, n: int) -> Any:
+        """Start workers, or close the newest, until there are ``n``; does not wait for new ones to join.
+
+        What only a closed worker held is made again elsewhere.
+        """
+        if not isinstance(n, int) or n < 0:
+            raise ValueError(f"n must be a number of workers, not {n!r}")
+        scaling = self._scale(n)
+        return scaling if self.asynchronous else self._sync(scaling)
+
+    async def _scale(self, n: int) -> None:
+        await self._scale_up(n)
+        surplus = [self.workers.pop(name) for name in sorted(self.workers)[n:]]
+        for worker in surplus:
+            if isinstance(worker, Nanny):
+                worker.expect_end()
+        await asyncio.gather(*(worker.close() for worker in surplus))
+
+
+def _split(n_workers: int | None, threads: int | None, processes: bool) -> tuple[int, int]:
+    """Return how many workers of how many threads share the machine's cores."""
+    cores = system.cpu_count()
+    if n_workers is None and threads is None:
+        return system.nprocesses_nthreads(cores) if processes else (1, cores)
+    if n_workers is None:
+        assert threads is not None
+        return (max(1, cores // threads) if processes else 1), threads
+    if threads is None:
+        return n_workers, max(1, math.ceil(cores / n_workers)) if n_workers else cores
+    return n_workers, threads
+
+

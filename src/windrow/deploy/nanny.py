@@ -1,0 +1,332 @@
+"""The nanny: starts a worker process, watches it from outside, says why it died, and starts the next.
+
+What lives here: `Nanny`, its worker's process, and the account of a death. What this file must never know: what the
+worker runs.
+
+A worker's stderr passes through the nanny, which keeps the last lines for the account. The flight recorder is a page of
+shared memory where the worker's threads write the id of the task that they run; it outlives the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections import deque
+from typing import IO
+
+import msgspec
+from msgspec import Struct
+
+from windrow import config, transport
+from windrow.errors import WorkerStartError
+from windrow.transport import Link
+from windrow.wire.messages import Close, Died, HelloNanny, Message, RestartWorker, TaskId
+from windrow.worker.server import WorkerConfig
+
+logger = logging.getLogger("windrow.nanny")
+
+LAST_LINES = 20
+START_FAILURES_MAX = 3
+"""A worker that ends so often in a row without having joined is given up."""
+
+
+class Account(Struct, frozen=True):
+    """What the nanny knows of a worker's end."""
+
+    exit_code: int
+    """As `subprocess.Popen.returncode`: negative for a signal."""
+    seconds: float
+    peak_bytes: int
+    last_lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.exit_code < 0:
+            try:
+                name = signal.Signals(-self.exit_code).name
+            except ValueError:  # a real-time signal has no name
+                name = f"signal {-self.exit_code}"
+            cause = f"was killed by {name}"
+        else:
+            cause = f"exited with code {self.exit_code}"
+        text = f"{cause} after {self.seconds:.1f} s (peak memory {self.peak_bytes / 2**20:.0f} MiB)"
+        if self.last_lines:
+            text += "; its last words: " + " | ".join(self.last_lines)
+        return text
+
+
+class _Process:
+    """One worker process: its pipes, its flight recorder, its end."""
+
+    def __init__(self, nanny: Nanny) -> None:
+        self.nanny = nanny
+        self.loop = nanny.loop
+        self.address = ""
+        self.expected = False
+        self.ended = self.loop.create_future()
+        self.started_s = time.monotonic()
+        self._lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._partial = b""
+        nthreads = nanny.config.nthreads
+        recorder_fd = _shared_page(8 * nthreads)
+        self.recorder = mmap.mmap(recorder_fd, 8 * nthreads)
+        self._status_fd, status_fd = os.pipe()
+        options = {
+            "config": msgspec.to_builtins(nanny.config),
+            "secret": nanny.secret.hex(),
+            "path": [entry for entry in sys.path if entry],
+            "parent_pid": os.getpid(),
+            "recorder_fd": recorder_fd,
+            "status_fd": status_fd,
+        }
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "windrow.worker"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(recorder_fd, status_fd),
+            start_new_session=True,  # Ctrl-C in the terminal is not for it; and its own children can be ended with it
+            env=nanny.environment(),
+        )
+        os.close(recorder_fd)
+        os.close(status_fd)
+        stdin, stderr = self.popen.stdin, self.popen.stderr
+        assert stdin is not None
+        assert stderr is not None
+        self._stdin: IO[bytes] = stdin
+        self._stderr: IO[bytes] = stderr
+        try:
+            stdin.write(json.dumps(options).encode() + b"\n")
+            stdin.flush()
+        except BrokenPipeError:  # it is dead already; its end tells why
+            logger.debug("a worker process ended before it read its options")
+        os.set_blocking(self._status_fd, False)
+        os.set_blocking(stderr.fileno(), False)
+        self.loop.add_reader(self._status_fd, self._read_status)
+        self.loop.add_reader(stderr.fileno(), self._read_stderr)
+        threading.Thread(target=self._wait, name="nanny-wait", daemon=True).start()
+
+    @property
+    def running(self) -> list[TaskId]:
+        """The tasks that its threads were running last."""
+        cells = memoryview(self.recorder).cast("q")
+        return [TaskId(id) for id in cells if id]
+
+    def _wait(self) -> None:
+        pid, status, usage = os.wait4(self.popen.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        self.popen.returncode = code
+        try:
+            self.loop.call_soon_threadsafe(self._on_exit, code, usage.ru_maxrss * 1024)
+        except RuntimeError:  # the loop is closed: nobody asks any more
+            return
+
+    def _on_exit(self, code: int, peak_bytes: int) -> None:
+        self._read_stderr()
+        self._read_status()
+        self.loop.remove_reader(self._stderr.fileno())
+        self._stop_status()
+        self._stderr.close()
+        _close_quietly(self._stdin)
+        lines = [*self._lines, self._partial.decode(errors="replace")]
+        last = tuple(line for line in lines if line.strip())
+        account = Account(code, time.monotonic() - self.started_s, peak_bytes, last)
+        if not self.ended.done():
+            self.ended.set_result(account)
+        self.nanny.on_exit(self, account)
+
+    def _read_status(self) -> None:
+        if self._status_fd < 0:
+            return
+        try:
+            data = os.read(self._status_fd, 4096)
+        except BlockingIOError:
+            return
+        if data:
+            self.address = data.decode().strip()
+            self.nanny.on_joined()
+        self._stop_status()
+
+    def _stop_status(self) -> None:
+        if self._status_fd >= 0:
+            self.loop.remove_reader(self._status_fd)
+            os.close(self._status_fd)
+            self._status_fd = -1
+
+    def _read_stderr(self) -> None:
+        while True:
+            try:
+                data = os.read(self._stderr.fileno(), 65536)
+            except BlockingIOError:
+                return
+            if not data:
+                self.loop.remove_reader(self._stderr.fileno())
+                return
+            *lines, self._partial = (self._partial + data).split(b"\n")
+            self._lines.extend(line.decode(errors="replace") for line in lines)
+            _forward(data)
+
+    def release(self) -> None:
+        """Let go of the lifeline: the process ends by itself at once."""
+        self.expected = True
+        _close_quietly(self._stdin)
+
+    def kill(self) -> None:
+        """End it, and what it has started, whatever it is doing."""
+        self.expected = True
+        try:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # gone already
+            return
+
+
+def _close_quietly(file: IO[bytes]) -> None:
+    try:
+        file.close()
+    except BrokenPipeError:  # the process is gone, and what was to be written to it does not matter
+        return
+
+
+def _forward(data: bytes) -> None:
+    """Pass on what a worker wrote to its stderr."""
+    try:
+        sys.stderr.write(data.decode(errors="replace"))
+        sys.stderr.flush()
+    except (AttributeError, ValueError, OSError):  # no stderr here (a GUI), or it is closed
+        return
+
+
+def _shared_page(size: int) -> int:
+    """Return a descriptor of anonymous shared memory."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("windrow-recorder")
+    else:
+        file, path = tempfile.mkstemp(prefix="windrow-recorder-")
+        os.unlink(path)
+        fd = file
+    os.ftruncate(fd, size)
+    return fd
+
+
+class Nanny:
+    """A supervisor of one worker.
+
+    Parameters
+    ----------
+    config
+        The worker's; its ``nanny`` is filled in here.
+    secret
+        The cluster's secret, handed to the worker through its standard input.
+    scheduler
+        Where the nanny itself reports: an ``inproc://`` address where it shares the scheduler's process.
+    env
+        Further environment variables for the worker.
+    """
+
+    def __init__(
+        self, config: WorkerConfig, secret: bytes, scheduler: str | None = None, env: dict[str, str] | None = None
+    ) -> None:
+        self.id = f"Nanny-{uuid.uuid4()}"
+        self.config = msgspec.structs.replace(config, nanny=self.id)
+        self.name = config.name
+        self.secret = secret
+        self.scheduler = scheduler or config.scheduler
+        self.env = env or {}
+        self.loop = asyncio.get_running_loop()
+        self.restarts = 0
+        self.failed: asyncio.Future[WorkerStartError] = self.loop.create_future()
+        """Done when the worker is given up."""
+        self._process: _Process | None = None
+        self._link: Link | None = None
+        self._closing = False
+        self._start_failures = 0
+
+    def __repr__(self) -> str:
+        return f"<Nanny {self.name!r} pid={self.pid} restarts={self.restarts}>"
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, None while there is none."""
+        return self._process.popen.pid if self._process is not None else None
+
+    @property
+    def worker_address(self) -> str:
+        """The worker's address, "" until it has joined."""
+        return self._process.address if self._process is not None else ""
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of worker processes: what is configured, beneath what is set here, beneath `env`."""
+        configured: dict[str, object] = {}
+        for key in ("distributed.nanny.pre-spawn-environ", "distributed.nanny.environ"):
+            setting = config.get(key)
+            if isinstance(setting, dict):
+                configured.update(setting)
+        lowest = {name: str(value) for name, value in configured.items()}
+        return {**lowest, "PYTHONHASHSEED": "6640", **os.environ, **self.env}
+
+    async def start(self) -> None:
+        """Start the worker's process, and join the scheduler; does not wait for the worker to do so."""
+        self._spawn()
+        self._link = await transport.connect(self.scheduler, secret=self.secret)
+        self._link.on_lost = lambda reason: None
+        self._link.on_batch = self._on_batch
+        self._link.send([HelloNanny(self.id, self.name)])
+
+    def _spawn(self) -> None:
+        self._process = _Process(self)
+
+    def _on_batch(self, messages: list[Message]) -> None:
+        for message in messages:
+            if type(message) is RestartWorker and self._process is not None:
+                self._process.kill()
+
+    def on_joined(self) -> None:
+        """The worker has joined the scheduler."""
+        self._start_failures = 0
+
+    def on_exit(self, process: _Process, account: Account) -> None:
+        """The worker's process has ended: tell the scheduler, and start the next."""
+        if self._link is not None and process.address:
+            self._link.send([Died(process.address, str(account), process.expected, process.running)])
+        if self._closing:
+            return
+        if not process.expected:
+            logger.warning("worker %r (pid %d) %s; starting another", self.name, process.popen.pid, account)
+        if not process.address and not process.expected:
+            self._start_failures += 1
+            if self._start_failures >= START_FAILURES_MAX:
+                message = f"worker {self.name!r} did not come up in {START_FAILURES_MAX} attempts; the last one {account}"
+                logger.error("%s", message)
+                if not self.failed.done():
+                    self.failed.set_result(WorkerStartError(message))
+                return
+        self.restarts += 1
+        self._spawn()
+
+    def expect_end(self) -> None:
+        """From here on the worker's end is no death, and no other is started."""
+        self._closing = True
+        if self._process is not None:
+            self._process.expected = True
+
+    async def close(self, timeout_s: float = 2.0) -> None:
+        """End the worker and all that it has started; at once, as nothing of it is wanted any more."""
+        self.expect_end()
+        process = self._process
+        if process is not None and not process.ended.done():
+            process.release()
+            await asyncio.wait([process.ended], timeout=timeout_s)
+        if process is not None:
+            process.kill()
+            await asyncio.wait([process.ended], timeout=timeout_s)
+        if self._link is not None:
+            self._link.send([Close("closed")])
+            self._link.close()

@@ -1,0 +1,341 @@
+"""The worker's shell: connections to the scheduler and to other workers, around the core and its threads.
+
+What lives here: `WorkerServer`. What this file must never know: how tasks are chosen (core) or run (executor).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from windrow import transport
+from windrow.errors import WindrowError
+from windrow.transport import Link, Listener
+from windrow.wire import failure, payload
+from windrow.wire.messages import (
+    Blob,
+    Call,
+    Close,
+    GetData,
+    Heartbeat,
+    HelloWorker,
+    Message,
+    Reply,
+    RunFunction,
+    TaskId,
+)
+from windrow.worker.core import WorkerCore
+from windrow.worker.executor import Executor
+from windrow.worker.state import Packed
+
+HEARTBEAT_S = 1.0
+
+_inproc_numbers = itertools.count(1)
+
+
+class WorkerConfig(Struct, kw_only=True):
+    """What a worker needs to know to start."""
+
+    scheduler: str
+    name: str | int
+    nthreads: int = 1
+    host: str = "127.0.0.1"
+    memory_limit: int = 0
+    inline_limit: int = 16 * 1024
+    nanny: str = ""
+    local_directory: str = ""
+    timeout_s: float = 30.0
+
+
+class WorkerServer:
+    """A worker on the running loop.
+
+    Parameters
+    ----------
+    config
+        Who it is, and where its scheduler is. An ``inproc://`` scheduler makes an inproc worker.
+    secret
+        The cluster's secret.
+    recorder
+        Cells for the flight recorder (see `Executor`).
+    """
+
+    def __init__(self, config: WorkerConfig, secret: bytes | None, recorder: memoryview | None = None) -> None:
+        self.config = config
+        self.secret = secret
+        self.name = config.name
+        self.nthreads = config.nthreads
+        self.address = ""
+        self.core = WorkerCore()
+        self.loop = asyncio.get_running_loop()
+        self.finished: asyncio.Future[str] = self.loop.create_future()
+        """Done when the worker is: "" after a good close, else the reason."""
+        self.executor = Executor(self.core, config.nthreads, self._wake, self.loop, config.inline_limit, recorder)
+        self._link: Link | None = None
+        self._listener: Listener | None = None
+        self._peers: dict[str, _Peer] = {}
+        self._callers: list[Link] = []
+        self._heartbeat: asyncio.TimerHandle | None = None
+        self._background: set[asyncio.Future[Any]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.name!r} {self.address} threads={self.nthreads} {self.core!r}>"
+
+    async def start(self) -> None:
+        """Listen for peers, join the scheduler, start the threads."""
+        config = self.config
+        inproc = config.scheduler.startswith("inproc://")
+        own = f"inproc://worker-{os.getpid()}-{next(_inproc_numbers)}" if inproc else f"tcp://{config.host}:0"
+        self._listener = await transport.listen(own, self._accept_peer, secret=self.secret)
+        self.address = self._listener.address
+        self._link = await transport.connect(config.scheduler, secret=self.secret, timeout_s=config.timeout_s)
+        self._link.on_lost = self._lost
+        self._link.on_batch = self._on_batch
+        hello = HelloWorker(
+            self.address,
+            config.name,
+            config.nthreads,
+            config.memory_limit,
+            os.getpid(),
+            config.host,
+            config.nanny,
+            config.local_directory,
+        )
+        self._link.send([hello])
+        self.executor.start()
+        self._heartbeat = self.loop.call_later(HEARTBEAT_S, self._beat)
+
+    async def close(self, reason: str = "it closed") -> None:
+        """Leave in good order."""
+        if self._link is not None and not self.finished.done():
+            self._link.send([Close(reason)])
+        self._stop("")
+
+    def _stop(self, reason: str) -> None:
+        if self.finished.done():
+            return
+        self.finished.set_result(reason)
+        self.executor.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+        if self._listener is not None:
+            self._listener.close()
+        for link in [self._link, *self._callers, *(peer.link for peer in self._peers.values())]:
+            if link is not None:
+                link.close()
+
+    def _lost(self, reason: str) -> None:
+        self._stop(reason or "the scheduler closed the connection")
+
+    def _beat(self) -> None:
+        assert self._link is not None
+        self._link.send([Heartbeat(self._metrics())])
+        self._heartbeat = self.loop.call_later(HEARTBEAT_S, self._beat)
+
+    def _metrics(self) -> dict[str, float]:
+        core = self.core
+        times = os.times()
+        return {
+            "time": time.time(),
+            "cpu_s": times.user + times.system,
+            "memory": float(_resident_bytes()),
+            "executing": float(core.running),
+            "ready": float(len(core.ready)),
+            "in_memory": float(len(core.data)),
+        }
+
+    # ------------------------------------------------------------ the scheduler
+
+    def _on_batch(self, messages: list[Message]) -> None:
+        calls = [message for message in messages if type(message) is Call]
+        close = next((message for message in messages if type(message) is Close), None)
+        orders: list[Any] = messages
+        if calls or close is not None:
+            orders = [message for message in messages if type(message) is not Call and type(message) is not Close]
+        with self.executor.lock:
+            self.core.receive(orders)
+            self.executor.offer()
+            out, requests = self.core.take_out(), self.core.take_requests()
+        self._carry(out, requests)
+        for call in calls:
+            assert self._link is not None
+            self._answer(self._link, call)
+        if close is not None:
+            self._stop("")
+
+    def _wake(self) -> None:
+        """Executor threads call this when there is news."""
+        try:
+            self.loop.call_soon_threadsafe(self._flush)
+        except RuntimeError:  # the loop has ended before this thread's last task: nobody wants its result
+            return
+
+    def _flush(self) -> None:
+        with self.executor.lock:
+            self.executor.taken()
+            out, requests = self.core.take_out(), self.core.take_requests()
+            self.executor.offer()
+        self._carry(out, requests)
+
+    def _carry(self, out: list[Any], requests: dict[str, list[TaskId]]) -> None:
+        if out and self._link is not None:
+            self._link.send(out)
+        for address, ids in requests.items():
+            peer = self._peers.get(address)
+            if peer is None:
+                peer = self._peers[address] = _Peer(self, address)
+            peer.ask(ids)
+
+    # ------------------------------------------------------------ questions to this worker
+
+    def _accept_peer(self, link: Link) -> None:
+        def on_batch(messages: list[Message]) -> None:
+            for message in messages:
+                if type(message) is Call and type(message.request) is GetData:
+                    self._answer(link, message)
+                else:
+                    link.abort(f"a peer may not say {type(message).__name__}")
+
+        self._callers.append(link)
+        link.on_lost = lambda reason: self._callers.remove(link)
+        link.on_batch = on_batch
+
+    def _answer(self, link: Link, call: Call) -> None:
+        request = call.request
+        work: Callable[[], list[Blob | None]]
+        if type(request) is GetData:
+            ids = request.tasks
+            work = lambda: self._values(ids)  # noqa: E731
+        elif type(request) is RunFunction:
+            blob = request.call
+            work = lambda: [self._run_function(blob)]  # noqa: E731
+        else:
+            link.send([Reply(call.id, error=failure.dump(WindrowError(f"a worker cannot answer {request!r}"))[0])])
+            return
+        future = self.loop.run_in_executor(None, work)
+        self._background.add(future)
+
+        def done(future: asyncio.Future[list[Blob | None]]) -> None:
+            self._background.discard(future)
+            if not future.cancelled():
+                link.send([Reply(call.id, blobs=future.result())])
+
+        future.add_done_callback(done)
+
+    def _values(self, ids: list[TaskId]) -> list[Blob | None]:
+        with self.executor.lock:
+            held = [self.core.data.get(id, _ABSENT) for id in ids]
+        blobs: list[Blob | None] = []
+        for id, value in zip(ids, held, strict=True):
+            if value is _ABSENT:
+                blobs.append(None)
+            elif type(value) is Packed:
+                blobs.append(value.blob)
+            else:
+                blobs.append(_packed(id, value))
+        return blobs
+
+    def _run_function(self, blob: Blob) -> Blob:
+        try:
+            function, args, kwargs = payload.loads(blob)  # type: ignore[misc]
+            if _takes(function, "dask_worker"):
+                kwargs = {**kwargs, "dask_worker": self}
+            result = function(*args, **kwargs)
+            if inspect.iscoroutine(result):
+                result = asyncio.run_coroutine_threadsafe(result, self.loop).result()
+            return payload.dumps((True, result), "the result of a function run on a worker")
+        except BaseException as error:  # whatever it raises is the answer
+            return payload.dumps((False, failure.dump(error, "a function run on a worker", skip_frames=1)[0]))
+
+
+_ABSENT = object()
+
+
+def _packed(id: TaskId, value: object) -> Blob:
+    """Pickle a value for the way; of one that cannot travel, an object that raises why when it is unpickled."""
+    try:
+        return payload.dumps(value, "the result", borrow=True)
+    except Exception as error:  # PickleError, or a MemoryError for a copy too large
+        return payload.dumps(failure.Unloadable(failure.dump(error)[0]))
+
+
+def _takes(function: Callable[..., object], parameter: str) -> bool:
+    try:
+        return parameter in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # builtins without a signature
+        return False
+
+
+def _resident_bytes() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # not Linux
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+
+
+class _Peer:
+    """A connection to another worker, opened at its first use, and the questions that are open on it."""
+
+    def __init__(self, worker: WorkerServer, address: str) -> None:
+        self.worker = worker
+        self.address = address
+        self.link: Link | None = None
+        self.open: dict[int, list[TaskId]] = {}
+        self._numbers = itertools.count(1)
+        self._waiting: list[Message] = []
+        self._connecting: asyncio.Task[None] | None = None
+
+    def ask(self, ids: list[TaskId]) -> None:
+        """Ask for values; the core is told of each, in the end."""
+        number = next(self._numbers)
+        self.open[number] = ids
+        call = Call(number, GetData(ids))
+        if self.link is not None:
+            self.link.send([call])
+            return
+        self._waiting.append(call)
+        if self._connecting is None:
+            self._connecting = self.worker.loop.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        try:
+            link = await transport.connect(self.address, secret=self.worker.secret, timeout_s=3.0)
+        except (OSError, ValueError) as error:
+            self._lost(str(error))
+            return
+        self.link = link
+        link.on_lost = self._lost
+        link.on_batch = self._on_batch
+        link.send(self._waiting)
+        self._waiting = []
+
+    def _on_batch(self, messages: list[Message]) -> None:
+        for message in messages:
+            if type(message) is Reply:
+                self._tell(zip(self.open.pop(message.id, []), message.blobs, strict=False))
+
+    def _lost(self, reason: str) -> None:
+        worker = self.worker
+        if worker._peers.get(self.address) is self:
+            del worker._peers[self.address]
+        self._tell((id, None) for ids in self.open.values() for id in ids)
+        self.open = {}
+
+    def _tell(self, answers: Any) -> None:
+        executor, core = self.worker.executor, self.worker.core
+        with executor.lock:
+            for id, blob in answers:
+                core.fetched(id, blob)
+            executor.offer()
+            out, requests = core.take_out(), core.take_requests()
+        self.worker._carry(out, requests)

@@ -1,0 +1,141 @@
+"""Secrets are found by their user, and by nobody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from windrow import security
+from windrow.errors import WrongSecret
+
+SECRET = bytes(range(32))
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path / "windrow"
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_secrets_differ() -> None:
+    assert len({security.new_secret() for _ in range(10)}) == 10
+    assert len(security.new_secret()) == security.SECRET_BYTES == 32
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:8786", "localhost:8786", "tcp://localhost:8786"])
+def test_what_is_published_is_found(directory: Path, address: str) -> None:
+    security.publish("tcp://127.0.0.1:8786", SECRET, name="mine")
+    assert security.lookup(address) == SECRET
+    assert security.secret_for(address) == SECRET
+    assert security.lookup("tcp://127.0.0.1:8787") is None
+    assert security.lookup("tcp://10.0.0.1:8786") is None
+
+
+def test_files_and_directory_are_private(directory: Path) -> None:
+    old = os.umask(0)
+    try:
+        path = security.publish("tcp://127.0.0.1:1", SECRET)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert os.listdir(directory) == [path.name]  # no draft is left
+
+
+def test_facts_are_written_down(directory: Path) -> None:
+    path = security.publish("tcp://127.0.0.1:1", SECRET, name="mine")
+    record = json.loads(path.read_text())
+    assert (record["name"], record["address"], record["pid"]) == ("mine", "tcp://127.0.0.1:1", os.getpid())
+
+
+def test_publishing_again_replaces(directory: Path) -> None:
+    security.publish("tcp://127.0.0.1:1", b"old")
+    security.publish("tcp://127.0.0.1:1", SECRET)
+    assert security.lookup("tcp://127.0.0.1:1") == SECRET
+
+
+def test_withdraw(directory: Path) -> None:
+    path = security.publish("tcp://127.0.0.1:1", SECRET)
+    security.withdraw(path)
+    assert security.lookup("tcp://127.0.0.1:1") is None
+    security.withdraw(path)  # again is harmless
+
+
+def test_withdraw_leaves_the_record_of_another_process(directory: Path) -> None:
+    path = security.publish("tcp://127.0.0.1:1", SECRET)
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "pid": os.getppid()}))
+    security.withdraw(path)
+    assert path.exists()
+
+
+def test_records_of_dead_processes_are_removed(directory: Path) -> None:
+    path = security.publish("tcp://127.0.0.1:1", SECRET)
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "pid": dead_pid()}))
+    elsewhere = directory / "2-elsewhere.json"
+    elsewhere.write_text(json.dumps({**record, "pid": dead_pid(), "host": "another container"}))
+    (directory / "3-broken.json").write_text("{")
+    other = security.publish("tcp://127.0.0.1:4", SECRET)
+    assert sorted(os.listdir(directory)) == [elsewhere.name, "3-broken.json", other.name]
+
+
+def test_no_secret_comes_with_advice(directory: Path) -> None:
+    with pytest.raises(WrongSecret, match=r"tcp://10.0.0.1:1 is known to this user: pass secret=…, or run as"):
+        security.secret_for("tcp://10.0.0.1:1")
+    assert not directory.exists()  # looking makes nothing
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"secret": "xyz"}', '{"secret": 1}', "\0"])
+def test_a_broken_record_is_none(directory: Path, text: str) -> None:
+    path = security.publish("tcp://127.0.0.1:1", SECRET)
+    path.write_text(text)
+    assert security.lookup("tcp://127.0.0.1:1") is None
+
+
+def test_a_directory_open_to_others_is_refused(directory: Path) -> None:
+    directory.mkdir(mode=0o700)
+    directory.chmod(0o750)
+    for use in (lambda: security.publish("tcp://h:1", SECRET), lambda: security.lookup("tcp://h:1")):
+        with pytest.raises(PermissionError, match="chmod 700"):
+            use()
+
+
+def test_a_directory_of_someone_else_is_refused(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "getuid", lambda: directory.stat().st_uid + 1)
+    with pytest.raises(PermissionError, match="no directory of this user"):
+        security.runtime_directory()
+
+
+def test_a_link_or_file_in_its_place_is_refused(directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    directory.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermissionError, match="no directory of this user"):
+        security.lookup("tcp://h:1")
+
+
+def test_without_a_runtime_directory_the_temporary_one_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert security.runtime_directory() == tmp_path / f"windrow-{os.getuid()}"
+
+
+def test_names_cannot_leave_the_directory(directory: Path) -> None:
+    assert security.publish("inproc://x:../../etc/passwd", SECRET).parent == directory
+    assert security.publish("tcp://[fe80::1]:5", SECRET).parent == directory

@@ -1,0 +1,168 @@
+"""Both transports, each on the loops it has to work on, behind one way to drive them from a test."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from windrow import runtime, transport
+from windrow.runtime import LoopThread
+from windrow.transport import Link, Listener
+from windrow.wire.messages import Message
+
+T = TypeVar("T")
+
+SECRET = b"s" * 32
+LIMIT_S = 10.0
+
+_names = itertools.count()
+
+
+class End:
+    """One end of a connection as its owner sees it; every call is safe from the test's thread."""
+
+    def __init__(self, thread: LoopThread) -> None:
+        self.thread = thread
+        self.link: Link
+        self.batches: list[list[Message]] = []
+        self.lost: list[str] = []
+        self.handler: Callable[[list[Message]], None] = lambda batch: None
+        self._news = threading.Condition()
+
+    def adopt(self, link: Link) -> None:
+        """Become the owner of a link; on its loop."""
+        self.link = link
+        link.on_lost = self._on_lost
+        link.on_batch = self._on_batch
+
+    def do(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call a function on this end's loop, and wait for it."""
+
+        async def call() -> T:
+            return function(*arguments)
+
+        return self.thread.run(call(), LIMIT_S)
+
+    def send(self, *messages: Message) -> None:
+        self.do(lambda: self.link.send(list(messages)))
+
+    def close(self) -> None:
+        self.do(lambda: self.link.close())
+
+    def wait_until(self, happened: Callable[[], object]) -> None:
+        with self._news:
+            assert self._news.wait_for(happened, LIMIT_S), f"batches: {len(self.batches)}, lost: {self.lost}"
+
+    def wait_for_messages(self, count: int) -> list[Message]:
+        self.wait_until(lambda: sum(map(len, self.batches)) >= count)
+        return [message for batch in self.batches for message in batch]
+
+    def wait_lost(self) -> str:
+        self.wait_until(lambda: self.lost)
+        return self.lost[0]
+
+    def settle(self) -> None:
+        """Let whatever is due on this loop run."""
+        for _ in range(5):
+            self.do(lambda: None)
+
+    def _on_batch(self, batch: list[Message]) -> None:
+        try:
+            self.handler(batch)
+        finally:
+            with self._news:
+                self.batches.append(batch)
+                self._news.notify_all()
+
+    def _on_lost(self, reason: str) -> None:
+        with self._news:
+            self.lost.append(reason)
+            self._news.notify_all()
+
+
+class Network:
+    """One listener, and any number of connections to it."""
+
+    def __init__(self, scheme: str, near: LoopThread, far: LoopThread) -> None:
+        self.near, self.far = near, far
+        self.accepted: list[Link] = []
+        self.on_link: Callable[[Link], None] = self.accepted.append
+        location = "127.0.0.1:0" if scheme == "tcp" else f"test-{next(_names)}"
+        self.listener: Listener = far.run(
+            transport.listen(f"{scheme}://{location}", lambda link: self.on_link(link), secret=SECRET), LIMIT_S
+        )
+
+    @property
+    def address(self) -> str:
+        return self.listener.address
+
+    def near_end(self) -> End:
+        """Return an end on the near loop that has no link yet."""
+        return End(self.near)
+
+    def far_end(self) -> End:
+        """Return an end on the far loop that has no link yet."""
+        return End(self.far)
+
+    def connect(self) -> Link:
+        """Connect and leave the link as it is: on the near loop, with no owner yet."""
+        return self.near.run(transport.connect(self.address, secret=SECRET), LIMIT_S)
+
+    def pair(self) -> tuple[End, End]:
+        """Return two owned ends of a new connection."""
+        near, far = self.near_end(), self.far_end()
+        is_there = threading.Event()
+
+        def accept(link: Link) -> None:
+            far.adopt(link)
+            is_there.set()
+
+        self.on_link = accept
+
+        async def connect() -> None:
+            near.adopt(await transport.connect(self.address, secret=SECRET))
+
+        self.near.run(connect(), LIMIT_S)
+        assert is_there.wait(LIMIT_S)
+        return near, far
+
+
+KINDS = {
+    "tcp": ("tcp", None, False),
+    "tcp-asyncio": ("tcp", asyncio.new_event_loop, False),
+    "inproc": ("inproc", None, False),
+    "inproc-two-loops": ("inproc", None, True),
+}
+
+
+def _network(kind: str) -> Iterator[Network]:
+    scheme, make_loop, two_loops = KINDS[kind]
+    with pytest.MonkeyPatch.context() as patch:
+        if make_loop is not None:
+            patch.setattr(runtime, "new_loop", make_loop)
+        near = LoopThread("near")
+        far = LoopThread("far") if two_loops else near
+    network = Network(scheme, near, far)
+    yield network
+    far.run(_call(network.listener.close), LIMIT_S)
+    near.stop()
+    far.stop()
+
+
+async def _call(function: Callable[[], None]) -> None:
+    function()
+
+
+@pytest.fixture(params=list(KINDS))
+def network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    yield from _network(request.param)
+
+
+@pytest.fixture(params=["tcp", "tcp-asyncio"])
+def tcp_network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    yield from _network(request.param)
