@@ -114,7 +114,7 @@ class Connection:
         if cluster is not None and hasattr(cluster, "connect_inproc"):
             link: Link = await cluster.connect_inproc()
             return link
-        address: str = self.address if cluster is None else cluster.scheduler_address
+        address = str(self.address if cluster is None else cluster.scheduler_address)
         secret = self._secret if cluster is None else cluster.secret
         if secret is None and split_address(address)[0] != "inproc":
             secret = security.secret_for(address)

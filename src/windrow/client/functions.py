@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -90,22 +90,22 @@ class Functions:
 
     def __init__(self) -> None:
         self._by_code: dict[bytes, Function] = {}
-        self._by_object: weakref.WeakKeyDictionary[Any, tuple[list[object], Function]] = weakref.WeakKeyDictionary()
+        self._by_id: dict[int, tuple[weakref.ref[Any], Fingerprint, Function]] = {}
 
     def find(self, func: Callable[..., Any]) -> Function:
         """The `Function` for ``func`` as it is now; PickleError if it cannot travel."""
+        known = self._by_id.get(id(func))
+        if known is not None and known[0]() is func and known[1].holds(func):
+            return known[2]
         if not _goes_by_value(func):
             return self._from_code(func)
-        print_now = fingerprint(func)
-        if print_now is None:
-            return self._from_code(func)
-        known = self._by_object.get(func)
-        if known is not None and _same(known[0], print_now):
-            return known[1]
+        fingerprint = Fingerprint.take(func)
         function = self._from_code(func)
-        if len(self._by_object) >= REMEMBERED_MAX:
-            self._by_object.clear()
-        self._by_object[func] = (print_now, function)
+        if fingerprint is not None:
+            by_id, number = self._by_id, id(func)
+            if len(by_id) >= REMEMBERED_MAX:
+                by_id.clear()
+            by_id[number] = (weakref.ref(func, lambda ref: by_id.pop(number, None)), fingerprint, function)
         return function
 
     def _from_code(self, func: Callable[..., Any]) -> Function:
@@ -153,24 +153,117 @@ class Declared:
 _ATOMS = frozenset((type(None), bool, int, float, complex, str, bytes, type(Ellipsis)))
 _MAIN = frozenset(("__main__", "__mp_main__"))
 _ABSENT = object()
+_ITSELF = object()
 
 
-def fingerprint(func: object) -> list[object] | None:
-    """All that a by-value pickle of ``func`` is made of, to compare by identity; None when some of it is mutable."""
-    found: list[object] = []
-    try:
-        _visit(func, found, set())
-    except _Mutable:
-        return None
-    return found
+class Fingerprint:
+    """All that a by-value pickle of a function is made of, to compare by identity later.
+
+    It holds whatever can be exchanged: the parts of each function involved, the contents of cells, and what names
+    stand for. All these are immutable themselves, or functions whose parts are here too. The function itself is not
+    held, so that it can be collected.
+    """
+
+    __slots__ = ("_cells", "_functions", "_names", "_root")
+
+    def __init__(self, root: object) -> None:
+        self._root: object = root
+        self._functions: list[tuple[Any, object, object, object, int]] = []
+        self._cells: list[tuple[types.CellType, object]] = []
+        self._names: list[tuple[Mapping[str, object], str, object]] = []
+
+    @classmethod
+    def take(cls, func: object) -> Fingerprint | None:
+        """The fingerprint of a function or partial; None when something in it may change in place."""
+        made = cls(func)
+        try:
+            made._visit(func)
+        except _Mutable:
+            return None
+        made._root = None
+        return made
+
+    def holds(self, func: object) -> bool:
+        """Whether ``func``, of which this was taken, is still made of the same parts."""
+        for other, code, defaults, keyword_defaults, attributes in self._functions:
+            one: Any = func if other is _ITSELF else other
+            if (
+                one.__code__ is not code
+                or one.__defaults__ is not defaults
+                or one.__kwdefaults__ is not keyword_defaults
+                or len(one.__dict__) != attributes
+            ):
+                return False
+        for mapping, name, value in self._names:
+            now = mapping.get(name, _ABSENT)
+            if now is not value and not (value is _ITSELF and now is func):
+                return False
+        for cell, value in self._cells:
+            now = _content(cell)
+            if now is not value and not (value is _ITSELF and now is func):
+                return False
+        return True
+
+    def _visit(self, obj: Any) -> None:
+        """Take in what ``obj`` is made of; raise _Mutable at what may change in place."""
+        kind = type(obj)
+        if kind is types.FunctionType:
+            if not _is_importable(obj):
+                self._visit_function(obj)
+        elif kind is tuple:
+            for part in obj:
+                self._visit(part)
+        elif kind is partial:
+            # Its parts can only be exchanged as a whole (by __setstate__, which nobody calls on one that is in use).
+            self._visit(obj.func)
+            self._visit(obj.args)
+            self._take_names(obj.keywords, list(obj.keywords))
+            if obj.__dict__:
+                raise _Mutable
+        elif kind not in _ATOMS and not _is_fixed(obj, kind):
+            raise _Mutable
+
+    def _visit_function(self, func: types.FunctionType) -> None:
+        itself = _ITSELF if func is self._root else func
+        if any(known[0] is itself for known in self._functions):
+            return
+        code = func.__code__
+        # Its name and annotations are in the pickle too, but do not change what the function computes.
+        self._functions.append((itself, code, func.__defaults__, func.__kwdefaults__, len(func.__dict__)))
+        self._visit(func.__defaults__)
+        self._take_names(func.__kwdefaults__ or {}, list(func.__kwdefaults__ or ()))
+        self._take_names(func.__dict__, list(func.__dict__))
+        for cell in func.__closure__ or ():
+            content = _content(cell)
+            self._cells.append((cell, _ITSELF if content is self._root else content))
+            if content is not _ABSENT:
+                self._visit(content)
+        names = list(dict.fromkeys(_names(code)))
+        self._take_names(func.__globals__, names)
+        for name in names:
+            value = func.__globals__.get(name)
+            if type(value) is types.ModuleType and hasattr(value, "__path__"):
+                # cloudpickle imports those submodules along that are loaded at the time of pickling.
+                submodules = (f"{value.__name__}.{part}" for part in names)
+                self._names.extend((sys.modules, part, sys.modules.get(part, _ABSENT)) for part in submodules)
+
+    def _take_names(self, mapping: Mapping[str, object], names: list[str]) -> None:
+        for name in names:
+            value = mapping.get(name, _ABSENT)
+            self._names.append((mapping, name, _ITSELF if value is self._root else value))
+            if value is not _ABSENT:
+                self._visit(value)
 
 
 class _Mutable(Exception):
     """Something that may change in place without notice."""
 
 
-def _same(left: list[object], right: list[object]) -> bool:
-    return len(left) == len(right) and all(a is b for a, b in zip(left, right, strict=True))
+def _content(cell: types.CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return _ABSENT
 
 
 def _goes_by_value(func: object) -> bool:
@@ -196,30 +289,6 @@ def _by_value_modules() -> bool:
     return cloudpickle is not None and bool(getattr(cloudpickle, "_PICKLE_BY_VALUE_MODULES", None))
 
 
-def _visit(obj: Any, found: list[object], seen: set[int]) -> None:
-    """Append ``obj`` and what it is made of; raise _Mutable at what may change in place."""
-    kind = type(obj)
-    if kind is types.FunctionType:
-        if _is_importable(obj):
-            found.append(obj)
-        else:
-            _visit_function(obj, found, seen)
-    elif kind is tuple:
-        found.append(obj)
-        for part in obj:
-            _visit(part, found, seen)
-    elif kind is partial:
-        if obj.__dict__:
-            raise _Mutable
-        found.append(obj.func)
-        for part in (obj.func, *obj.args, *obj.keywords, *obj.keywords.values()):
-            _visit(part, found, seen)
-    elif kind in _ATOMS or _is_fixed(obj, kind):
-        found.append(obj)
-    else:
-        raise _Mutable
-
-
 def _is_fixed(obj: Any, kind: type) -> bool:
     """Modules, importable classes, and functions of modules that are written in C."""
     if kind is types.ModuleType:
@@ -227,39 +296,6 @@ def _is_fixed(obj: Any, kind: type) -> bool:
     if kind is types.BuiltinFunctionType:
         return obj.__self__ is None or type(obj.__self__) is types.ModuleType
     return isinstance(obj, type) and _is_importable(obj)
-
-
-def _visit_function(func: types.FunctionType, found: list[object], seen: set[int]) -> None:
-    code = func.__code__
-    found.append(code)
-    if id(func) in seen:
-        return  # it refers to itself; a reference from here would keep it alive for good
-    seen.add(id(func))
-    # Its name and annotations are in the pickle too, but do not change what the function computes.
-    for default in func.__defaults__ or ():
-        _visit(default, found, seen)
-    for named in (func.__kwdefaults__, func.__dict__):
-        for name, value in (named or {}).items():
-            found.append(name)
-            _visit(value, found, seen)
-    for cell in func.__closure__ or ():
-        try:
-            content = cell.cell_contents
-        except ValueError:  # a cell that is not filled yet
-            found.append(_ABSENT)
-        else:
-            _visit(content, found, seen)
-    variables = func.__globals__
-    names = list(_names(code))
-    for name in names:
-        value = variables.get(name, _ABSENT)
-        if value is _ABSENT:
-            found.append(_ABSENT)
-            continue
-        _visit(value, found, seen)
-        if type(value) is types.ModuleType and hasattr(value, "__path__"):
-            # cloudpickle imports those submodules along that are loaded at the time of pickling.
-            found.extend(sys.modules.get(f"{value.__name__}.{part}") for part in names)
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -21,6 +21,7 @@ from windrow.client.options import DEFAULT, Options, checked_key
 from windrow.client.session import Session
 from windrow.errors import PickleError
 from windrow.wire import payload
+from windrow.wire.payload import WHOLE_BYTES
 from windrow.wire.messages import Blob
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def _pure_keys(function: Function, name: str, blobs: list[Blob], inputs: list[li
     keys = []
     for position, blob in enumerate(blobs):
         hasher = start()
-        if type(blob) is bytes:
+        if type(blob) is bytes and len(blob) <= WHOLE_BYTES:
             hasher.update(blob)
         else:
             payload.digest(blob, hasher)
@@ -238,7 +239,7 @@ def _pure_keys(function: Function, name: str, blobs: list[Blob], inputs: list[li
 def pure_key(function: Function, blob: Blob, inputs: Iterable[str]) -> str:
     """The key of a task whose result depends on its function and arguments alone."""
     hasher = function.hasher.copy()
-    if type(blob) is bytes:
+    if type(blob) is bytes and len(blob) <= WHOLE_BYTES:
         hasher.update(blob)
     else:
         payload.digest(blob, hasher)

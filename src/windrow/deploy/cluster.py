@@ -29,8 +29,8 @@ class Cluster:
     Parameters
     ----------
     asynchronous
-        Belong to the running event loop: ``await`` it, or use ``async with``. Else it has a loop in a thread of its own,
-        and its methods block.
+        Belong to the running event loop: ``await`` it, or use ``async with``. Else it has a loop in a thread of its
+        own, and its methods block.
     name
         By default eight random hexadecimal digits.
     """

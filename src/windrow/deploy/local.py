@@ -33,7 +33,8 @@ class LocalCluster(Cluster):
         Where the scheduler listens for other processes: loopback and any free port. With ``processes=False`` it listens
         for none, unless a port is given.
     memory_limit
-        Bytes a worker (or "4 GiB", or a fraction of the machine's memory); "auto" shares the memory out; None: no limit.
+        Bytes a worker (or "4 GiB", or a fraction of the machine's memory); "auto" shares the memory out; None: no
+        limit.
     env
         Environment variables for worker processes.
     asynchronous
@@ -124,7 +125,8 @@ class LocalCluster(Cluster):
         """Wait for workers; a nanny that gives its worker up ends the wait."""
         given_up = [worker.failed for worker in self.workers.values() if isinstance(worker, Nanny)]
         waiting = asyncio.ensure_future(self._wait_for_workers(n, timeout_s))
-        done, _ = await asyncio.wait([waiting, *given_up], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [waiting, *given_up]
+        done, _ = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if waiting not in done:
             waiting.cancel()
             raise next(future.result() for future in given_up if future.done())
@@ -204,5 +206,3 @@ def _split(n_workers: int | None, threads: int | None, processes: bool) -> tuple
     if threads is None:
         return n_workers, max(1, math.ceil(cores / n_workers)) if n_workers else cores
     return n_workers, threads
-
-

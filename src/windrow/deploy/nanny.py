@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import uuid
+from array import array
 from collections import deque
 from typing import IO
 
@@ -40,6 +41,19 @@ START_FAILURES_MAX = 3
 """A worker that ends so often in a row without having joined is given up."""
 
 
+_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_START = """\
+import sys, typing
+sys.path.insert(0, sys.argv.pop())
+import windrow
+del sys.path[0]
+from windrow.worker.__main__ import main
+main()
+"""
+# As ``python -m windrow.worker``, but without the current directory on the path, whose modules might stand before those
+# of the standard library; and with this very windrow, however the user's program has found it.
+
+
 class Account(Struct, frozen=True):
     """What the nanny knows of a worker's end."""
 
@@ -49,19 +63,21 @@ class Account(Struct, frozen=True):
     peak_bytes: int
     last_lines: tuple[str, ...]
 
-    def __str__(self) -> str:
+    @property
+    def cause(self) -> str:
+        """How it ended, without its last words."""
         if self.exit_code < 0:
             try:
                 name = signal.Signals(-self.exit_code).name
             except ValueError:  # a real-time signal has no name
                 name = f"signal {-self.exit_code}"
-            cause = f"was killed by {name}"
+            end = f"was killed by {name}"
         else:
-            cause = f"exited with code {self.exit_code}"
-        text = f"{cause} after {self.seconds:.1f} s (peak memory {self.peak_bytes / 2**20:.0f} MiB)"
-        if self.last_lines:
-            text += "; its last words: " + " | ".join(self.last_lines)
-        return text
+            end = f"exited with code {self.exit_code}"
+        return f"{end} after {self.seconds:.1f} s (peak memory {self.peak_bytes / 2**20:.0f} MiB)"
+
+    def __str__(self) -> str:
+        return f"{self.cause}; its last words: {' | '.join(self.last_lines)}" if self.last_lines else self.cause
 
 
 class _Process:
@@ -78,18 +94,20 @@ class _Process:
         self._partial = b""
         nthreads = nanny.config.nthreads
         recorder_fd = _shared_page(8 * nthreads)
-        self.recorder = mmap.mmap(recorder_fd, 8 * nthreads)
+        self._recorder = mmap.mmap(recorder_fd, 8 * nthreads)
+        self.running: list[TaskId] = []
+        """The tasks that its threads were running at its end."""
         self._status_fd, status_fd = os.pipe()
         options = {
             "config": msgspec.to_builtins(nanny.config),
             "secret": nanny.secret.hex(),
-            "path": [entry for entry in sys.path if entry],
+            "path": [entry or os.getcwd() for entry in sys.path],
             "parent_pid": os.getpid(),
             "recorder_fd": recorder_fd,
             "status_fd": status_fd,
         }
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "windrow.worker"],
+            [sys.executable, "-P", "-c", _START, _HOME],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=(recorder_fd, status_fd),
@@ -114,18 +132,19 @@ class _Process:
         self.loop.add_reader(stderr.fileno(), self._read_stderr)
         threading.Thread(target=self._wait, name="nanny-wait", daemon=True).start()
 
-    @property
-    def running(self) -> list[TaskId]:
-        """The tasks that its threads were running last."""
-        cells = memoryview(self.recorder).cast("q")
-        return [TaskId(id) for id in cells if id]
-
     def _wait(self) -> None:
-        pid, status, usage = os.wait4(self.popen.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
+        pid = self.popen.pid
+        try:
+            if hasattr(os, "waitid"):
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+                _kill_group(pid)  # before the pid is given back: until then it is surely this process's group
+            _, status, usage = os.wait4(pid, 0)
+            code, peak_bytes = os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+        except ChildProcessError:  # the user's program has waited for any child, and has been given this one
+            code, peak_bytes = 255, 0
         self.popen.returncode = code
         try:
-            self.loop.call_soon_threadsafe(self._on_exit, code, usage.ru_maxrss * 1024)
+            self.loop.call_soon_threadsafe(self._on_exit, code, peak_bytes)
         except RuntimeError:  # the loop is closed: nobody asks any more
             return
 
@@ -136,6 +155,8 @@ class _Process:
         self._stop_status()
         self._stderr.close()
         _close_quietly(self._stdin)
+        self.running = [TaskId(id) for id in array("q", self._recorder[:]) if id]
+        self._recorder.close()
         lines = [*self._lines, self._partial.decode(errors="replace")]
         last = tuple(line for line in lines if line.strip())
         account = Account(code, time.monotonic() - self.started_s, peak_bytes, last)
@@ -174,18 +195,19 @@ class _Process:
             self._lines.extend(line.decode(errors="replace") for line in lines)
             _forward(data)
 
-    def release(self) -> None:
-        """Let go of the lifeline: the process ends by itself at once."""
-        self.expected = True
-        _close_quietly(self._stdin)
-
     def kill(self) -> None:
         """End it, and what it has started, whatever it is doing."""
         self.expected = True
-        try:
-            os.killpg(self.popen.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # gone already
-            return
+        if self.popen.returncode is None:
+            _kill_group(self.popen.pid)
+
+
+def _kill_group(pid: int) -> None:
+    """End a worker's process and all that its tasks have started."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # gone already (on macOS, a group of zombies)
+        return
 
 
 def _close_quietly(file: IO[bytes]) -> None:
@@ -299,11 +321,13 @@ class Nanny:
         if self._closing:
             return
         if not process.expected:
-            logger.warning("worker %r (pid %d) %s; starting another", self.name, process.popen.pid, account)
+            # Without its last words, which have just been forwarded.
+            logger.warning("worker %r (pid %d) %s", self.name, process.popen.pid, account.cause)
         if not process.address and not process.expected:
             self._start_failures += 1
             if self._start_failures >= START_FAILURES_MAX:
-                message = f"worker {self.name!r} did not come up in {START_FAILURES_MAX} attempts; the last one {account}"
+                attempts = f"did not come up in {START_FAILURES_MAX} attempts"
+                message = f"worker {self.name!r} {attempts}; the last one {account}"
                 logger.error("%s", message)
                 if not self.failed.done():
                     self.failed.set_result(WorkerStartError(message))
@@ -321,9 +345,6 @@ class Nanny:
         """End the worker and all that it has started; at once, as nothing of it is wanted any more."""
         self.expect_end()
         process = self._process
-        if process is not None and not process.ended.done():
-            process.release()
-            await asyncio.wait([process.ended], timeout=timeout_s)
         if process is not None:
             process.kill()
             await asyncio.wait([process.ended], timeout=timeout_s)

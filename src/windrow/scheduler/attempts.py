@@ -28,7 +28,8 @@ def send_attempt(state: State, task: Task) -> None:
     worker.out.append(run)
     if not worker.dirty:
         state.touch(worker)
-    if len(worker.processing) >= worker.nthreads:
+    count, nthreads = len(worker.processing), worker.nthreads
+    if count == nthreads or (count > nthreads and worker.expected_s >= nthreads * state.config.pipeline_s):
         state.open_or_idle(worker)
 
 
@@ -59,5 +60,5 @@ def end_attempt(state: State, task: Task) -> None:
     if worker.recalled:
         worker.recalled.pop(task, None)
     task.worker = None
-    if worker not in state.idle:
+    if len(worker.processing) < worker.nthreads or worker not in state.open:
         state.open_or_idle(worker)

@@ -165,7 +165,7 @@ def on_release(state: State, client: ClientRecord, message: Release) -> None:
         if task is not None and task in client.wants:
             state.unwant(client, task)
             if not task.clients and not task.waiters:
-                state.agenda.append((let_go, task))
+                let_go(state, task)
 
 
 def on_cancel(state: State, client: ClientRecord, message: Cancel) -> None:

@@ -180,15 +180,18 @@ class SchedulerServer:
     def _answer_own(self, link: Link, messages: list[Message]) -> list[Message]:
         others: list[Message] = []
         for message in messages:
-            request = message.request if type(message) is Call else None
+            if not isinstance(message, Call):
+                others.append(message)
+                continue
+            request = message.request
             if type(request) is Identity:
-                link.send([Reply(message.id, self.identity())])  # type: ignore[union-attr]
+                link.send([Reply(message.id, self.identity())])
             elif type(request) is RunOnScheduler:
-                task = self._loop.create_task(self._run(link, message.id, request))  # type: ignore[union-attr]
+                task = self._loop.create_task(self._run(link, message.id, request))
                 self._background.add(task)
                 task.add_done_callback(self._background.discard)
             elif type(request) is Shutdown:
-                link.send([Reply(message.id)])  # type: ignore[union-attr]
+                link.send([Reply(message.id)])
                 if self._on_shutdown is not None:
                     self._on_shutdown()
             else:
@@ -197,8 +200,9 @@ class SchedulerServer:
 
     async def _run(self, link: Link, call: int, request: RunOnScheduler) -> None:
         try:
-            function, args, kwargs = payload.loads(request.call)  # type: ignore[misc]
-            if "dask_scheduler" in inspect.signature(function).parameters:
+            call_of: Any = payload.loads(request.call)
+            function, args, kwargs = call_of
+            if _takes(function, "dask_scheduler"):
                 kwargs = {**kwargs, "dask_scheduler": self}
             result = function(*args, **kwargs)
             if inspect.isawaitable(result):
@@ -208,3 +212,9 @@ class SchedulerServer:
             blob = payload.dumps((False, failure.dump(error, "a function run on the scheduler", skip_frames=1)[0]))
         link.send([Reply(call, blobs=[blob])])
 
+
+def _takes(function: Callable[..., object], parameter: str) -> bool:
+    try:
+        return parameter in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # builtins without a signature
+        return False

@@ -257,7 +257,6 @@ class State:
         self.next_id = 0
         self.next_function = 0
         self.next_worker = 0
-        self.transitions = 0
 
     # ------------------------------------------------------------ saying things
 
@@ -307,7 +306,10 @@ class State:
 
     def remove_holder(self, task: Task, worker: WorkerRecord) -> None:
         """Note that a worker no longer holds a task's value."""
-        task.holders = tuple([holder for holder in task.holders if holder is not worker])
+        if task.holders is worker.alone:
+            task.holders = ()
+        else:
+            task.holders = tuple([holder for holder in task.holders if holder is not worker])
         del worker.holds[task]
 
     def want(self, client: ClientRecord, task: Task) -> None:
@@ -319,7 +321,10 @@ class State:
     def unwant(self, client: ClientRecord, task: Task) -> None:
         """Note that a client no longer wants a task."""
         del client.wants[task]
-        task.clients = tuple([other for other in task.clients if other is not client])
+        if task.clients is client.alone:
+            task.clients = ()
+        else:
+            task.clients = tuple([other for other in task.clients if other is not client])
 
     def open_or_idle(self, worker: WorkerRecord) -> None:
         """Put a worker where its load says: idle, open, or in neither."""

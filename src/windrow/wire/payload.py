@@ -9,6 +9,7 @@ refers to ``__main__``, because workers never import the user's main module.
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import pickle
 import sys
@@ -38,6 +39,9 @@ __all__ = [
 
 ATTACH_BYTES = 64 * 1024
 """Buffers and streams from this size on travel beside their message instead of in it."""
+
+WHOLE_BYTES = 2047
+"""Up to this size bytes go into a digest as they are."""
 
 _dumps = pickle.dumps
 _loads = pickle.loads
@@ -133,6 +137,8 @@ def nbytes(blob: Blob) -> int:
 def digest(blob: Blob, hasher: Hasher) -> None:
     """Update a `hashlib` object with a blob.
 
+    What is longer than `WHOLE_BYTES` goes in as its SHA-256, which processors compute twice as fast as BLAKE2.
+
     Examples
     --------
     >>> import hashlib
@@ -142,13 +148,24 @@ def digest(blob: Blob, hasher: Hasher) -> None:
     True
     """
     if type(blob) is bytes:
-        hasher.update(blob)
+        hasher.update(blob if len(blob) <= WHOLE_BYTES else _long_digest(blob))
         return
     assert type(blob) is Attached, f"no blob: {type(blob)}"
     for buffer in blob.frames:
         # The length goes in first, so that buffers cut at another place make another digest.
         hasher.update(len(buffer.data).to_bytes(8, "little"))
-        hasher.update(buffer.data)
+        hasher.update(_long_digest(buffer.data))
+
+
+def _long_digest(data: bytes | bytearray | memoryview | mmap.mmap) -> bytes:
+    hasher = hashlib.sha256()
+    if len(data) > ATTACH_BYTES:
+        hasher.update(data)
+    else:
+        # hashlib gives the GIL away for more than 2047 bytes, and may wait 5 ms to get it back; pieces keep it.
+        for start in range(0, len(data), WHOLE_BYTES):
+            hasher.update(data[start : start + WHOLE_BYTES])
+    return hasher.digest()
 
 
 def _owned(data: bytes | bytearray | memoryview | mmap.mmap, copy: bool) -> memoryview:

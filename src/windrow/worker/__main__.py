@@ -3,13 +3,15 @@
 What lives here: how a process becomes a worker, and ends. What this file must never know: who starts it, or why.
 
 It reads one line of JSON from its standard input (its `WorkerConfig`, the secret, the path to import from); the rest of
-that pipe is its lifeline: when it ends, so does the process. On the descriptor ``status_fd`` it writes its address
-once it has joined. Nothing secret is ever on the command line or in the environment.
+that pipe is its lifeline: when it ends, so does the process, and all that its tasks have started. On the descriptor
+``status_fd`` it writes its address once it has joined. Nothing secret is ever on the command line or in the
+environment.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -24,14 +26,16 @@ def main() -> None:
     """Read the options, then be a worker until the scheduler or the lifeline ends."""
     options: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the user's program, which then closes its cluster
+    lifeline = _take_lifeline()
     _die_with(options["parent_pid"])
-    threading.Thread(target=_watch_lifeline, name="lifeline", daemon=True).start()
+    threading.Thread(target=_watch_lifeline, args=(lifeline,), name="lifeline", daemon=True).start()
     import faulthandler
 
-    faulthandler.enable()
-    for entry in options["path"]:
-        if entry not in sys.path:
-            sys.path.append(entry)
+    faulthandler.enable(all_threads=False)  # the thread at fault is what the nanny's account has room for
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what a task has printed is not lost with the process
+    # What the user's program finds, in its order; what only this process has (its own PYTHONPATH) comes after.
+    sys.path[:] = [*options["path"], *(entry for entry in sys.path if entry not in options["path"])]
     try:
         import uvloop
     except ImportError:
@@ -71,20 +75,40 @@ def _recorder(fd: int, nthreads: int) -> memoryview | None:
     return memoryview(mmap.mmap(fd, 8 * nthreads)).cast("q")
 
 
-def _watch_lifeline() -> None:
-    """End with the nanny, whatever the event loop is doing."""
-    while os.read(0, 4096):
+def _take_lifeline() -> int:
+    """Move the lifeline away from descriptor 0, so that no task reads from it, and none of their processes has it."""
+    lifeline = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return lifeline
+
+
+def _watch_lifeline(lifeline: int) -> None:
+    """End with the nanny, whatever the event loop is doing; take along what tasks have started."""
+    while os.read(lifeline, 4096):
         pass
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)
 
 
 def _die_with(parent_pid: int) -> None:
-    """Have the kernel end this process with its parent, even while a task's C code holds the interpreter."""
+    """Have the kernel end this process with its parent, even while a task's C code holds the interpreter.
+
+    The lifeline ends at the same moment, and its thread takes along what tasks have started; SIGKILL from the kernel
+    would come before it. So the kernel sends SIGHUP, whose handler is the C function ``alarm``: called with the number
+    of the signal, which is 1, it has SIGALRM end this process a second later, if the thread could not.
+    """
     if sys.platform != "linux":
         return
     import ctypes
 
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+    libc.signal.restype = ctypes.c_void_p
+    libc.signal(signal.SIGHUP, ctypes.cast(libc.alarm, ctypes.c_void_p))
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGHUP)
     if os.getppid() != parent_pid:  # it died before the call
         os._exit(0)
 

@@ -244,7 +244,8 @@ class WorkerServer:
 
     def _run_function(self, blob: Blob) -> Blob:
         try:
-            function, args, kwargs = payload.loads(blob)  # type: ignore[misc]
+            call: Any = payload.loads(blob)
+            function, args, kwargs = call
             if _takes(function, "dask_worker"):
                 kwargs = {**kwargs, "dask_worker": self}
             result = function(*args, **kwargs)
