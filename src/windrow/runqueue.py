@@ -19,9 +19,15 @@ from typing import Any, Generic, Protocol, TypeVar
 class Queueable(Protocol):
     """What an item must have: its rank, and a slot for the queue that holds it."""
 
-    id: int
-    priority: float
     queue: Any
+
+    @property
+    def id(self) -> int:
+        """Rank within a priority: low first."""
+
+    @property
+    def priority(self) -> float:
+        """High first."""
 
 
 T = TypeVar("T", bound=Queueable)

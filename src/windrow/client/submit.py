@@ -21,8 +21,8 @@ from windrow.client.options import DEFAULT, Options, checked_key
 from windrow.client.session import Session
 from windrow.errors import PickleError
 from windrow.wire import payload
-from windrow.wire.payload import WHOLE_BYTES
 from windrow.wire.messages import Blob
+from windrow.wire.payload import WHOLE_BYTES
 
 if TYPE_CHECKING:
     from windrow.client.future import Future

@@ -9,6 +9,7 @@ from __future__ import annotations
 from windrow.scheduler.state import MEMORY, State, Task, WorkerRecord
 from windrow.wire.messages import Blob, Function, Run, TaskId
 
+
 def send_attempt(state: State, task: Task) -> None:
     """Send a task to ``task.worker`` under a new attempt number, with the small inputs that it lacks."""
     worker, function = task.worker, task.function
@@ -19,6 +20,8 @@ def send_attempt(state: State, task: Task) -> None:
         worker.functions[function.id] = None
         state.tell(worker, Function(function.id, function.name, function.code))
     cost = task.cost_s = function.expected_s
+    if not worker.processing:
+        worker.progress_s = state.now_s
     worker.processing[task] = None
     worker.expected_s += cost
     wanted = bool(task.clients or task.dependents)

@@ -16,6 +16,7 @@ from windrow.scheduler.state import (
     Restriction,
     State,
     Task,
+    Unexpected,
 )
 from windrow.scheduler.transitions import let_go, need, purge, step
 from windrow.wire.messages import (
@@ -84,6 +85,9 @@ def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
         reason = "the scheduler does not know its function; this is a defect of the client"
         state.report(client, Cancelled(client.seen, message.keys, reason))
         return
+    columns = {len(message.args), len(message.inputs) or len(message.keys)}
+    if columns != {len(message.keys)}:
+        raise Unexpected(f"the columns of Submit differ in length: {len(message.keys)} keys, and {sorted(columns)}")
     restriction = None
     if message.workers is not None:
         restriction = Restriction(tuple(message.workers), message.allow_other_workers)
@@ -217,5 +221,3 @@ def new_data(
     task.value, task.value_type, task.nbytes = value, value_type, nbytes
     state.want(client, task)
     return task
-
-

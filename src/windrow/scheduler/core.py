@@ -14,7 +14,15 @@ from msgspec import Struct
 
 from windrow.scheduler import balance, clients, requests, workers
 from windrow.scheduler.dispatch import dispatch
-from windrow.scheduler.state import ClientRecord, NannyRecord, Peer, SchedulerConfig, State, WorkerRecord
+from windrow.scheduler.state import (
+    ClientRecord,
+    NannyRecord,
+    Peer,
+    SchedulerConfig,
+    State,
+    Unexpected,
+    WorkerRecord,
+)
 from windrow.scheduler.transitions import settle
 from windrow.wire.messages import (
     Call,
@@ -89,10 +97,6 @@ HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
         Close: _nanny_leaves,
     },
 }
-
-
-class Unexpected(Exception):
-    """A peer said what it may not say; its connection is to be closed with this reason."""
 
 
 class SchedulerCore:

@@ -85,7 +85,7 @@ def look_ahead(state: State) -> None:
         task = ahead.popleft()
         if task.state is WAITING and task.restriction is None and len(task.inputs) <= AHEAD_INPUTS_MAX:
             worker = _common_worker(task)
-            if worker is not None and has_room(state, worker):
+            if worker is not None and worker.status == "running" and has_room(state, worker):
                 assign(state, task, worker)
 
 
@@ -129,7 +129,7 @@ def _take_over(state: State, worker: WorkerRecord) -> Task | None:
         return None
     if task.restriction is not None and not is_allowed(worker, task.restriction):
         return None
-    wait_s = victim.expected_s / victim.nthreads
-    if len(victim.processing) >= victim.nthreads and wait_s > move_s(state, task, worker) + TAKE_OVER_MARGIN_S:
-        return victim.local.pop()
-    return None
+    if len(victim.processing) < victim.nthreads:
+        return None  # it is about to start it itself
+    wait_s = max(victim.expected_s / victim.nthreads, state.now_s - victim.progress_s)
+    return victim.local.pop() if wait_s > move_s(state, task, worker) + TAKE_OVER_MARGIN_S else None

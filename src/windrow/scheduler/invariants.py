@@ -91,7 +91,9 @@ def _check_worker(state: State, worker: WorkerRecord) -> None:
         assert worker in task.holders, (worker, task)
         assert task.state is MEMORY, (worker, task)
     expected = sum(task.cost_s for task in worker.processing)
-    assert math.isclose(worker.expected_s, expected, abs_tol=1e-6), f"{worker} expects {worker.expected_s}, not {expected}"
+    assert math.isclose(worker.expected_s, expected, abs_tol=1e-6), (
+        f"{worker} expects {worker.expected_s}, not {expected}"
+    )
     for task in worker.recalled:
         assert task in worker.processing, (worker, task)
     free_thread = worker.status == "running" and len(worker.processing) < worker.nthreads

@@ -55,7 +55,9 @@ class Relay(Struct, eq=False):
     """Calls under way: id -> (worker, places of its answers in ``blobs``)."""
 
 
-def _answer(state: State, peer: Peer[Any], call: int, value: object = None, blobs: list[Blob | None] | None = None) -> None:
+def _answer(
+    state: State, peer: Peer[Any], call: int, value: object = None, blobs: list[Blob | None] | None = None
+) -> None:
     if isinstance(peer, ClientRecord):
         peer.finished = None
     state.tell(peer, Reply(call, value, blobs or []))

@@ -19,8 +19,8 @@ from typing import Any
 
 from windrow import config, security, transport
 from windrow.scheduler import requests
-from windrow.scheduler.core import SchedulerCore, Unexpected
-from windrow.scheduler.state import ClientRecord, Peer, SchedulerConfig
+from windrow.scheduler.core import SchedulerCore
+from windrow.scheduler.state import ClientRecord, Peer, SchedulerConfig, Unexpected
 from windrow.transport import Link, Listener
 from windrow.wire import failure, payload
 from windrow.wire.messages import Call, Close, Identity, Message, Reply, RunOnScheduler, Shutdown

@@ -38,6 +38,10 @@ OVERHEAD_S: Final = 8e-6
 M = TypeVar("M")
 
 
+class Unexpected(Exception):
+    """A peer said what it may not say; its connection is to be closed with this reason."""
+
+
 class SchedulerConfig(Struct, frozen=True):
     """The knobs of the core, each read once from the configuration by the shell."""
 
@@ -188,7 +192,8 @@ class WorkerRecord(Peer[Any]):
         self.lost_s = 0.0
 
     def __repr__(self) -> str:
-        return f"<Worker {self.name!r} {self.address} {self.status} processing={len(self.processing)} holds={len(self.holds)}>"
+        counts = f"processing={len(self.processing)} holds={len(self.holds)}"
+        return f"<Worker {self.name!r} {self.address} {self.status} {counts}>"
 
 
 class ClientRecord(Peer[Any]):

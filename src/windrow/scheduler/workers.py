@@ -178,7 +178,9 @@ def remove(
     if running is None:
         guilty = dict.fromkeys(attempts[: worker.nthreads])
     else:
-        guilty = {task: None for id in running if (task := state.by_id.get(id)) is not None and task in worker.processing}
+        guilty = {
+            task: None for id in running if (task := state.by_id.get(id)) is not None and task in worker.processing
+        }
     for task in list(worker.processing):
         if task.worker is not worker:  # it came back with one before it
             continue
@@ -241,6 +243,8 @@ def look_for_silence(state: State) -> None:
         if worker.status == "lost" and state.now_s - worker.lost_s >= config.account_timeout_s:
             remove(state, worker, "its connection ended, and its nanny gave no account of it")
         elif worker.status == "running" and state.now_s - worker.last_seen_s > config.worker_ttl_s:
-            remove(state, worker, f"it was silent for more than {config.worker_ttl_s:.0f} s (distributed.scheduler.worker-ttl)")
-
-
+            remove(
+                state,
+                worker,
+                f"it was silent for more than {config.worker_ttl_s:.0f} s (distributed.scheduler.worker-ttl)",
+            )

@@ -22,6 +22,7 @@ from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import SchedulerConfig
 from windrow.testing.network import Channel, Clock
 from windrow.wire.messages import (
+    Blob,
     Call,
     Cancel,
     Cancelled,
@@ -89,7 +90,7 @@ class VirtualWorker:
         if self.alive:
             for message in messages:
                 if type(message) is Call:
-                    blobs = [self.serve(id) for id in message.request.tasks]  # type: ignore[union-attr]
+                    blobs: list[Blob | None] = [self.serve(id) for id in message.request.tasks]  # type: ignore[union-attr]
                     self.to_scheduler.send([Reply(message.id, blobs=blobs)])
                 else:
                     self.core.receive([message])
@@ -132,7 +133,7 @@ class VirtualWorker:
             self.cluster.failures[attempt.key] = seen + 1
             self.core.fail(attempt, 0.0, _pack(attempt.key), "")
         else:
-            inputs = [_unpack(v.blob) if isinstance(v, Packed) else v for v in attempt.values or ()]  # type: ignore[arg-type]
+            inputs: list[Any] = [_unpack(v.blob) if isinstance(v, Packed) else v for v in attempt.values or ()]  # type: ignore[arg-type]
             value = checksum(work.salt, inputs)
             blob = _pack(value) if attempt.inline and work.nbytes <= INLINE_LIMIT else None
             self.core.finish(attempt, value, work.duration_s * self.slowness, work.nbytes, blob)
@@ -243,7 +244,7 @@ class VirtualClient:
                 if type(message) is Finished:
                     blob = message.values[index]
                     future.status = "finished"
-                    future.value = None if blob is None else _unpack(blob)
+                    future.value = None if blob is None else _unpack(blob)  # type: ignore[arg-type]
                     if blob is None:
                         self._gather([key])
                 elif type(message) is Failed:
@@ -337,7 +338,7 @@ class VirtualCluster:
             if not joined:
                 joined.append(self.core.join(messages.pop(0), self.clock.now_s))
                 joined[0].link = back
-                forth.peer = joined[0]  # type: ignore[attr-defined]
+                forth.peer = joined[0]
             if messages:
                 self.core.receive(joined[0], messages, self.clock.now_s)
             self._after_scheduler()

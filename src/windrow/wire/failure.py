@@ -57,7 +57,7 @@ def dump(error: BaseException, what: str = "a task", skip_frames: int = 0) -> tu
 
 def load(blob: Blob, text: str = "") -> BaseException:
     """Return the exception that `dump` took, with its remote frames as its traceback."""
-    data = payload.loads(blob) if not isinstance(blob, bytes) else pickle.loads(blob)
+    data: Any = payload.loads(blob)
     first: BaseException | None = None
     above: BaseException | None = None
     above_is_cause = False

@@ -15,7 +15,6 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from windrow.runqueue import RunQueue
-from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Fetch, Packed
 from windrow.wire.messages import (
     Blob,
     Done,
@@ -31,6 +30,7 @@ from windrow.wire.messages import (
     Run,
     TaskId,
 )
+from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Fetch, Packed
 
 
 class WorkerCore:

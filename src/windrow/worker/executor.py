@@ -23,7 +23,6 @@ from windrow.worker.sizes import size_of
 from windrow.worker.state import Attempt, Packed
 
 
-
 class Executor:
     """Threads over a core.
 
@@ -37,6 +36,8 @@ class Executor:
         Called from a thread, once, when there is news for the loop; `taken` re-arms it.
     loop
         Where coroutine functions run.
+    shares_memory
+        Whether the scheduler is in this process, so that what it sends must be copied before a task may change it.
     recorder
         A cell a thread, where the id of the task that it runs is written: readable after a crash.
     """
@@ -49,11 +50,13 @@ class Executor:
         loop: asyncio.AbstractEventLoop,
         inline_limit: int,
         recorder: memoryview | None = None,
+        shares_memory: bool = False,
     ) -> None:
         self.core = core
         self.lock = threading.Lock()
         self.loop = loop
         self.inline_limit = inline_limit
+        self._copy = shares_memory
         self._wake = wake
         self._wake_due = False
         self._ready = threading.Condition(self.lock)
@@ -129,7 +132,7 @@ class Executor:
         try:
             function = self._functions.get(attempt.function) or self._load(attempt.function)
             if attempt.values is None:
-                args, kwargs = payload.loads(attempt.args)  # type: ignore[misc]
+                args, kwargs = payload.loads(attempt.args, copy=self._copy)  # type: ignore[misc]
             else:
                 args, kwargs = self._arguments(attempt)
             start = perf_counter()
@@ -167,15 +170,15 @@ class Executor:
         unpacked: list[tuple[int, Packed]] = []
         for index, value in enumerate(values):
             if type(value) is Packed:
-                values[index] = payload.loads(value.blob)
+                values[index] = payload.loads(value.blob, copy=self._copy)
                 unpacked.append((index, value))
         if unpacked:
             with self.lock:
                 for index, packed in unpacked:
                     self.core.unpacked(attempt.inputs[index], packed, values[index])
         with payload.resolving(values):
-            args, kwargs = payload.loads(attempt.args)  # type: ignore[misc]
-        return args, kwargs
+            call: Any = payload.loads(attempt.args, copy=self._copy)
+        return call  # type: ignore[no-any-return]
 
     def _inline(self, attempt: Attempt, value: object, nbytes: int) -> tuple[Blob | None, bytes | None]:
         """Pickle a small result to ride along; of a large one, its type."""

@@ -77,7 +77,10 @@ class WorkerServer:
         self.loop = asyncio.get_running_loop()
         self.finished: asyncio.Future[str] = self.loop.create_future()
         """Done when the worker is: "" after a good close, else the reason."""
-        self.executor = Executor(self.core, config.nthreads, self._wake, self.loop, config.inline_limit, recorder)
+        self._inproc = config.scheduler.startswith("inproc://")
+        self.executor = Executor(
+            self.core, config.nthreads, self._wake, self.loop, config.inline_limit, recorder, shares_memory=self._inproc
+        )
         self._link: Link | None = None
         self._listener: Listener | None = None
         self._peers: dict[str, _Peer] = {}
@@ -91,8 +94,7 @@ class WorkerServer:
     async def start(self) -> None:
         """Listen for peers, join the scheduler, start the threads."""
         config = self.config
-        inproc = config.scheduler.startswith("inproc://")
-        own = f"inproc://worker-{os.getpid()}-{next(_inproc_numbers)}" if inproc else f"tcp://{config.host}:0"
+        own = f"inproc://worker-{os.getpid()}-{next(_inproc_numbers)}" if self._inproc else f"tcp://{config.host}:0"
         self._listener = await transport.listen(own, self._accept_peer, secret=self.secret)
         self.address = self._listener.address
         self._link = await transport.connect(config.scheduler, secret=self.secret, timeout_s=config.timeout_s)

@@ -7,12 +7,13 @@ imported when the first value comes that needs it.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-_FIXED = {type(None): 16, bool: 28, int: 28, float: 24, complex: 32}
+_FIXED: dict[type, int] = {type(None): 16, bool: 28, int: 28, float: 24, complex: 32}
 _FLAT = (str, bytes, bytearray)
 
 
-def size_of(value: object) -> int:
+def size_of(value: Any) -> int:
     """Return the size of a value in bytes; a guess where its class hides it.
 
     Examples
@@ -29,8 +30,8 @@ def size_of(value: object) -> int:
     nbytes = getattr(value, "nbytes", None)
     if type(nbytes) is int:
         return nbytes
-    if kind is tuple and len(value) < 8:  # type: ignore[arg-type]
-        return 56 + sum(size_of(item) for item in value)  # type: ignore[attr-defined]
+    if kind is tuple and len(value) < 8:
+        return 56 + sum(size_of(item) for item in value)
     try:
         from dask.sizeof import sizeof
 
