@@ -62,6 +62,7 @@ class Connection:
         self.asynchronous = asynchronous
         self.owns_cluster = address is None and scheduler_file is None
         self._owns_loop = False
+        self._closed = False
         self._secret = secret
         self._timeout_s = timeout_s
         self._make_cluster = make_cluster
@@ -136,6 +137,7 @@ class Connection:
 
     def close(self, session: Session, reason: str, timeout_s: float | None = None) -> None:
         """Say goodbye and give back what is owned, from a thread that may block."""
+        self._closed = True
         thread = self.loop_thread
         if thread is not None and thread.is_running:
             try:
@@ -150,13 +152,14 @@ class Connection:
 
     async def close_async(self, session: Session, reason: str) -> None:
         """As `close`, on the loop."""
+        self._closed = True
         await _say_goodbye(session, reason)
         if self.owns_cluster and self.cluster is not None:
             await self.cluster.close()
 
     def abandon(self, session: Session) -> None:
         """Close in the background: the client was collected, in whatever thread and under whatever lock."""
-        if session.status == "closed" and not self.owns_cluster and not self._owns_loop:
+        if self._closed:
             return
         if self.asynchronous or not (self.owns_cluster or self._owns_loop):
             if session.loop is not None:

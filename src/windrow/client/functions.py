@@ -91,22 +91,34 @@ class Functions:
     def __init__(self) -> None:
         self._by_code: dict[bytes, Function] = {}
         self._by_id: dict[int, tuple[weakref.ref[Any], Fingerprint, Function]] = {}
+        # By the id of a code object, which the fingerprint keeps alive: for a lambda that a loop makes anew each time.
+        self._by_line: dict[int, tuple[Fingerprint, Function]] = {}
 
     def find(self, func: Callable[..., Any]) -> Function:
         """The `Function` for ``func`` as it is now; PickleError if it cannot travel."""
         known = self._by_id.get(id(func))
         if known is not None and known[0]() is func and known[1].holds(func):
             return known[2]
+        if type(func) is types.FunctionType:
+            sibling = self._by_line.get(id(func.__code__))
+            if sibling is not None and sibling[0].holds(func):
+                return sibling[1]
         if not _goes_by_value(func):
             return self._from_code(func)
         fingerprint = Fingerprint.take(func)
         function = self._from_code(func)
         if fingerprint is not None:
-            by_id, number = self._by_id, id(func)
-            if len(by_id) >= REMEMBERED_MAX:
-                by_id.clear()
-            by_id[number] = (weakref.ref(func, lambda ref: by_id.pop(number, None)), fingerprint, function)
+            self._remember(func, fingerprint, function)
         return function
+
+    def _remember(self, func: Any, fingerprint: Fingerprint, function: Function) -> None:
+        by_id, by_line, number = self._by_id, self._by_line, id(func)
+        if len(by_id) >= REMEMBERED_MAX or len(by_line) >= REMEMBERED_MAX:
+            by_id.clear()
+            by_line.clear()
+        by_id[number] = (weakref.ref(func, lambda ref: by_id.pop(number, None)), fingerprint, function)
+        if type(func) is types.FunctionType and not func.__dict__:
+            by_line[id(func.__code__)] = (fingerprint, function)
 
     def _from_code(self, func: Callable[..., Any]) -> Function:
         try:
@@ -164,11 +176,12 @@ class Fingerprint:
     held, so that it can be collected.
     """
 
-    __slots__ = ("_cells", "_functions", "_names", "_root")
+    __slots__ = ("_cells", "_functions", "_names", "_own", "_root")
 
     def __init__(self, root: object) -> None:
         self._root: object = root
-        self._functions: list[tuple[Any, object, object, object, int]] = []
+        self._own = _Parts(root) if type(root) is types.FunctionType else None
+        self._functions: list[tuple[types.FunctionType, _Parts]] = []
         self._cells: list[tuple[types.CellType, object]] = []
         self._names: list[tuple[Mapping[str, object], str, object]] = []
 
@@ -183,22 +196,21 @@ class Fingerprint:
         made._root = None
         return made
 
-    def holds(self, func: object) -> bool:
-        """Whether ``func``, of which this was taken, is still made of the same parts."""
-        for other, code, defaults, keyword_defaults, attributes in self._functions:
-            one: Any = func if other is _ITSELF else other
-            if (
-                one.__code__ is not code
-                or one.__defaults__ is not defaults
-                or one.__kwdefaults__ is not keyword_defaults
-                or len(one.__dict__) != attributes
-            ):
+    def holds(self, func: Any) -> bool:
+        """Whether ``func`` is made of these parts: the function of which this was taken, or another from its line."""
+        own = self._own
+        if own is not None and not own.are_of(func):
+            return False
+        for other, parts in self._functions:
+            if not parts.are_of(other):
                 return False
         for mapping, name, value in self._names:
             now = mapping.get(name, _ABSENT)
             if now is not value and not (value is _ITSELF and now is func):
                 return False
-        for cell, value in self._cells:
+        for place, (cell, value) in enumerate(self._cells):
+            if own is not None and place < own.cells:  # they come first, and another function has others
+                cell = func.__closure__[place]
             now = _content(cell)
             if now is not value and not (value is _ITSELF and now is func):
                 return False
@@ -224,20 +236,22 @@ class Fingerprint:
             raise _Mutable
 
     def _visit_function(self, func: types.FunctionType) -> None:
-        itself = _ITSELF if func is self._root else func
-        if any(known[0] is itself for known in self._functions):
+        if func is self._root:
+            if self._functions or self._cells or self._names:
+                return  # it refers to itself
+        elif any(known is func for known, _ in self._functions):
             return
+        else:
+            self._functions.append((func, _Parts(func)))
         code = func.__code__
-        # Its name and annotations are in the pickle too, but do not change what the function computes.
-        self._functions.append((itself, code, func.__defaults__, func.__kwdefaults__, len(func.__dict__)))
+        contents = [(cell, _content(cell)) for cell in func.__closure__ or ()]
+        self._cells.extend((cell, _ITSELF if content is self._root else content) for cell, content in contents)
+        for _, content in contents:
+            if content is not _ABSENT:
+                self._visit(content)
         self._visit(func.__defaults__)
         self._take_names(func.__kwdefaults__ or {}, list(func.__kwdefaults__ or ()))
         self._take_names(func.__dict__, list(func.__dict__))
-        for cell in func.__closure__ or ():
-            content = _content(cell)
-            self._cells.append((cell, _ITSELF if content is self._root else content))
-            if content is not _ABSENT:
-                self._visit(content)
         names = list(dict.fromkeys(_names(code)))
         self._take_names(func.__globals__, names)
         for name in names:
@@ -253,6 +267,37 @@ class Fingerprint:
             self._names.append((mapping, name, _ITSELF if value is self._root else value))
             if value is not _ABSENT:
                 self._visit(value)
+
+
+class _Parts:
+    """What a function object itself consists of, beside the contents of its cells."""
+
+    __slots__ = ("attributes", "cells", "code", "defaults", "keyword_defaults", "name", "variables")
+
+    def __init__(self, func: types.FunctionType) -> None:
+        self.code = func.__code__
+        self.name = func.__name__
+        self.defaults = func.__defaults__
+        self.keyword_defaults = func.__kwdefaults__
+        self.variables = func.__globals__
+        self.attributes = len(func.__dict__)
+        self.cells = len(func.__closure__ or ())
+
+    def are_of(self, func: Any) -> bool:
+        """Whether ``func`` consists of the same."""
+        defaults = func.__defaults__
+        return (
+            func.__code__ is self.code
+            and (defaults is self.defaults or _same(defaults, self.defaults))
+            and func.__kwdefaults__ is self.keyword_defaults
+            and func.__globals__ is self.variables
+            and len(func.__dict__) == self.attributes
+            and func.__name__ == self.name
+        )
+
+
+def _same(left: tuple[object, ...] | None, right: tuple[object, ...] | None) -> bool:
+    return bool(left and right and len(left) == len(right) and all(a is b for a, b in zip(left, right, strict=True)))
 
 
 class _Mutable(Exception):

@@ -36,6 +36,8 @@ class Cluster:
     """
 
     def __init__(self, asynchronous: bool = False, name: str | None = None) -> None:
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a string, not {name!r}")
         self.name = name if name is not None else uuid.uuid4().hex[:8]
         self.asynchronous = asynchronous
         self.status = "created"

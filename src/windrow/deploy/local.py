@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from windrow import config, security, system, transport
@@ -67,6 +68,12 @@ class LocalCluster(Cluster):
             least = 0 if what == "n_workers" else 1
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise ValueError(f"{what} must be an int of at least {least}, or None, not {value!r}")
+        if env is not None and not isinstance(env, Mapping):
+            raise TypeError(f"env must be a dict of environment variables, not {env!r}")
+        if host is not None and not isinstance(host, str):
+            raise TypeError(f"host must be a string, not {host!r}")
+        if isinstance(scheduler_port, bool) or not isinstance(scheduler_port, int) or not 0 <= scheduler_port < 65536:
+            raise ValueError(f"scheduler_port must be a port's number (0: any that is free), not {scheduler_port!r}")
         self.processes = True if processes is None else bool(processes)
         self._n_workers, self._nthreads = _split(n_workers, threads_per_worker, self.processes)
         self._host = host or "127.0.0.1"

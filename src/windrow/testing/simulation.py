@@ -177,9 +177,15 @@ class Simulation:
         chance = rng.random()
         if chance < 0.4 or not workers:
             cluster.add_worker(nanny=self.poisonous or rng.random() < 0.5)
+        elif chance < 0.55:
+            rng.choice(workers).leave()
+        elif chance < 0.58:
+            rng.choice([client for client in self.clients if not client.closed]).restart()
         elif self.kills < 3:  # fewer than would make innocent tasks look guilty
             self.kills += 1
-            for worker in workers if chance < 0.5 else [rng.choice(workers)]:
+            # Without a nanny's word, a task is blamed that was sent to a worker whose death nobody knew of yet.
+            together = chance < 0.7 and all(worker.nanny for worker in workers)
+            for worker in workers if together else [rng.choice(workers)]:
                 worker.die("killed")
 
     # ------------------------------------------------------------ what must be true

@@ -26,6 +26,7 @@ from windrow.wire.messages import (
     Call,
     Cancel,
     Cancelled,
+    Close,
     Declare,
     Died,
     Failed,
@@ -38,6 +39,8 @@ from windrow.wire.messages import (
     Lost,
     Release,
     Reply,
+    Restart,
+    RestartWorker,
     Scatter,
     Submit,
 )
@@ -158,7 +161,14 @@ class VirtualWorker:
                 self.core.fetched(id, blob)
             self.go_on()
 
-    def die(self, why: str) -> None:
+    def leave(self) -> None:
+        """Close in good order, in the middle of whatever it does; no other is started."""
+        self.alive = False
+        self.cluster.log(f"{self.name} leaves")
+        del self.cluster.workers[self.address]
+        self.to_scheduler.send([Close("it was asked to")])
+
+    def die(self, why: str, expected: bool = False) -> None:
         """End at once, as by SIGKILL; the nanny, if there is one, gives an account and starts another."""
         if not self.alive:
             return
@@ -171,7 +181,7 @@ class VirtualWorker:
             running = [attempt.id for attempt in self.running]
             delay = self.cluster.rng.random() * self.cluster.delay_s * 4
             if self.cluster.rng.random() < 0.9:  # an account may also never come
-                self.cluster.clock.after(delay, lambda: nanny.send([Died(self.address, why, False, running)]))
+                self.cluster.clock.after(delay, lambda: nanny.send([Died(self.address, why, expected, running)]))
             self.cluster.clock.after(delay + 0.05, lambda: self.cluster.replace(self))
 
 
@@ -226,6 +236,11 @@ class VirtualClient:
         for key in keys:
             del self.futures[key]
         self.to_scheduler.send([Cancel(keys, self.released, force)])
+
+    def restart(self) -> None:
+        """Have all tasks forgotten and all workers restarted."""
+        self.next_call += 1
+        self.to_scheduler.send([Call(self.next_call, Restart())])
 
     def close(self) -> None:
         """Leave without a word."""
@@ -311,7 +326,9 @@ class VirtualCluster:
         self._count += 1
         nanny_id = f"nanny-{self._count}" if nanny else ""
         if nanny:
-            self.nannies[nanny_id] = self.connect(HelloNanny(nanny_id, nanny_id), lambda messages: None, lambda: None)
+            self.nannies[nanny_id] = self.connect(
+                HelloNanny(nanny_id, nanny_id), lambda messages: self._ask_nanny(nanny_id, messages), lambda: None
+            )
         return self._start_worker(nthreads, nanny_id, slowness)
 
     def _start_worker(self, nthreads: int, nanny: str, slowness: float) -> VirtualWorker:
@@ -320,6 +337,12 @@ class VirtualCluster:
         self.workers[worker.address] = worker
         self.log(f"{worker.name} starts with {nthreads} threads")
         return worker
+
+    def _ask_nanny(self, nanny: str, messages: list[Any]) -> None:
+        for message in messages:
+            assert type(message) is RestartWorker, message
+            for worker in [worker for worker in self.workers.values() if worker.nanny == nanny]:
+                worker.die("restarted", expected=True)
 
     def replace(self, dead: VirtualWorker) -> None:
         """A nanny starts its next worker."""
