@@ -124,7 +124,7 @@ class as_completed:  # lower case: it is used like a function
             error = gather.error_of(entry)
             cancelled = entry.status == CANCELLED
             return future, error if cancelled else (type(error), error, error.__traceback__ if error else None)
-        return future, (yield from gather.result(session, entry))
+        return future, (yield from gather.result(future))
 
     def _left_s(self) -> float | None:
         return None if self._until is None else max(0.0, self._until - monotonic())

@@ -7,7 +7,6 @@ closing. What this file must never know: tasks and futures; how a cluster is mad
 from __future__ import annotations
 
 import _thread
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -123,6 +122,8 @@ class Connection:
 
     def _read_file(self) -> bool:
         """Take address and secret from the scheduler file; False while it is not there, or not whole."""
+        import json
+
         assert self.scheduler_file is not None
         try:
             record = json.loads(Path(self.scheduler_file).read_text(encoding="utf-8"))

@@ -3,7 +3,8 @@
 What lives here: `Function`, `Functions` (function object to `Function`), `Declared` (which of them the scheduler
 knows). What this file must never know: tasks, keys of tasks, futures.
 
-Pickling by reference is cheap, so it is done at each submit, and is right by construction. Pickling by value (lambdas,
+Pickling by reference is cheap, so it is done at each submit, and is right by construction; for a function of a module it
+is enough to see that the module still names it. Pickling by value (lambdas,
 closures, whatever is in ``__main__``) costs a hundred times as much; its result is kept with a *fingerprint*: all
 that went into it, compared by identity. Something mutable in there (a list in a closure, say) means no fingerprint,
 and pickling anew each time, since nothing tells when it changes.
@@ -90,12 +91,19 @@ class Functions:
 
     def __init__(self) -> None:
         self._by_code: dict[bytes, Function] = {}
+        self._by_module: dict[int, tuple[Any, types.ModuleType, Function]] = {}
         self._by_id: dict[int, tuple[weakref.ref[Any], Fingerprint, Function]] = {}
         # By the id of a code object, which the fingerprint keeps alive: for a lambda that a loop makes anew each time.
         self._by_line: dict[int, tuple[Fingerprint, Function]] = {}
 
     def find(self, func: Callable[..., Any]) -> Function:
         """The `Function` for ``func`` as it is now; PickleError if it cannot travel."""
+        named = self._by_module.get(id(func))
+        if named is not None and not _by_value_modules():
+            namesake, module, function = named
+            name = func.__name__
+            if namesake is func and sys.modules.get(module.__name__) is module and module.__dict__.get(name) is func:
+                return function
         known = self._by_id.get(id(func))
         if known is not None and known[0]() is func and known[1].holds(func):
             return known[2]
@@ -104,7 +112,9 @@ class Functions:
             if sibling is not None and sibling[0].holds(func):
                 return sibling[1]
         if not _goes_by_value(func):
-            return self._from_code(func)
+            function = self._from_code(func)
+            self._remember_name(func, function)
+            return function
         fingerprint = Fingerprint.take(func)
         function = self._from_code(func)
         if fingerprint is not None:
@@ -119,6 +129,16 @@ class Functions:
         by_id[number] = (weakref.ref(func, lambda ref: by_id.pop(number, None)), fingerprint, function)
         if type(func) is types.FunctionType and not func.__dict__:
             by_line[id(func.__code__)] = (fingerprint, function)
+
+    def _remember_name(self, func: Any, function: Function) -> None:
+        """Keep what a module names: a plain function on its top level."""
+        if type(func) not in (types.FunctionType, types.BuiltinFunctionType) or func.__qualname__ != func.__name__:
+            return
+        module = sys.modules.get(func.__module__ or "")
+        if module is not None and module.__dict__.get(func.__name__) is func:
+            if len(self._by_module) >= REMEMBERED_MAX:
+                self._by_module.clear()
+            self._by_module[id(func)] = (func, module, function)
 
     def _from_code(self, func: Callable[..., Any]) -> Function:
         try:

@@ -140,23 +140,20 @@ class Future:
         entry = self.entry
         if not client.asynchronous and (value := entry.value) is not None and type(value) is bytes:
             return payload.loads(value)
-        return client.run_steps(gather.result(client.session, entry), seconds(timeout), f"result of {self.key!r}")
+        return client.run_steps(gather.result(self), seconds(timeout), f"result of {self.key!r}")
 
     def exception(self, timeout: Duration = None) -> Any:
         """Wait for the end, and return what the task raised: None unless the status is "error"."""
         client = self.bound()
-        steps = gather.exception(client.session, self.entry)
-        return client.run_steps(steps, seconds(timeout), f"exception of {self.key!r}")
+        return client.run_steps(gather.exception(self), seconds(timeout), f"exception of {self.key!r}")
 
     def traceback(self, timeout: Duration = None) -> Any:
         """Wait for the end, and return the traceback of what the task raised, or None."""
         client = self.bound()
-        steps = gather.traceback(client.session, self.entry)
-        return client.run_steps(steps, seconds(timeout), f"traceback of {self.key!r}")
+        return client.run_steps(gather.traceback(self), seconds(timeout), f"traceback of {self.key!r}")
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        client = self.bound()
-        return follow(gather.result(client.session, self.entry), None, self.key).__await__()
+        return follow(gather.result(self), None, self.key).__await__()
 
     # ---------------------------------------------------------------- orders
 

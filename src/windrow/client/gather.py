@@ -21,7 +21,7 @@ from windrow.wire import messages as m
 from windrow.wire import payload
 
 if TYPE_CHECKING:
-    pass
+    from windrow.client.future import Future
 
 PAUSE_MAX_S = 1.0
 
@@ -46,21 +46,22 @@ def error_of(entry: Entry) -> BaseException | None:
     return None
 
 
-def result(session: Session, entry: Entry) -> Steps[Any]:
-    """One result."""
-    values = yield from results(session, [entry], skip=False)
+def result(future: Future) -> Steps[Any]:
+    """One result. The steps hold the future, or ``await client.submit(f).result()`` would release it while it waits."""
+    values = yield from results(future.bound().session, [future.entry], skip=False)
     return values[0]
 
 
-def exception(session: Session, entry: Entry) -> Steps[BaseException | None]:
+def exception(future: Future) -> Steps[BaseException | None]:
     """What a task raised; None if it did not, or was cancelled."""
-    yield from settled(session, [entry])
+    entry = future.entry
+    yield from settled(future.bound().session, [entry])
     return error_of(entry) if entry.status == ERROR else None
 
 
-def traceback(session: Session, entry: Entry) -> Steps[TracebackType | None]:
+def traceback(future: Future) -> Steps[TracebackType | None]:
     """The traceback of what a task raised."""
-    error = yield from exception(session, entry)
+    error = yield from exception(future)
     return None if error is None else error.__traceback__
 
 
