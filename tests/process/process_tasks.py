@@ -137,3 +137,11 @@ def die_once(path: str, x: int) -> int:
         announce(path)
         os._exit(1)
     return x
+
+
+def start_sleeper(started: str) -> None:
+    """Start a process that goes on for longer than any test, and wait for it."""
+    import subprocess
+
+    sleeper = "import sys; sys.path[:] = {}; import process_tasks as tasks; tasks.announce_and_wait({!r}, 'never')"
+    subprocess.run([sys.executable, "-c", sleeper.format(sys.path, started)], check=True)

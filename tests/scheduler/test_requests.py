@@ -443,7 +443,7 @@ def answered_restart(world: World, client: ClientRecord) -> Any:
 
 def test_restart_ends_questions_to_the_workers_that_go(world: World) -> None:
     client = world.client()
-    worker, nanny = world.nursed("w")
+    worker, _ = world.nursed("w")
     number = world.ask(client, RunFunction(b"call"))
     world.question(worker)
     world.ask(client, Restart())
@@ -492,3 +492,11 @@ def test_reports_do_not_overtake_an_answer(world: World) -> None:
 def test_a_worker_may_not_ask(world: World) -> None:
     with pytest.raises(Unexpected):
         world.say(world.worker(), Call(1, WhoHas()))
+
+
+# DEFECT: zip(strict=True) raises ValueError out of the core, which the shell does not take for a peer's fault.
+@pytest.mark.xfail(strict=True, raises=ValueError, reason="Scatter's columns are not checked before use")
+def test_columns_of_different_length_are_unexpected_in_scatter() -> None:
+    world = World()
+    with pytest.raises(Unexpected):
+        world.ask(world.client(), Scatter(["a", "b"], [b"1"], [10], [None]))

@@ -143,7 +143,9 @@ def test_waiting_dependent_of_a_lost_value_waits_again(world: World) -> None:
     world.lose(first)
     assert world.task("b").missing == 2
     assert world.heard(client) == ["lost a"]
+    world.done(second, "x")
     assert world.heard(second) == ["run a#2", "run b(a, x)"]
+    assert world.heard(client) == ["finished x=1"]
 
 
 def test_running_dependent_of_a_lost_value_is_taken_back(world: World) -> None:

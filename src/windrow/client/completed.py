@@ -150,7 +150,9 @@ class as_completed:  # lower case: it is used like a function
             raise StopAsyncIteration
         return item
 
-    next = __next__
+    def next(self) -> Any:
+        """Return the next one that is ready; waits for it."""
+        return self.__next__()
 
     def next_batch(self, block: bool = True) -> list[Any]:
         """Return all that are ready; with ``block``, wait until there is one."""

@@ -3,11 +3,11 @@
 What lives here: `Function`, `Functions` (function object to `Function`), `Declared` (which of them the scheduler
 knows). What this file must never know: tasks, keys of tasks, futures.
 
-Pickling by reference is cheap, so it is done at each submit, and is right by construction; for a function of a module it
-is enough to see that the module still names it. Pickling by value (lambdas,
-closures, whatever is in ``__main__``) costs a hundred times as much; its result is kept with a *fingerprint*: all
-that went into it, compared by identity. Something mutable in there (a list in a closure, say) means no fingerprint,
-and pickling anew each time, since nothing tells when it changes.
+Pickling by reference is cheap, so it is done at each submit, and is right by construction; for a function of a module
+it is enough to see that the module still names it. Pickling by value (lambdas, closures, whatever is in ``__main__``)
+costs a hundred times as much; its result is kept with a *fingerprint*: all that went into it, compared by identity.
+Something mutable in there (a list in a closure, say) means no fingerprint, and pickling anew each time, since nothing
+tells when it changes.
 """
 
 from __future__ import annotations

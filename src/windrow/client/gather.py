@@ -16,7 +16,7 @@ from windrow.client import calls
 from windrow.client.entry import BAD, CANCELLED, ERROR, FINISHED, Entry
 from windrow.client.session import Session
 from windrow.client.waiting import Steps, block, entries_of, paused, settled
-from windrow.errors import FutureCancelledError
+from windrow.errors import FutureCancelledError, PickleError
 from windrow.wire import messages as m
 from windrow.wire import payload
 
@@ -28,9 +28,15 @@ PAUSE_MAX_S = 1.0
 
 def load(blob: m.Blob) -> object:
     """Load a blob that stays with its entry, so that what was loaded from it before is left alone."""
-    if isinstance(blob, bytes):
+    return payload.loads(blob, copy=True)
+
+
+def _load_fetched(entry: Entry, blob: m.Blob) -> object:
+    try:
         return payload.loads(blob)
-    return payload.loads(m.Attached([m.Buffer(bytes(buffer.data)) for buffer in blob.frames]))
+    except PickleError as error:  # the worker's account of a result that cannot travel: it did not know the key
+        culprit = error.culprit.replace("value", "result", 1)
+        raise PickleError(f"The result of task {entry.key!r}", culprit, error.cause) from None
 
 
 def error_of(entry: Entry) -> BaseException | None:
@@ -97,7 +103,7 @@ def _fetched(session: Session, entries: list[Entry], skip: bool) -> Steps[list[A
         missing = 0
         for entry, blob in zip(left, reply.blobs, strict=True):
             if blob is not None:
-                values[entry] = payload.loads(blob)
+                values[entry] = _load_fetched(entry, blob)
             else:
                 missing += entry.status == FINISHED
         left = [entry for entry in left if entry not in values]

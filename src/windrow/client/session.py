@@ -31,6 +31,9 @@ log = logging.getLogger("windrow.client")
 MERGE_MAX = 4096
 """Tasks in one Submit at most, when single ones are merged."""
 
+RELEASES_MAX = 4096
+"""Futures released in one turn of the loop at most: a million dropped at once must not keep all else waiting."""
+
 
 class Question(Latch):
     """A `Call` under way; opens with its reply, or without one when the connection is gone."""
@@ -99,6 +102,9 @@ class Session:
         with self.lock:
             if self.released:
                 self._release()
+            if self.released and self.loop is not None and not self.wake_due:  # the rest at the loop's next turn
+                self.wake_due = True
+                self.loop.call_soon(self.flush)
             batch = self._outgoing
             if not batch:
                 return
@@ -109,7 +115,7 @@ class Session:
 
     def _release(self) -> None:
         released, entries, keys = self.released, self.entries, []
-        while released:
+        for _ in range(min(len(released), RELEASES_MAX)):
             entry = released.popleft()
             entry.refs -= 1
             if entry.refs <= 0 and entries.get(entry.key) is entry:

@@ -94,8 +94,12 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         transport.write(GOODBYE)
         # Only our direction ends. To close a socket with unread bytes in it would make the system drop what the other
         # side has not read yet; so what still comes is read and thrown away until the other side ends its direction.
-        transport.write_eof()
         self._room = memoryview(bytearray(_DISCARD_BYTES))
+        try:
+            transport.write_eof()
+        except OSError:  # the other side is gone already, and asyncio says so here; uvloop does at the next read
+            transport.abort()
+            return
         transport.resume_reading()
         self._timer = self._loop.call_later(_CLOSE_GRACE_S, transport.abort)
 
