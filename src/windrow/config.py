@@ -27,6 +27,7 @@ class Setting(NamedTuple):
 
 DEFAULTS: Final[dict[str, Setting]] = {
     "distributed.scheduler.allowed-failures": Setting(3, "Deaths of workers that a task may survive"),
+    "distributed.scheduler.worker-ttl": Setting("5 minutes", "Silence that ends a worker without a nanny"),
     "distributed.comm.timeouts.connect": Setting("30s", "How long a connection is tried"),
     "distributed.nanny.environ": Setting({}, "Environment variables for worker processes"),
     "distributed.nanny.pre-spawn-environ": Setting(

@@ -36,6 +36,8 @@ def _recall(state: State, worker: WorkerRecord) -> int:
         not_started = not_started[len(not_started) // 2 :]
     not_started = [task for task in not_started if task.restriction is None]
     if not_started:
+        worker.stalled = stalled
+        state.open_or_idle(worker)
         worker.recalled = {task: task.attempt for task in not_started}
         state.tell(worker, Recall([task.id for task in not_started]))
     return len(not_started)

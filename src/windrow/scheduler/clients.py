@@ -37,7 +37,10 @@ from windrow.wire.messages import (
 
 
 def join(state: State, hello: HelloClient) -> ClientRecord:
-    """Greet a client."""
+    """Greet a client; one of the same id, whose loss is not noticed yet, is taken to have left."""
+    former = state.clients.get(hello.id)
+    if former is not None:
+        leave(state, former)
     client = ClientRecord(hello.id, hello.name)
     state.clients[client.id] = client
     return client
@@ -115,7 +118,10 @@ def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
 
 
 def _link_inputs(state: State, client: ClientRecord, task: Task, keys: list[Key]) -> bool:
-    """Tie a new task to its inputs; False when one is not known any more."""
+    """Tie a new task to its inputs; False when one is not known any more, or named twice."""
+    if len(set(keys)) != len(keys):
+        state.report(client, Cancelled(client.seen, [task.key], "it names an input twice"))
+        return False
     sources: list[Task] = []
     for key in keys:
         source = state.tasks.get(key)

@@ -67,7 +67,9 @@ def _is_short(state: State, worker: WorkerRecord) -> bool:
 
 def has_room(state: State, worker: WorkerRecord) -> bool:
     """Say whether a worker should be sent more: a thread is free, or its pipeline is not full."""
-    return len(worker.processing) < worker.nthreads or worker.expected_s < worker.nthreads * state.config.pipeline_s
+    if len(worker.processing) < worker.nthreads:
+        return True
+    return worker.expected_s < worker.nthreads * state.config.pipeline_s and not worker.stalled
 
 
 def assign(state: State, task: Task, worker: WorkerRecord) -> None:

@@ -18,6 +18,7 @@ from windrow.scheduler.state import (
     Peer,
     State,
     Task,
+    Unexpected,
     WorkerRecord,
 )
 from windrow.scheduler.transitions import lose, purge, step
@@ -153,6 +154,8 @@ def gather(state: State, peer: Peer[Any], call: int, request: Gather) -> None:
 def scatter(state: State, peer: Peer[Any], call: int, request: Scatter) -> None:
     """Put values on workers, dealt in turn; without any worker the scheduler itself keeps them."""
     assert isinstance(peer, ClientRecord)
+    if len({len(request.keys), len(request.values), len(request.nbytes), len(request.types)}) != 1:
+        raise Unexpected("the columns of Scatter differ in length")
     present = [worker for worker in _workers(state, request.workers) if worker.status == "running"]
     columns = zip(request.keys, request.values, request.nbytes, request.types, strict=True)
     for number, (key, value, nbytes, value_type) in enumerate(columns):

@@ -34,12 +34,11 @@ _numbers = itertools.count(1)
 
 def read_config() -> SchedulerConfig:
     """Return the core's knobs as they are configured."""
-    defaults = SchedulerConfig()
     allowed = config.get("distributed.scheduler.allowed-failures")
     return SchedulerConfig(
         allowed_failures=int(allowed),  # type: ignore[call-overload]
         inline_limit=config.size_bytes("windrow.inline-limit"),
-        pipeline_s=defaults.pipeline_s,
+        worker_ttl_s=config.seconds("distributed.scheduler.worker-ttl"),
     )
 
 

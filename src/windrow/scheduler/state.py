@@ -164,6 +164,7 @@ class WorkerRecord(Peer[Any]):
         "processing",
         "progress_s",
         "recalled",
+        "stalled",
         "status",
     )
 
@@ -190,6 +191,7 @@ class WorkerRecord(Peer[Any]):
         self.last_seen_s = now_s
         self.progress_s = now_s
         self.lost_s = 0.0
+        self.stalled = False  # it was asked back what it had not started, and has had no news since
 
     def __repr__(self) -> str:
         counts = f"processing={len(self.processing)} holds={len(self.holds)}"
@@ -341,7 +343,7 @@ class State:
             self.idle.setdefault(worker)
         else:
             self.idle.pop(worker, None)
-            if worker.expected_s < worker.nthreads * self.config.pipeline_s:
+            if worker.expected_s < worker.nthreads * self.config.pipeline_s and not worker.stalled:
                 self.open.setdefault(worker)
             else:
                 self.open.pop(worker, None)

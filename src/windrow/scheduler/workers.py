@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from windrow.errors import KilledWorker
 from windrow.scheduler import placement
-from windrow.scheduler.state import MEMORY, WAITING, Failure, NannyRecord, State, Task, WorkerRecord
+from windrow.scheduler.state import MEMORY, WAITING, Failure, NannyRecord, State, Task, Unexpected, WorkerRecord
 from windrow.scheduler.transitions import fail, free, free_id, lose, return_attempt, step
 from windrow.wire import failure
 from windrow.wire.messages import (
@@ -69,6 +69,7 @@ def on_done(state: State, worker: WorkerRecord, message: Done) -> None:
     """An attempt has its result."""
     task = state.by_id.get(message.task)
     worker.progress_s = state.now_s
+    worker.stalled = False
     if task is None or task.worker is not worker or task.attempt != message.attempt:
         return
     if task.missing:  # it cannot have run by our rules; do not believe it
@@ -87,6 +88,7 @@ def on_done(state: State, worker: WorkerRecord, message: Done) -> None:
 def on_erred(state: State, worker: WorkerRecord, message: Erred) -> None:
     """An attempt raised: try again while there are retries, else the task errs."""
     worker.progress_s = state.now_s
+    worker.stalled = False
     task = _present(state, worker, message.task, message.attempt)
     if task is None:
         return
@@ -99,6 +101,8 @@ def on_erred(state: State, worker: WorkerRecord, message: Erred) -> None:
 
 def on_returned(state: State, worker: WorkerRecord, message: Returned) -> None:
     """A worker gives back what it had not started."""
+    if len(message.tasks) != len(message.attempts):
+        raise Unexpected("the columns of Returned differ in length")
     worker.recalled = {}
     for task_id, attempt in zip(message.tasks, message.attempts, strict=True):
         task = _present(state, worker, task_id, attempt)
@@ -151,7 +155,6 @@ def lost(state: State, worker: WorkerRecord, reason: str) -> None:
         return
     account = next((entry for entry in state.accounts if entry[0] == worker.address), None)
     if account is not None:
-        state.accounts.remove(account)
         remove(state, worker, account[1], account[2])
     elif worker.nanny in state.nannies:
         worker.status = "lost"
@@ -171,6 +174,8 @@ def remove(
     if state.workers.get(worker.address) is not worker:
         return
     del state.workers[worker.address]
+    for entry in [entry for entry in state.accounts if entry[0] == worker.address]:
+        state.accounts.remove(entry)
     worker.status = "closed"
     state.gone.append(worker)
     placement.remove_worker(state, worker)
@@ -237,14 +242,16 @@ def lost_nanny(state: State, nanny: NannyRecord) -> None:
 
 
 def look_for_silence(state: State) -> None:
-    """Take out workers whose nanny gave no account in time, and those that have been silent for too long."""
+    """Take out workers whose nanny gave no account in time, and those that have been silent for too long.
+
+    A nanny that is there vouches for its worker: a task may hold the GIL for hours, and nothing but that is wrong.
+    """
     config = state.config
     for worker in list(state.workers.values()):
-        if worker.status == "lost" and state.now_s - worker.lost_s >= config.account_timeout_s:
-            remove(state, worker, "its connection ended, and its nanny gave no account of it")
-        elif worker.status == "running" and state.now_s - worker.last_seen_s > config.worker_ttl_s:
-            remove(
-                state,
-                worker,
-                f"it was silent for more than {config.worker_ttl_s:.0f} s (distributed.scheduler.worker-ttl)",
-            )
+        if worker.status == "lost":
+            if state.now_s - worker.lost_s >= config.account_timeout_s:
+                remove(state, worker, "its connection ended, and its nanny gave no account of it")
+        elif worker.nanny not in state.nannies and state.now_s - worker.last_seen_s > config.worker_ttl_s:
+            account = f"it was silent for more than {config.worker_ttl_s:.0f} s (distributed.scheduler.worker-ttl)"
+            remove(state, worker, account)
+            state.tell(worker, Close(account))

@@ -77,6 +77,7 @@ class WorkerCore:
         """Take an attempt; ready at once, or when its inputs are here."""
         attempt = Attempt(run.task, run.attempt, run.key, run.function, run.args, run.priority, run.inline, run.inputs)
         self.attempts[run.task] = attempt
+        self.data.pop(run.task, None)  # a copy of a value that was lost elsewhere, and is now made anew
         for id, blob in run.shipped.items():
             self.data[id] = Packed(blob)
         if run.inputs and not self._await_inputs(attempt, run.where):
@@ -221,8 +222,8 @@ class WorkerCore:
         """A peer's answer: the value, or None when it has none or cannot be reached."""
         fetch = self.fetching.pop(id, None)
         waiting = self.waiting_for.get(id)
-        if fetch is None or waiting is None:
-            return  # nobody wants it any more
+        if fetch is None or waiting is None or id in self.attempts:
+            return  # nobody wants it any more, or it is being made here by now
         if blob is None:
             if fetch.holders:
                 address = fetch.holders.pop(0)

@@ -140,15 +140,12 @@ class Executor:
             if inspect.iscoroutine(value):
                 value = asyncio.run_coroutine_threadsafe(value, self.loop).result()
             seconds = perf_counter() - start
-        except BaseException as error:  # whatever a task raises is its outcome
+            nbytes = size_of(value)
+            blob, value_type = self._inline(attempt, value, nbytes) if attempt.inline else (None, None)
+        except BaseException as error:  # whatever a task or its result raises is its outcome
             return self._failed(attempt, perf_counter() - start, error)
         finally:
             attempt.values = None
-        nbytes = size_of(value)
-        blob: Blob | None = None
-        value_type: bytes | None = None
-        if attempt.inline:
-            blob, value_type = self._inline(attempt, value, nbytes)
         return lambda core: core.finish(attempt, value, seconds, nbytes, blob, value_type)
 
     def _load(self, number: int) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -34,6 +35,8 @@ from windrow.wire.messages import (
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
 from windrow.worker.state import Packed
+
+logger = logging.getLogger("windrow.worker")
 
 HEARTBEAT_S = 1.0
 
@@ -203,7 +206,10 @@ class WorkerServer:
                 if type(message) is Call and type(message.request) is GetData:
                     self._answer(link, message)
                 else:
-                    link.abort(f"a peer may not say {type(message).__name__}")
+                    said = type(message).__name__
+                    logger.warning("closing the connection of %s: a peer may not say %s", link.remote, said)
+                    link.abort(f"a peer may not say {said}")
+                    return
 
         self._callers.append(link)
         link.on_lost = lambda reason: self._callers.remove(link)

@@ -27,14 +27,14 @@ def size_of(value: Any) -> int:
         return fixed
     if kind in _FLAT:
         return sys.getsizeof(value)
-    nbytes = getattr(value, "nbytes", None)
-    if type(nbytes) is int:
-        return nbytes
     if kind is tuple and len(value) < 8:
         return 56 + sum(size_of(item) for item in value)
     try:
+        nbytes = getattr(value, "nbytes", None)
+        if type(nbytes) is int:
+            return nbytes
         from dask.sizeof import sizeof
 
         return int(sizeof(value))
-    except Exception:  # a user's __sizeof__ may raise anything; the size only steers, so a guess is good enough
+    except Exception:  # a user's class may raise anything; the size only steers, so a guess is good enough
         return sys.getsizeof(object())
