@@ -51,6 +51,8 @@ def block(steps: Steps[T], timeout_s: float | None, what: str) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+    except RuntimeError as error:  # what generators make of a StopIteration that a task raised
+        raise error.__cause__ if isinstance(error.__cause__, StopIteration) else error
     finally:
         steps.close()
 

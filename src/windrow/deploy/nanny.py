@@ -4,7 +4,8 @@ What lives here: `Nanny`, its worker's process, and the account of a death. What
 worker runs.
 
 A worker's stderr passes through the nanny, which keeps the last lines for the account. The flight recorder is a page of
-shared memory where the worker's threads write the id of the task that they run; it outlives the worker.
+shared memory where the worker's threads write the id of the task that they run, and its heartbeat the most memory that
+it has seen; it outlives the worker.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import logging
 import mmap
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -92,9 +94,9 @@ class _Process:
         self.started_s = time.monotonic()
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
         self._partial = b""
-        nthreads = nanny.config.nthreads
-        recorder_fd = _shared_page(8 * nthreads)
-        self._recorder = mmap.mmap(recorder_fd, 8 * nthreads)
+        size = 8 * (nanny.config.nthreads + 1)
+        recorder_fd = _shared_page(size)
+        self._recorder = mmap.mmap(recorder_fd, size)
         self.running: list[TaskId] = []
         """The tasks that its threads were running at its end."""
         self._status_fd, status_fd = os.pipe()
@@ -106,6 +108,8 @@ class _Process:
             "recorder_fd": recorder_fd,
             "status_fd": status_fd,
         }
+        # The kernel's figure of a process begins with that of the one that started it: only a larger one says anything.
+        self._own_peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self.popen = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, _HOME],
             stdin=subprocess.PIPE,
@@ -155,8 +159,11 @@ class _Process:
         self._stop_status()
         self._stderr.close()
         _close_quietly(self._stdin)
-        self.running = [TaskId(id) for id in array("q", self._recorder[:]) if id]
+        *running, peak_seen_bytes = array("q", self._recorder[:])
+        self.running = [TaskId(id) for id in running if id]
         self._recorder.close()
+        if peak_bytes <= self._own_peak_bytes:
+            peak_bytes = peak_seen_bytes
         lines = [*self._lines, self._partial.decode(errors="replace")]
         last = tuple(line for line in lines if line.strip())
         account = Account(code, time.monotonic() - self.started_s, peak_bytes, last)

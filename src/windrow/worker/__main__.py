@@ -72,7 +72,7 @@ def _recorder(fd: int, nthreads: int) -> memoryview | None:
         return None
     import mmap
 
-    return memoryview(mmap.mmap(fd, 8 * nthreads)).cast("q")
+    return memoryview(mmap.mmap(fd, 8 * (nthreads + 1))).cast("q")
 
 
 def _take_lifeline() -> int:

@@ -106,6 +106,7 @@ class Executor:
             finish = self._run(attempt)
             with lock:
                 finish(core)
+                del finish  # and with it the result: a thread that waits keeps nothing alive
                 attempt = core.next_attempt()
                 wake = not self._wake_due
                 self._wake_due = True

@@ -67,7 +67,7 @@ class WorkerServer:
     secret
         The cluster's secret.
     recorder
-        Cells for the flight recorder (see `Executor`).
+        Cells for the flight recorder: one a thread (see `Executor`), and one for the most memory that was seen.
     """
 
     def __init__(self, config: WorkerConfig, secret: bytes | None, recorder: memoryview | None = None) -> None:
@@ -84,6 +84,7 @@ class WorkerServer:
         self.executor = Executor(
             self.core, config.nthreads, self._wake, self.loop, config.inline_limit, recorder, shares_memory=self._inproc
         )
+        self._recorder = recorder
         self._link: Link | None = None
         self._listener: Listener | None = None
         self._peers: dict[str, _Peer] = {}
@@ -114,6 +115,7 @@ class WorkerServer:
             config.local_directory,
         )
         self._link.send([hello])
+        self._metrics()
         self.executor.start()
         self._heartbeat = self.loop.call_later(HEARTBEAT_S, self._beat)
 
@@ -147,10 +149,13 @@ class WorkerServer:
     def _metrics(self) -> dict[str, float]:
         core = self.core
         times = os.times()
+        memory = _resident_bytes()
+        if self._recorder is not None:
+            self._recorder[-1] = max(memory, self._recorder[-1])
         return {
             "time": time.time(),
             "cpu_s": times.user + times.system,
-            "memory": float(_resident_bytes()),
+            "memory": float(memory),
             "executing": float(core.running),
             "ready": float(len(core.ready)),
             "in_memory": float(len(core.data)),
