@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import psutil
@@ -37,11 +38,16 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def until_gone(pids: object, limit_s: float = 2.0) -> None:
-    """Wait for processes to end."""
-    assert isinstance(pids, list | dict | set)
+def until_gone(pids: Collection[int], limit_s: float = 2.0) -> None:
+    """Wait for processes to end; those that do not are ended here, so that a failure harms no other test."""
     assert pids, "there were processes"
-    until(lambda: all(map(is_gone, pids)), f"{pids} are gone", limit_s)
+    try:
+        until(lambda: all(map(is_gone, pids)), f"{pids} are gone", limit_s)
+    except AssertionError:
+        for pid in pids:
+            if not is_gone(pid):
+                os.kill(pid, signal.SIGKILL)
+        raise
 
 
 def family(pid: int | None = None) -> dict[int, str]:
@@ -62,7 +68,8 @@ def family(pid: int | None = None) -> dict[int, str]:
 def environment(**more: str) -> dict[str, str]:
     """Return the environment for a program as a user starts it; it finds `process_tasks`."""
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path.strip(os.pathsep), **more}
+    # PYTHONUNBUFFERED would hide what is lost in a buffer; empty, it is as good as not set.
+    return {**os.environ, "PYTHONPATH": path.strip(os.pathsep), "PYTHONUNBUFFERED": "", **more}
 
 
 def run_python(*arguments: str, text: str = "", cwd: Path | None = None, **env: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def test_a_task_that_survives_its_second_try(own_client: Client, tmp_path: Path)
 def test_another_worker_takes_the_place_of_the_dead(own_cluster: LocalCluster, own_client: Client) -> None:
     before = workers_of(own_client)
     os.kill(before[0], KILL)
-    until(lambda: {0, 1} == set(workers_of(own_client)) and before[0] not in workers_of(own_client).values())
+    until(lambda: workers_of(own_client).get(0, before[0]) != before[0])
     after = workers_of(own_client)
     assert after[1] == before[1]
     assert own_cluster.workers[0].restarts == 1  # type: ignore[union-attr]
@@ -120,6 +121,20 @@ def test_a_task_that_kills_its_workers(
     assert type(dependent.exception(timeout=5)) is KilledWorker
     assert own_client.gather(innocent) == list(range(1, 201))
     assert f"{cause} after" in caplog.text
+
+
+def test_the_peak_of_memory_is_the_workers_own() -> None:
+    import dask.config
+
+    ballast = bytearray(os.urandom(4096) * 25_000)  # 100 MB in this process, from which workers are started
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        with LocalCluster(n_workers=1, threads_per_worker=1) as cluster, Client(cluster) as client:
+            with pytest.raises(KilledWorker) as caught:
+                client.submit(tasks.die, "kill").result(timeout=10)
+            [peak] = re.findall(r"peak memory (\d+) MiB", str(caught.value))
+            assert 5 < int(peak) < 80, f"beside {len(ballast)} bytes here"
+            with pytest.raises(KilledWorker, match=r"peak memory (2[5-9]|3)\d"):
+                client.submit(tasks.die, "fat").result(timeout=10)
 
 
 def test_allowed_failures_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:

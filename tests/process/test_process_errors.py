@@ -78,7 +78,7 @@ def test_cause_and_context_come_along(client: Client) -> None:
     assert repr(error.__context__) == "KeyError('first')"
 
 
-@pytest.mark.parametrize("kind", [ZeroDivisionError, Local, StopIteration, AssertionError, MemoryError, TimeoutError])
+@pytest.mark.parametrize("kind", [ZeroDivisionError, Local, AssertionError, MemoryError, TimeoutError, OSError])
 def test_types_of_errors(client: Client, kind: type[Exception]) -> None:
     def fail() -> None:
         raise kind("words")
@@ -89,6 +89,20 @@ def test_types_of_errors(client: Client, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="words"):
         client.gather([future])
     assert type(future.exception()) is kind
+
+
+def test_stop_iteration(client: Client) -> None:
+    """It means something to generators, through which results come."""
+
+    def fail() -> None:
+        raise StopIteration("words")
+
+    future = client.submit(fail)
+    assert type(future.exception()) is StopIteration
+    with pytest.raises(StopIteration, match="words"):
+        future.result()
+    with pytest.raises(StopIteration, match="words"):
+        client.gather([future])
 
 
 def test_groups_and_notes(client: Client) -> None:

@@ -19,6 +19,7 @@ from process_help import family, run_python, until, until_file, until_gone
 from windrow import Client, LocalCluster
 
 Start = Callable[..., "subprocess.Popen[str]"]
+Amid = tuple["subprocess.Popen[str]", set[int]]
 
 WORKING = """
 import process_tasks as tasks
@@ -29,7 +30,7 @@ client.gather(futures)
 """
 
 
-def program_amid_work(start_python: Start, directory: Path, function: str, more: str = "") -> tuple[object, set[int]]:
+def program_amid_work(start_python: Start, directory: Path, function: str, more: str = "") -> Amid:
     """Start a program whose two workers each run a task; return it and all its descendants' process ids."""
     program = start_python(WORKING.format(function=function, directory=str(directory), more=more))
     for n in range(2):
@@ -92,10 +93,11 @@ def test_a_crash_of_the_program(tmp_path: Path) -> None:
 
 
 def test_an_exception_within_the_block() -> None:
-    with pytest.raises(ValueError, match="mine"):
-        with LocalCluster(n_workers=1, threads_per_worker=1) as cluster, Client(cluster) as client:
-            pids = set(client.run(os.getpid).values())
-            raise ValueError("mine")
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1)
+    client = Client(cluster)
+    pids = set(client.run(os.getpid).values())
+    with pytest.raises(ValueError, match="mine"), cluster, client:
+        raise ValueError("mine")
     until_gone(pids)
     assert client.status == cluster.status == "closed"
 
@@ -110,14 +112,36 @@ def test_a_client_that_is_forgotten() -> None:
 
 def test_a_fork_of_the_program_leaves_the_cluster_alone() -> None:
     source = (
-        "import os, sys\nfrom windrow import Client\n"
+        "import multiprocessing\nfrom windrow import Client\n"
         "client = Client(n_workers=1, threads_per_worker=1)\n"
-        "if os.fork() == 0:\n    sys.exit(0)\n"
-        "assert os.wait()[1] == 0\n"
+        "child = multiprocessing.get_context('fork').Process(target=lambda: None)\n"
+        "child.start(); child.join(); print(child.exitcode)\n"
         "print(client.submit(abs, -1).result(timeout=5))"
     )
-    out, err = run_python("-W", "ignore", "-c", source)
-    assert (out, err) == ("1\n", "")
+    assert run_python("-W", "ignore", "-c", source) == ("0\n1\n", "")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_the_death_of_the_program_while_it_starts(start_python: Start, sent: int) -> None:
+    program = start_python("from windrow import Client\nClient(n_workers=2, threads_per_worker=1)\ninput()")
+    until(lambda: family(program.pid))
+    pids = set(family(program.pid))
+    os.kill(program.pid, sent)
+    program.communicate(timeout=10)
+    until_gone(pids)
+
+
+def test_an_asynchronous_program_that_does_not_close() -> None:
+    source = (
+        "import asyncio, os\nfrom windrow import Client\n"
+        "async def main():\n"
+        "    client = await Client(n_workers=1, threads_per_worker=1, asynchronous=True)\n"
+        "    print(*(await client.run(os.getpid)).values())\n"
+        "asyncio.run(main())"
+    )
+    out, err = run_python("-c", source)
+    assert err == ""
+    until_gone([int(out)])
 
 
 def test_fifty_clusters_leave_nothing_behind(runtime_directory: Path) -> None:

@@ -126,7 +126,9 @@ def test_tasks_have_an_empty_standard_input() -> None:
     assert run_python("-c", source, text="") == ("''\n", "")
 
 
-@pytest.mark.parametrize("ending", ["client.close()", "client.shutdown()", "del client", "", "client.close(); client.close()"])
+@pytest.mark.parametrize(
+    "ending", ["client.close()", "client.shutdown()", "del client", "", "client.close(); client.close()"]
+)
 def test_every_end_is_a_quiet_one(ending: str) -> None:
     source = (
         "from windrow import Client\nimport time\n"

@@ -14,7 +14,7 @@ import process_tasks as tasks
 import pytest
 from process_help import family, run_python, until, until_file, until_gone
 
-from windrow import Client, LocalCluster, default_client
+from windrow import Client, LocalCluster, default_client, wait
 from windrow.errors import (
     ClosedClientError,
     FutureCancelledError,
@@ -86,8 +86,17 @@ def test_another_process_that_knows_the_secret(cluster: LocalCluster, tmp_path: 
     assert run_python("-c", source, XDG_RUNTIME_DIR=str(tmp_path)) == ("42\n", "")
 
 
+def test_a_scheduler_file(cluster: LocalCluster, runtime_directory: Path) -> None:
+    port = cluster.scheduler_address.rpartition(":")[2]
+    [path] = (runtime_directory / "windrow").glob(f"{port}-*.json")
+    with Client(scheduler_file=str(path), set_as_default=False) as client:
+        assert client.submit(tasks.inc, 1).result() == 2
+
+
 def test_another_process_without_the_secret(cluster: LocalCluster, tmp_path: Path) -> None:
-    source = "from windrow import Client\ntry: Client({address!r}, timeout=5)\nexcept OSError as error: print(repr(error))"
+    source = (
+        "from windrow import Client\ntry: Client({address!r}, timeout=5)\nexcept OSError as error: print(repr(error))"
+    )
     out, err = run_python("-c", source.format(address=cluster.scheduler_address), XDG_RUNTIME_DIR=str(tmp_path))
     assert out.startswith(f"WrongSecret('no secret for {cluster.scheduler_address} is known to this user")
     assert "run as the user who started it" in out
@@ -231,6 +240,32 @@ def test_restart_gives_fresh_workers(own_client: Client, tmp_path: Path) -> None
     assert own_client.submit(tasks.inc, 1).result(timeout=5) == 2
 
 
+def test_a_restart_by_another_client(own_cluster: LocalCluster, own_client: Client, tmp_path: Path) -> None:
+    pending = own_client.submit(tasks.until_there, str(tmp_path / "never"))
+    done = own_client.submit(bytes, 100_000)
+    wait(done)
+    with Client(own_cluster, set_as_default=False) as other:
+        other.restart(timeout=10)
+    for future in (pending, done):
+        with pytest.raises(FutureCancelledError, match="restart"):
+            future.result(timeout=5)
+    assert own_client.submit(tasks.inc, 1).result(timeout=5) == 2
+
+
+def test_the_environment_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FROM_THE_PROGRAM", "1")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "5")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with LocalCluster(n_workers=1, threads_per_worker=1, env={"OWN": "2"}) as cluster, Client(cluster) as client:
+        [found] = client.run(lambda: dict(os.environ)).values()
+    expected = {"FROM_THE_PROGRAM": "1", "OPENBLAS_NUM_THREADS": "5", "OMP_NUM_THREADS": "1", "OWN": "2"}
+    assert {name: found.get(name) for name in expected} == expected
+
+
+def test_strings_hash_alike_on_all_workers(client: Client) -> None:
+    assert len(set(client.run(hash, "text").values())) == 1
+
+
 def test_scale_up_and_down(own_cluster: LocalCluster, own_client: Client) -> None:
     before = set(own_client.nthreads())
     own_cluster.scale(3)
@@ -295,7 +330,9 @@ def test_shutdown_closes_the_cluster() -> None:
 @pytest.mark.parametrize("env", [{"PYTHONHOME": "/nonexistent"}], ids=["no library"])
 def test_a_worker_that_cannot_start(env: dict[str, str], runtime_directory: Path) -> None:
     before, files = family(), set(runtime_directory.rglob("*.json"))
-    with pytest.raises(WorkerStartError, match=r"did not come up in 3 attempts.*exited with code 1.*last words: .*encodings"):
+    with pytest.raises(
+        WorkerStartError, match=r"did not come up in 3 attempts.*exited with code 1.*last words: .*encodings"
+    ):
         LocalCluster(n_workers=2, threads_per_worker=1, env=env)
     assert family() == before
     assert set(runtime_directory.rglob("*.json")) == files

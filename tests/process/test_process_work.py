@@ -267,6 +267,37 @@ def test_done_callbacks(client: Client) -> None:
     assert sorted(called) == [("error", False), ("finished", False)]
 
 
+def test_a_callback_may_use_the_client(client: Client) -> None:
+    results: list[int] = []
+    there = threading.Event()
+
+    def go_on(future: Future) -> None:
+        results.append(client.submit(tasks.inc, future).result(timeout=5))
+        there.set()
+
+    client.submit(tasks.inc, 1).add_done_callback(go_on)
+    assert there.wait(5)
+    assert results == [3]
+
+
+def test_many_threads_use_one_client(client: Client) -> None:
+    found: dict[int, list[int]] = {}
+
+    def use(number: int) -> None:
+        futures = [client.submit(tasks.inc, number * 1000 + n) for n in range(100)]
+        futures += client.map(tasks.inc, range(number * 100, number * 100 + 200))
+        found[number] = client.gather(futures)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    for number in range(8):
+        expected = [number * 1000 + n + 1 for n in range(100)] + [number * 100 + n + 1 for n in range(200)]
+        assert found[number] == expected
+
+
 # ---------------------------------------------------------------- cancel and release
 
 
@@ -296,7 +327,8 @@ def test_what_nobody_wants_any_more_is_released(client: Client) -> None:
     assert all(client.who_has(futures).values())
     del futures
     gc.collect()
-    until(lambda: [key for key, holders in client.who_has().items() if holders] == [kept.key])
+    key = kept.key
+    until(lambda: [held for held, holders in client.who_has().items() if holders] == [key])
     assert sum(map(len, client.has_what().values())) == 1
     del kept
     gc.collect()

@@ -494,8 +494,6 @@ def test_a_worker_may_not_ask(world: World) -> None:
         world.say(world.worker(), Call(1, WhoHas()))
 
 
-# DEFECT: zip(strict=True) raises ValueError out of the core, which the shell does not take for a peer's fault.
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="Scatter's columns are not checked before use")
 def test_columns_of_different_length_are_unexpected_in_scatter() -> None:
     world = World()
     with pytest.raises(Unexpected):

@@ -119,15 +119,11 @@ def test_columns_of_different_length_are_unexpected(world: World, args: list[byt
     assert world.states("x", "a", "b") == ["queued", "forgotten", "forgotten"]
 
 
-# DEFECT: as for Scatter (test_requests): a ValueError out of the core instead of an `Unexpected`.
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="Returned's columns are not checked before use")
 def test_columns_of_different_length_are_unexpected_in_returned(world: World) -> None:
     with pytest.raises(Unexpected):
         world.say(world.worker(), Returned([TaskId(1)], []))
 
 
-# DEFECT: the second client takes the first's place in the table, and what the first wanted is kept for ever.
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a client's id is not checked when it joins")
 def test_a_client_that_joins_again_before_its_loss_is_noticed_leaves_nothing_behind() -> None:
     world = World()
     first = world.client("c")

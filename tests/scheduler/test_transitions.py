@@ -252,3 +252,29 @@ def test_failure_record_is_shared_not_copied() -> None:
     task = Task(TaskId(2), "b", FunctionRecord(1, b"f", "f", b""), b"", inputs=[source])
     transitions.need(state, task)
     assert task.failure is failure
+
+
+def test_a_forgotten_task_refers_to_nothing(world: World) -> None:
+    client = world.client()
+    world.chain(client, "a", "b", "c")
+    tasks = [world.task(key) for key in "abc"]
+    world.release(client, "a", "b", "c")
+    for task in tasks:  # records are not tracked by the collector: a circle would stay for ever
+        assert (task.state, task.inputs, task.dependents, task.clients, task.holders) == (FORGOTTEN, (), None, (), ())
+        assert (task.worker, task.queue, task.failure) == (None, None, None)
+
+
+def test_a_waiting_task_may_become_a_mere_recipe_and_wait_again(world: World) -> None:
+    worker, client = world.worker(nthreads=2), world.client()
+    world.submit(client, "x", "e")
+    world.submit(client, "a", after=["x"])
+    world.submit(client, "b", after=["a", "e"])
+    world.keys(worker)
+    world.release(client, "a")
+    world.erred(worker, "e")  # b errs, and nobody needs a any more
+    assert world.states("a", "b") == [RELEASED, ERRED]
+    world.want(client, "a")
+    assert world.states("a") == [WAITING]
+    world.done(worker, "x")
+    assert world.heard(worker) == ["run a(x)"]
+    world.clear()

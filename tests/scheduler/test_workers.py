@@ -378,6 +378,15 @@ def test_without_an_account_in_time_tasks_move_on(world: World) -> None:
     assert "gave no account" in death
 
 
+def test_a_second_loss_does_not_put_off_the_end_of_the_wait(world: World) -> None:
+    worker, _ = world.nursed("w")
+    world.lose(worker)
+    world.now_s += 0.9
+    world.lose(worker)
+    world.tick(after=0.1)
+    assert not world.state.workers
+
+
 def test_a_late_account_is_ignored(world: World) -> None:
     client = world.client()
     worker, nanny = world.nursed("w")
@@ -434,8 +443,6 @@ def test_nothing_is_sent_ahead_to_a_lost_worker(world: World) -> None:
     assert world.heard(worker) == []
 
 
-# DEFECT (rare): an account that nobody used up stays, and explains the end of a later worker at the same address.
-@pytest.mark.xfail(strict=True, reason="accounts outlive the worker that they are about")
 def test_an_account_is_not_used_for_a_later_worker_at_the_same_address(world: World) -> None:
     client = world.client()
     worker, nanny = world.nursed("w")
@@ -451,7 +458,7 @@ def test_an_account_is_not_used_for_a_later_worker_at_the_same_address(world: Wo
 # ---------------------------------------------------------------- silence
 
 
-def test_silent_worker_is_taken_out(world: World) -> None:
+def test_silent_worker_without_a_nanny_is_taken_out(world: World) -> None:
     client = world.client()
     silent, spare = world.workers(2)
     world.submit(client, "a")
@@ -466,7 +473,20 @@ def test_silent_worker_is_taken_out(world: World) -> None:
     [death] = world.task("a").deaths or []
     assert "silent for more than 300 s" in death
     assert "worker-ttl" in death
-    world.clear()
+    assert type(world.take(silent)[-1]) is Close
+
+
+def test_a_nanny_vouches_for_its_silent_worker(world: World) -> None:
+    client = world.client()
+    worker, nanny = world.nursed("w")
+    world.submit(client, "holds the GIL")
+    world.keys(worker)
+    world.tick(after=10_000)
+    assert worker.status == "running"
+    world.lose(nanny)
+    world.tick()
+    assert not world.state.workers
+    assert type(world.take(worker)[-1]) is Close
 
 
 def test_heartbeat_keeps_a_worker_and_brings_its_facts(world: World) -> None:
@@ -479,8 +499,6 @@ def test_heartbeat_keeps_a_worker_and_brings_its_facts(world: World) -> None:
     assert worker.status == "running"
 
 
-# DEFECT: a worker taken out for silence keeps its connection, is never heard again, and its nanny sees nothing wrong.
-@pytest.mark.xfail(strict=True, reason="a silent worker is not told to close")
 def test_silent_worker_is_told_to_close(world: World) -> None:
     silent = world.worker()
     world.tick(after=301)

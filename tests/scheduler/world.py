@@ -293,8 +293,10 @@ class World:
         return next(id for id, name in reversed(self.names.items()) if name == key)
 
     def run(self, worker: WorkerRecord, key: str) -> Run:
-        """The latest attempt at a task that a worker was sent."""
-        self.flush()
+        """The latest attempt at a task that a worker was sent; flushes only when the present one is not sent yet."""
+        run, task = self.runs.get((worker, key)), self.state.tasks.get(key)
+        if run is None or (task is not None and task.worker is worker and task.attempt != run.attempt):
+            self.flush()
         return self.runs[worker, key]
 
     def states(self, *keys: str) -> list[str]:

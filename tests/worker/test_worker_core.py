@@ -279,9 +279,6 @@ def test_holds_are_not_told_before_what_was_said_earlier(lone: Lone) -> None:
     assert lone.said() == ["holds 1", "done 2#1", "holds 4"]
 
 
-# DEFECT (rare): the late answer of a fetch whose reader was freed replaces the making of the value on this worker. Its
-# copy is announced while the scheduler has the task running here, who therefore does not count it: should the attempt
-# then be given back, the copy stays for ever. `fetched` should return when ``id in self.attempts``.
 def test_late_answer_leaves_alone_who_waits_for_the_value_to_be_made_here(lone: Lone) -> None:
     lone.hear(run(2, 1, 1, where={1: ["a"]}))
     lone.asks()
@@ -294,7 +291,6 @@ def test_late_answer_leaves_alone_who_waits_for_the_value_to_be_made_here(lone: 
     assert lone.said() == ["done 1#2", "done 2#2"]
 
 
-# DEFECT (rare): as above, where the late answer is a failure: the follower gives up though its input is being made.
 def test_late_failure_leaves_alone_who_waits_for_the_value_to_be_made_here(lone: Lone) -> None:
     lone.hear(run(2, 1, 1, where={1: ["a"]}))
     lone.asks()
@@ -306,8 +302,6 @@ def test_late_failure_leaves_alone_who_waits_for_the_value_to_be_made_here(lone:
     assert lone.said() == ["done 1#2", "done 2#2"]
 
 
-# DEFECT (rare): a copy that was announced too late for the scheduler to count (it had lost the value and gave its making
-# to this worker) stays when that attempt is given back. `on_run` should drop an old value of the task that it is to make.
 def test_old_copy_of_a_value_goes_when_it_is_to_be_made_here(lone: Lone) -> None:
     lone.hear(run(2, 1, 1, where={1: ["a"]}))
     lone.asks()

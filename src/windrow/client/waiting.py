@@ -52,7 +52,9 @@ def block(steps: Steps[T], timeout_s: float | None, what: str) -> T:
         result: T = stop.value
         return result
     except RuntimeError as error:  # what generators make of a StopIteration that a task raised
-        raise error.__cause__ if isinstance(error.__cause__, StopIteration) else error
+        if isinstance(error.__cause__, StopIteration):
+            raise error.__cause__ from None
+        raise
     finally:
         steps.close()
 

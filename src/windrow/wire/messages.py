@@ -150,7 +150,7 @@ class Finished(Struct, tag=20, array_like=True):
 
 
 class Failed(Struct, tag=21, array_like=True):
-    """Tasks erred; ``error`` is as worker/failure made it, ``text`` the formatted traceback."""
+    """Tasks erred; ``error`` is as `wire.failure` made it, ``text`` the formatted traceback."""
 
     seen: int
     keys: list[Key]
