@@ -227,6 +227,9 @@ class NannyRecord(Peer[Any]):
         self.id = id
         self.name = name
 
+    def __repr__(self) -> str:
+        return f"<Nanny {self.id} of worker {self.name!r}>"
+
 
 class State:
     """Everything that the scheduler knows, and the outboxes of what it has to say."""
