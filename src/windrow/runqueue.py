@@ -12,6 +12,7 @@ whose item no longer names this queue is passed over.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -32,6 +33,9 @@ class Queueable(Protocol):
 
 T = TypeVar("T", bound=Queueable)
 
+STALE_MAX = 64
+"""Removed items that may stand in a queue before it is looked at whether they outnumber the others."""
+
 
 class _Lane(Generic[T]):
     """The items of one priority."""
@@ -41,6 +45,16 @@ class _Lane(Generic[T]):
     def __init__(self) -> None:
         self.fifo: deque[T] = deque()
         self.early: list[tuple[int, int, T]] = []
+
+    def early_first(self) -> bool:
+        """Whether the heap holds the first item; both fronts are live."""
+        return bool(self.early) and (not self.fifo or self.early[0][0] < self.fifo[0].id)
+
+    def items(self) -> Iterator[T]:
+        """All entries, stale ones too."""
+        yield from self.fifo
+        for _, _, item in self.early:
+            yield item
 
 
 class RunQueue(Generic[T]):
@@ -56,13 +70,14 @@ class RunQueue(Generic[T]):
     [2, 1, 3]
     """
 
-    __slots__ = ("_count", "_lanes", "_pushes", "_top")
+    __slots__ = ("_count", "_lanes", "_order", "_pushes", "_stale")
 
     def __init__(self) -> None:
         self._lanes: dict[float, _Lane[T]] = {}
-        self._top: _Lane[T] | None = None  # the lane of the highest priority, when known
+        self._order: list[float] = []  # a heap of the lanes' priorities, negated
         self._count = 0
         self._pushes = 0
+        self._stale = 0  # entries whose item was removed; about, as some are met by chance
 
     def __len__(self) -> int:
         return self._count
@@ -75,7 +90,7 @@ class RunQueue(Generic[T]):
         lane = self._lanes.get(item.priority)
         if lane is None:
             lane = self._lanes[item.priority] = _Lane()
-            self._top = None
+            heappush(self._order, -item.priority)
         fifo = lane.fifo
         if not fifo or fifo[-1].id < item.id:
             fifo.append(item)
@@ -88,35 +103,50 @@ class RunQueue(Generic[T]):
         assert item.queue is self
         item.queue = None
         self._count -= 1
+        self._stale += 1
+        if self._stale > STALE_MAX and self._stale > self._count:
+            self._compact()
 
     def head(self) -> T | None:
         """Return the first item, and leave it there."""
-        if not self._count:
-            if self._lanes:
-                self._lanes.clear()
-                self._top = None
+        lane = self._first_lane()
+        if lane is None:
             return None
-        while True:
-            lane = self._top
-            if lane is None:
-                lane = self._top = self._lanes[max(self._lanes)]
-            fifo, early = lane.fifo, lane.early
-            while fifo and fifo[0].queue is not self:
-                fifo.popleft()
-            while early and early[0][2].queue is not self:
-                heappop(early)
-            if early and (not fifo or early[0][0] < fifo[0].id):
-                return early[0][2]
-            if fifo:
-                return fifo[0]
-            del self._lanes[max(self._lanes)]
-            self._top = None
+        return lane.early[0][2] if lane.early_first() else lane.fifo[0]
 
     def pop(self) -> T:
         """Take the first item; `IndexError` when there is none."""
-        item = self.head()
-        if item is None:
+        lane = self._first_lane()
+        if lane is None:
             raise IndexError("pop from an empty RunQueue")
+        item = heappop(lane.early)[2] if lane.early_first() else lane.fifo.popleft()
         item.queue = None
         self._count -= 1
         return item
+
+    def _first_lane(self) -> _Lane[T] | None:
+        """Return the lane of the highest priority, with live items in front; lanes without any are dropped."""
+        while self._order:
+            lane = self._lanes[-self._order[0]]
+            fifo, early = lane.fifo, lane.early
+            while fifo and fifo[0].queue is not self:
+                fifo.popleft()
+                self._stale -= 1
+            while early and early[0][2].queue is not self:
+                heappop(early)
+                self._stale -= 1
+            if fifo or early:
+                return lane
+            del self._lanes[-heappop(self._order)]
+        self._stale = 0
+        return None
+
+    def _compact(self) -> None:
+        """Drop the entries of removed items, so that what is kept is bounded by what is queued."""
+        items = {id(item): item for lane in self._lanes.values() for item in lane.items() if item.queue is self}
+        self._lanes.clear()
+        self._order.clear()
+        self._count = self._stale = 0
+        for item in sorted(items.values(), key=lambda item: item.id):
+            item.queue = None
+            self.push(item)

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 import weakref
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
+    import concurrent.futures
 
 __all__ = ["LoopThread", "new_loop"]
 
 T = TypeVar("T")
 
 _STOP_LIMIT_S = 5.0
+
+SLICE_S = 0.5
+"""The longest that a waiting thread blocks without looking at signals."""
 
 _alive: weakref.WeakSet[LoopThread] = weakref.WeakSet()
 
@@ -99,20 +104,19 @@ class LoopThread:
             raise RuntimeError(
                 "this call would block the event loop's own thread, on which it was made; await the asynchronous form"
             )
-        with self._lock:
-            if not self.is_running:
-                coroutine.close()
-                raise RuntimeError("the event loop of this cluster or client is stopped: it is closed; make a new one")
-            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        future: concurrent.futures.Future[T] | None = None
         try:
-            return future.result(timeout_s)
-        except TimeoutError:
-            if future.done():  # the coroutine's own
-                raise
-            future.cancel()
-            raise TimeoutError(f"not done within {timeout_s:g} s") from None
-        except BaseException:  # Ctrl-C in this thread
-            future.cancel()
+            with self._lock:
+                if not self.is_running:
+                    coroutine.close()
+                    raise RuntimeError(
+                        "the event loop of this cluster or client is stopped: it is closed; make a new one"
+                    )
+                future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+            return _await(future, timeout_s)
+        except BaseException:  # late, or Ctrl-C in this thread; of one that is done, cancel changes nothing
+            if future is not None:
+                future.cancel()
             raise
 
     def stop(self) -> None:
@@ -127,6 +131,24 @@ class LoopThread:
 
     def __repr__(self) -> str:
         return f"<LoopThread {self._thread.name!r} {'running' if self.is_running else 'stopped'}>"
+
+
+def _await(future: concurrent.futures.Future[T], timeout_s: float | None) -> T:
+    """Wait for a future in this thread, in slices.
+
+    A signal that arrives between the interpreter's last look and the blocking call is seen only when that returns: so
+    no single call blocks for long, and Ctrl-C is never lost.
+    """
+    until = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        slice_s = SLICE_S if until is None else min(SLICE_S, until - time.monotonic())
+        try:
+            return future.result(max(0.0, slice_s))
+        except TimeoutError:
+            if future.done():  # the coroutine's own, or it ended just now
+                return future.result()
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError(f"not done within {timeout_s:g} s") from None
 
 
 def _serve(loop: asyncio.AbstractEventLoop, started: threading.Event) -> None:

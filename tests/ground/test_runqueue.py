@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from windrow.runqueue import RunQueue
+from windrow.runqueue import STALE_MAX, RunQueue
 
 
 class Item:
@@ -160,3 +160,31 @@ def test_any_history_comes_out_in_order(seed: int) -> None:
             outside.append(item)
         assert len(queue) == len(inside)
     assert drained(queue) == [item.id for item in sorted(inside, key=lambda item: (-item.priority, item.id))]
+
+
+def test_what_was_removed_is_not_kept_behind_a_live_head() -> None:
+    queue, items = filled(*range(5000))
+    for item in items[1:]:
+        queue.remove(item)
+    kept = sum(len(lane.fifo) + len(lane.early) for lane in queue._lanes.values())
+    assert kept <= 2 * STALE_MAX
+    assert drained(queue) == [0]
+
+
+def test_a_thousand_priorities_cost_no_search_each() -> None:
+    compared = 0
+
+    class Priority(float):
+        def __lt__(self, other: float) -> bool:
+            nonlocal compared
+            compared += 1
+            return float(self) < float(other)
+
+        def __neg__(self) -> float:
+            return Priority(-float(self))
+
+    queue: RunQueue[Item] = RunQueue()
+    for number in range(1000):
+        queue.push(Item(number, Priority(-number)))
+    assert drained(queue) == list(range(1000))
+    assert compared < 1000 * 30

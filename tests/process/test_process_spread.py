@@ -117,3 +117,12 @@ def test_two_clients_share_the_workers(client: Client, cluster: LocalCluster) ->
     with Client(cluster, set_as_default=False) as other:
         one, two = client.map(tasks.inc, range(2000)), other.map(tasks.tiny, range(2000))
         assert client.gather(one) == other.gather(two) == list(range(1, 2001))
+
+
+def test_no_task_waits_behind_a_cancelled_one_that_still_runs(client: Client, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    block = client.submit(tasks.announce_and_wait, str(tmp_path / "up"), str(go))
+    until_file(tmp_path / "up")
+    block.cancel()
+    assert client.gather(client.map(tasks.inc, range(-6, 0))) == list(range(-5, 1))
+    go.touch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from world import World
 
-from windrow.wire.messages import Heartbeat
+from windrow.wire.messages import Ghosts, Heartbeat
 
 
 def names(count: int) -> list[str]:
@@ -192,3 +192,70 @@ def test_a_stalled_worker_that_has_news_is_filled_up_again(world: World, news: s
     world.submit(client, *(f"x{number}" for number in range(10)))
     assert len(world.keys(full)) > 1
     world.clear()
+
+
+def test_a_recalled_task_may_finish_first(world: World) -> None:
+    client, full, _ = full_and_idle(world)
+    world.tick(after=0.06)
+    world.heard(full)
+    world.done(full, "k00", "k01", "k02")
+    assert list(full.recalled) == [world.task(key) for key in names(10)[3:]]
+    world.returned(full, *names(10)[3:])
+    assert not full.recalled
+    assert world.heard(client) == ["finished k00=1 k01=1 k02=1"]
+    world.clear()
+
+
+# ---------------------------------------------------------------- threads that are taken by what nobody wants any more
+
+
+def test_a_thread_that_a_cancelled_task_still_holds_gets_nothing(world: World) -> None:
+    client, busy = world.client(), world.worker()
+    world.submit(client, "long")
+    assert world.keys(busy) == ["long"]
+    world.cancel(client, "long")
+    assert world.heard(busy) == ["free long"]
+    world.say(busy, Ghosts(1))
+    world.submit(client, "a")
+    assert world.heard(busy) == []
+    world.say(busy, Ghosts(0))
+    assert world.keys(busy) == ["a"]
+
+
+def test_what_was_sent_before_the_worker_said_so_comes_back(world: World) -> None:
+    client, busy = world.client(), world.worker()
+    world.submit(client, "long")
+    world.keys(busy)
+    world.cancel(client, "long")
+    world.submit(client, "a")  # the thread passes for free until the worker has answered
+    assert world.heard(busy) == ["free long", "run a"]
+    world.say(busy, Ghosts(1))
+    idle = world.worker()
+    world.tick(after=0.06)
+    assert world.heard(busy) == ["recall a"]
+    world.returned(busy, "a")
+    assert world.heard(idle) == ["run a#2"]
+
+
+def test_a_restricted_task_comes_back_when_an_idle_worker_may_run_it(world: World) -> None:
+    client, busy = world.client(), world.worker()
+    world.submit(client, "long", workers=["w1"])
+    world.keys(busy)
+    world.cancel(client, "long")
+    world.submit(client, "a", workers=["w1", "w2"])
+    assert world.heard(busy) == ["free long", "run a"]
+    world.say(busy, Ghosts(1))
+    idle = world.worker()
+    world.tick(after=0.06)
+    assert world.heard(busy) == ["recall a"]
+    world.returned(busy, "a")
+    assert world.keys(idle) == ["a"]
+
+
+def test_work_goes_around_a_worker_full_of_what_nobody_wants(world: World) -> None:
+    client = world.client()
+    haunted, other = world.workers(2)
+    world.say(haunted, Ghosts(5))
+    world.submit(client, "a")
+    assert world.heard(other) == ["run a"]
+    assert world.heard(haunted) == []

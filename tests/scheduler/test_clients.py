@@ -589,3 +589,27 @@ def test_loss_of_a_client_that_closed_is_nothing_new(world: World) -> None:
     world.say(client, Close())
     world.lose(client)
     assert world.states("a") == ["queued"]
+
+
+def test_reports_before_and_after_a_cancel_never_share_a_message(world: World) -> None:
+    client = world.client()
+    world.teach(client)
+    worker = world.worker()
+    start = client.seen
+    world.submit(client, "a", "b", "c")
+    world.keys(worker)
+    world.done(worker, "a")
+    world.cancel(client, "c")
+    world.done(worker, "b")
+    assert [(report.seen, report.keys) for report in world.take(client)] == [(start, ["a"]), (start + 1, ["b"])]
+    assert world.heard(worker) == ["free c"]
+
+
+def test_error_above_a_diamond_reaches_its_end_once(world: World) -> None:
+    worker, client = world.worker(), world.client()
+    world.submit(client, "top")
+    world.submit(client, "left", "right", after=["top"])
+    world.submit(client, "end", after=["left", "right"])
+    world.keys(worker)
+    world.erred(worker, "top")
+    assert world.heard(client) == ["failed top left right end: boom"]

@@ -101,6 +101,17 @@ def test_task_goes_elsewhere_when_the_holder_is_busy_for_longer_than_the_move(wo
     assert world.heard(idle) == ["run b(big@w1)"]
 
 
+def test_an_idle_worker_competes_with_a_holder_that_is_busy_for_an_instant(world: World) -> None:
+    client = world.client()
+    world.teach(client, 0.0005, function="instant")
+    holder, idle = world.workers(2)
+    on(world, holder, "big", 100_000)
+    world.submit(client, "running", function="instant", workers=["w1"])
+    world.clear()
+    world.submit(client, "b", after=["big"])  # to be moved in a fifth of that time
+    assert world.heard(idle) == ["run b(big@w1)"]
+
+
 def test_task_waits_for_a_busy_holder_when_the_move_would_take_longer(world: World) -> None:
     client = world.client()
     holder, idle = world.workers(2)

@@ -611,3 +611,16 @@ def test_missing_input_without_holders_just_takes_the_attempt_back(world: World)
     world.done(worker, "a")
     assert world.heard(worker) == ["run b#2(a)"]
     world.clear()
+
+
+def test_a_worker_that_was_taken_out_holds_nothing(world: World) -> None:
+    client = world.client()
+    first, second = world.workers(2)
+    world.submit(client, "a", workers=["w1"])
+    world.large(first, *world.keys(first))
+    world.say(second, Close())
+    world.holds(second, "a")
+    world.say(second, Heartbeat({"memory": 1.0}))
+    assert world.task("a").holders == (first,)
+    assert second.metrics == {}
+    world.clear()

@@ -1,7 +1,7 @@
 """A worker's core alone, with its outboxes that must be emptied, and its books checked after every step.
 
 Tasks are small numbers. `Lone.said` tells what the worker has said in a short form: ``done 1#2=value``, ``erred 1#1``,
-``returned 1#1 2#1``, ``missing 1#1 for 2 tried a b``, ``holds 1 2``.
+``returned 1#1 2#1``, ``missing 1#1 for 2 tried a b``, ``holds 1 2``, ``ghosts 1``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from windrow.wire.messages import Done, Erred, Holds, Message, Missing, Returned, Run, TaskId
+from windrow.wire.messages import Done, Erred, Ghosts, Holds, Message, Missing, Returned, Run, TaskId
 from windrow.worker.core import WorkerCore
 from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Packed
 
@@ -115,6 +115,8 @@ class Lone:
         if type(message) is Missing:
             tried = " ".join(["", "tried", *message.holders]) if message.holders else ""
             return f"missing {message.task}#{message.attempt} for {message.input}{tried}"
+        if type(message) is Ghosts:
+            return f"ghosts {message.count}"
         if type(message) is Holds:
             return " ".join(["holds", *map(str, message.tasks)])
         return repr(message)

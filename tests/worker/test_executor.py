@@ -20,7 +20,7 @@ import pytest
 from windrow.errors import PickleError, TaskError
 from windrow.runtime import LoopThread
 from windrow.wire import failure, payload
-from windrow.wire.messages import Attached, Blob, Done, Erred, Free, FreeFunctions, Function, Run, TaskId
+from windrow.wire.messages import Attached, Blob, Done, Erred, Free, FreeFunctions, Function, Ghosts, Run, TaskId
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
 from windrow.worker.state import Packed
@@ -98,7 +98,7 @@ class Shop:
             self.wakes.get(timeout=LIMIT_S)
             with self.executor.lock:
                 self.executor.taken()
-                self.heard += self.core.take_out()
+                self.heard += [message for message in self.core.take_out() if type(message) is not Ghosts]
                 self.executor.offer()
         assert len(self.heard) == count, self.heard
         heard, self.heard = self.heard, []

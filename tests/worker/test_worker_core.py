@@ -327,7 +327,7 @@ def test_free_of_a_running_attempt_drops_its_result(lone: Lone) -> None:
     lone.finish(attempt)
     assert lone.is_empty()
     assert lone.core.running == 0
-    assert lone.said() == []
+    assert lone.said() == ["ghosts 1", "ghosts 0"]
 
 
 def test_free_of_a_running_attempt_drops_its_failure(lone: Lone) -> None:
@@ -337,6 +337,23 @@ def test_free_of_a_running_attempt_drops_its_failure(lone: Lone) -> None:
     lone.hear(free(1))
     lone.core.fail(attempt, 0.1, b"", "")
     assert lone.core.running == 0
+    assert lone.said() == ["ghosts 1", "ghosts 0"]
+
+
+def test_free_of_several_running_attempts_counts_each(lone: Lone) -> None:
+    lone.hear(run(1), run(2), run(3))
+    first, second, _ = lone.start(), lone.start(), lone.start()
+    lone.hear(free(1, 2))
+    lone.finish(second)
+    lone.finish(first)
+    assert lone.said()[-1] == "ghosts 0"
+    assert lone.core.ghosts == 0
+    assert lone.core.running == 1
+
+
+def test_free_of_what_does_not_run_makes_no_ghost(lone: Lone) -> None:
+    lone.hear(run(1), run(2, 1, 1), run(4, 1, 3, where={3: ["a"]}), free(1, 2, 4))
+    lone.asks()
     assert lone.said() == []
 
 
@@ -435,7 +452,7 @@ def test_new_attempt_after_a_running_one_was_freed_runs_for_itself(lone: Lone) -
     new = lone.start()
     lone.finish(new, "new")
     lone.finish(old, "old")
-    assert lone.said() == ["done 1#2"]
+    assert lone.said() == ["ghosts 1", "done 1#2", "ghosts 0"]
     assert lone.value(1) == "new"
 
 
@@ -446,7 +463,7 @@ def test_old_result_that_comes_first_does_not_pass_for_the_new(lone: Lone) -> No
     lone.finish(old, "old")
     assert 1 not in lone.core.data
     assert lone.run_all() == [1, 2, 3]
-    assert lone.said() == ["done 1#2", "done 2#1", "done 3#1"]
+    assert lone.said() == ["ghosts 1", "ghosts 0", "done 1#2", "done 2#1", "done 3#1"]
 
 
 def test_old_failure_does_not_pass_for_the_new(lone: Lone) -> None:
@@ -455,7 +472,7 @@ def test_old_failure_does_not_pass_for_the_new(lone: Lone) -> None:
     assert old is not None
     lone.hear(free(1), run(1, 2))
     lone.core.fail(old, 0.1, b"", "")
-    assert lone.said() == []
+    assert lone.said() == ["ghosts 1", "ghosts 0"]
     assert lone.run_all() == [1]
     assert lone.said() == ["done 1#2"]
 

@@ -31,8 +31,8 @@ def send_attempt(state: State, task: Task) -> None:
     worker.out.append(run)
     if not worker.dirty:
         state.touch(worker)
-    count, nthreads = len(worker.processing), worker.nthreads
-    if count == nthreads or (count > nthreads and worker.expected_s >= nthreads * state.config.pipeline_s):
+    count, threads = len(worker.processing), worker.threads
+    if count == threads or (count > threads and worker.expected_s >= threads * state.config.pipeline_s):
         state.open_or_idle(worker)
 
 
@@ -63,5 +63,5 @@ def end_attempt(state: State, task: Task) -> None:
     if worker.recalled:
         worker.recalled.pop(task, None)
     task.worker = None
-    if len(worker.processing) < worker.nthreads or worker not in state.open:
+    if len(worker.processing) < worker.threads or worker not in state.open:
         state.open_or_idle(worker)

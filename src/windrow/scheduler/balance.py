@@ -9,6 +9,7 @@ its own. So no task runs twice for the sake of balance.
 
 from __future__ import annotations
 
+from windrow.scheduler.placement import is_allowed
 from windrow.scheduler.state import UNKNOWN_S, State, Task, WorkerRecord
 from windrow.wire.messages import Recall
 
@@ -17,11 +18,11 @@ def rebalance(state: State) -> None:
     """Recall what has not started from workers that stall, or hold much, while others idle with nothing to do."""
     if not state.idle or state.queue:
         return
-    hungry = sum(worker.nthreads - len(worker.processing) for worker in state.idle)
+    hungry = sum(worker.threads - len(worker.processing) for worker in state.idle)
     for worker in state.workers.values():
         if hungry <= 0:
             return
-        if worker.status == "running" and len(worker.processing) > worker.nthreads and not worker.recalled:
+        if worker.status == "running" and len(worker.processing) > worker.threads and not worker.recalled:
             hungry -= _recall(state, worker)
 
 
@@ -31,16 +32,21 @@ def _recall(state: State, worker: WorkerRecord) -> int:
     remaining_s = sum(_expected_s(task) for task in worker.processing) / worker.nthreads
     if not stalled and remaining_s < state.config.stall_s:
         return 0
-    not_started = [task for task in list(worker.processing)[worker.nthreads :] if not task.missing]
+    not_started = [task for task in list(worker.processing)[worker.threads :] if not task.missing]
     if not stalled:  # it moves: leave it half of what it has
         not_started = not_started[len(not_started) // 2 :]
-    not_started = [task for task in not_started if task.restriction is None]
+    not_started = [task for task in not_started if _may_go(state, task)]
     if not_started:
         worker.stalled = stalled
         state.open_or_idle(worker)
         worker.recalled = {task: task.attempt for task in not_started}
         state.tell(worker, Recall([task.id for task in not_started]))
     return len(not_started)
+
+
+def _may_go(state: State, task: Task) -> bool:
+    """Say whether an idle worker may run a task."""
+    return task.restriction is None or any(is_allowed(worker, task.restriction) for worker in state.idle)
 
 
 def _expected_s(task: Task) -> float:

@@ -46,7 +46,7 @@ def _hand_out(state: State, workers: dict[WorkerRecord, None]) -> None:
     takers = islice(workers, len(queue) + sum(len(worker.local) for worker in state.local))
     for worker in dict.fromkeys([*owners, *takers]):
         count = max(share, len(worker.local), 1)
-        free_threads = worker.nthreads - len(worker.processing)
+        free_threads = worker.threads - len(worker.processing)
         if 0 < free_threads < count and not _is_short(state, worker):
             count = free_threads
         while count > 0 and has_room(state, worker):
@@ -67,9 +67,9 @@ def _is_short(state: State, worker: WorkerRecord) -> bool:
 
 def has_room(state: State, worker: WorkerRecord) -> bool:
     """Say whether a worker should be sent more: a thread is free, or its pipeline is not full."""
-    if len(worker.processing) < worker.nthreads:
+    if len(worker.processing) < worker.threads:
         return True
-    return worker.expected_s < worker.nthreads * state.config.pipeline_s and not worker.stalled
+    return worker.expected_s < worker.threads * state.config.pipeline_s and not worker.stalled
 
 
 def assign(state: State, task: Task, worker: WorkerRecord) -> None:
@@ -114,7 +114,7 @@ def _next_for(state: State, worker: WorkerRecord) -> Task | None:
     own, common = worker.local.head(), state.queue.head()
     if own is None and common is None:
         state.local.pop(worker, None)
-        return _take_over(state, worker) if len(worker.processing) < worker.nthreads else None
+        return _take_over(state, worker) if len(worker.processing) < worker.threads else None
     if common is None or (own is not None and (-own.priority, own.id) < (-common.priority, common.id)):
         return worker.local.pop()
     return state.queue.pop()
@@ -131,7 +131,7 @@ def _take_over(state: State, worker: WorkerRecord) -> Task | None:
         return None
     if task.restriction is not None and not is_allowed(worker, task.restriction):
         return None
-    if len(victim.processing) < victim.nthreads:
+    if len(victim.processing) < victim.threads:
         return None  # it is about to start it itself
     wait_s = max(victim.expected_s / victim.nthreads, state.now_s - victim.progress_s)
     return victim.local.pop() if wait_s > move_s(state, task, worker) + TAKE_OVER_MARGIN_S else None

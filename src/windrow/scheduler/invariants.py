@@ -96,7 +96,7 @@ def _check_worker(state: State, worker: WorkerRecord) -> None:
     )
     for task in worker.recalled:
         assert task in worker.processing, (worker, task)
-    free_thread = worker.status == "running" and len(worker.processing) < worker.nthreads
+    free_thread = worker.status == "running" and len(worker.processing) < worker.threads
     assert (worker in state.idle) == free_thread, worker
     assert not (worker in state.idle and worker in state.open), worker
     if len(worker.local):

@@ -67,7 +67,8 @@ def move_s(state: State, task: Task, worker: WorkerRecord) -> float:
 def _start_in_s(state: State, task: Task, worker: WorkerRecord) -> float:
     cost = task.function.expected_s if task.function is not None else UNKNOWN_S
     ahead = worker.expected_s + len(worker.local) * cost
-    return ahead / worker.nthreads + move_s(state, task, worker)
+    stall_s = state.now_s - worker.progress_s if worker.stalled else 0.0
+    return stall_s + ahead / worker.nthreads + move_s(state, task, worker)
 
 
 # ---------------------------------------------------------------- workers come and go

@@ -166,6 +166,7 @@ class WorkerRecord(Peer[Any]):
         "recalled",
         "stalled",
         "status",
+        "threads",
     )
 
     def __init__(self, address: str, name: str | int, nthreads: int, now_s: float) -> None:
@@ -173,6 +174,7 @@ class WorkerRecord(Peer[Any]):
         self.address = address
         self.name = name
         self.nthreads = nthreads
+        self.threads = nthreads  # those that are not taken by attempts that were freed while they ran
         self.number = 0
         self.memory_limit = 0
         self.pid = 0
@@ -341,12 +343,12 @@ class State:
         if worker.status != "running":
             self.idle.pop(worker, None)
             self.open.pop(worker, None)
-        elif len(worker.processing) < worker.nthreads:
+        elif len(worker.processing) < worker.threads:
             self.open.pop(worker, None)
             self.idle.setdefault(worker)
         else:
             self.idle.pop(worker, None)
-            if worker.expected_s < worker.nthreads * self.config.pipeline_s and not worker.stalled:
+            if worker.expected_s < worker.threads * self.config.pipeline_s and not worker.stalled:
                 self.open.setdefault(worker)
             else:
                 self.open.pop(worker, None)

@@ -22,6 +22,7 @@ from windrow.wire.messages import (
     Died,
     Done,
     Erred,
+    Ghosts,
     Heartbeat,
     HelloNanny,
     HelloWorker,
@@ -137,6 +138,13 @@ def on_holds(state: State, worker: WorkerRecord, message: Holds) -> None:
                 state.add_holder(task, worker)
         elif task is None or task.worker is not worker:  # one that it runs will be its own value soon
             free_id(state, worker, task_id)
+
+
+def on_ghosts(state: State, worker: WorkerRecord, message: Ghosts) -> None:
+    """Attempts that nobody wants any more take threads until they end, and no task can start on those."""
+    worker.threads = max(0, worker.nthreads - message.count)
+    worker.stalled = False
+    state.open_or_idle(worker)
 
 
 def on_heartbeat(state: State, worker: WorkerRecord, message: Heartbeat) -> None:

@@ -254,6 +254,8 @@ class Simulation:
         assert not state.functions, "the scheduler keeps functions"
         assert not state.relays, "the scheduler waits for answers"
         assert not state.queue, "the queue is not empty"
+        for record in state.workers.values():
+            assert record.threads == record.nthreads, f"{record} is thought to run what it has ended"
         for worker in self.cluster.workers.values():
             core = worker.core
             left = (core.data, core.attempts, core.waiting_for, core.fetching, core.functions)

@@ -289,6 +289,12 @@ class Holds(Struct, tag=46, array_like=True):
     tasks: list[TaskId]
 
 
+class Ghosts(Struct, tag=47, array_like=True):
+    """How many of the worker's threads are taken by attempts that were freed while they ran."""
+
+    count: int
+
+
 class Heartbeat(Struct, tag=45, array_like=True):
     """Sign of life with measured facts."""
 
@@ -420,7 +426,9 @@ FromClient: TypeAlias = (
 )
 ToClient: TypeAlias = Finished | Failed | Lost | Cancelled | Call | Reply | Close
 ToWorker: TypeAlias = Function | Run | Free | Recall | Put | FreeFunctions | Call | Reply | Close
-FromWorker: TypeAlias = HelloWorker | Done | Erred | Returned | Missing | Holds | Heartbeat | Call | Reply | Close
+FromWorker: TypeAlias = (
+    HelloWorker | Done | Erred | Returned | Missing | Holds | Ghosts | Heartbeat | Call | Reply | Close
+)
 FromNanny: TypeAlias = HelloNanny | Died | Reply | Close
 ToNanny: TypeAlias = RestartWorker | Call | Close
 
@@ -452,6 +460,7 @@ Message: TypeAlias = (
     | Returned
     | Missing
     | Holds
+    | Ghosts
     | Heartbeat
     | HelloNanny
     | Died

@@ -22,6 +22,7 @@ from windrow.wire.messages import (
     Free,
     FreeFunctions,
     Function,
+    Ghosts,
     Holds,
     Missing,
     Put,
@@ -60,6 +61,7 @@ class WorkerCore:
         self.waiting_for: dict[int, list[Attempt]] = {}
         self.fetching: dict[int, Fetch] = {}
         self.running = 0
+        self.ghosts = 0
         self.out: list[Any] = []
         self.requests: dict[str, list[TaskId]] = {}
 
@@ -117,7 +119,14 @@ class WorkerCore:
             attempt = self.attempts.pop(id, None)
             if attempt is not None:
                 self._withdraw(attempt, attempt.inputs)
+                if attempt.state is RUNNING:
+                    self._count_ghosts(1)
             self.data.pop(id, None)
+
+    def _count_ghosts(self, change: int) -> None:
+        """An attempt was freed while it runs, or such a one has ended: its thread is taken, or free again."""
+        self.ghosts += change
+        self.out.append(Ghosts(self.ghosts))
 
     def _withdraw(self, attempt: Attempt, inputs: list[TaskId]) -> None:
         """Take an attempt out of where it stands: the queue, or the lists of what it waits for."""
@@ -193,6 +202,7 @@ class WorkerCore:
         self.running -= 1
         id = attempt.id
         if self.attempts.get(id) is not attempt:
+            self._count_ghosts(-1)
             return
         del self.attempts[id]
         self.data[id] = value
@@ -205,6 +215,7 @@ class WorkerCore:
         """An attempt raised."""
         self.running -= 1
         if self.attempts.get(attempt.id) is not attempt:
+            self._count_ghosts(-1)
             return
         del self.attempts[attempt.id]
         self.out.append(Erred(attempt.id, attempt.number, seconds, error, text))
