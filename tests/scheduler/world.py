@@ -80,7 +80,8 @@ class World:
         """A worker joins, at the address tcp://<name>."""
         self.count += not name
         name = name or f"w{self.count}"
-        return self._join(HelloWorker(hello.pop("address", f"tcp://{name}"), name, nthreads, **hello))
+        worker: WorkerRecord = self._join(HelloWorker(hello.pop("address", f"tcp://{name}"), name, nthreads, **hello))
+        return worker
 
     def workers(self, count: int, **options: Any) -> list[WorkerRecord]:
         """Several workers alike join."""
@@ -88,11 +89,13 @@ class World:
 
     def client(self, name: str = "") -> ClientRecord:
         """A client joins."""
-        return self._join(HelloClient(name or f"c{len(self.state.clients) + 1}"))
+        client: ClientRecord = self._join(HelloClient(name or f"c{len(self.state.clients) + 1}"))
+        return client
 
     def nanny(self, name: str) -> NannyRecord:
         """A nanny joins; its worker gives ``nanny=name``."""
-        return self._join(HelloNanny(name, name))
+        nanny: NannyRecord = self._join(HelloNanny(name, name))
+        return nanny
 
     def nursed(self, name: str, nthreads: int = 1) -> tuple[WorkerRecord, NannyRecord]:
         """A worker under a nanny of its own."""

@@ -29,8 +29,6 @@ def test_cluster_survives(first: int) -> None:
         run_seed(seed)
 
 
-# DEFECT: `NannyRecord` has no repr of its own, so that the trace holds its address wherever a restart is asked for.
-@pytest.mark.xfail(strict=False, reason="the address of a NannyRecord is in the trace")
 @pytest.mark.parametrize("seed", range(0, 1000, 50))
 def test_same_seed_same_trace(seed: int) -> None:
     first, again = Simulation(seed), Simulation(seed)

@@ -24,6 +24,7 @@ from windrow.scheduler.state import (
     WorkerRecord,
 )
 from windrow.scheduler.transitions import settle
+from windrow.wire import failure
 from windrow.wire.messages import (
     Call,
     Cancel,
@@ -54,7 +55,8 @@ Handler = Callable[[State, Any, Any], None]
 def _on_call(state: State, peer: Peer[Any], message: Call) -> None:
     answer = requests.ANSWERS.get(type(message.request))
     if answer is None:
-        state.tell(peer, Reply(message.id, error=b""))
+        error, _ = failure.dump(ValueError(f"the scheduler has no answer to {type(message.request).__name__}"))
+        state.tell(peer, Reply(message.id, error=error))
     else:
         answer(state, peer, message.id, message.request)
 

@@ -29,8 +29,6 @@ def dispatch(state: State) -> None:
     """Hand queued tasks to workers with room: first to free threads, then into pipelines."""
     if state.ahead:
         look_ahead(state)
-    if state.idle and (state.queue or state.local):
-        _hand_out(state, state.idle)
     if (state.idle or state.open) and (state.queue or state.local):
         _hand_out(state, state.idle)
         _hand_out(state, state.open)

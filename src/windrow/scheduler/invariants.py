@@ -20,66 +20,75 @@ from windrow.scheduler.state import (
     Task,
     WorkerRecord,
 )
+from windrow.wire.messages import Key
 
-ACTIVE = (WAITING, QUEUED, PROCESSING)
+ACTIVE = frozenset((WAITING, QUEUED, PROCESSING))
 
 
 def check_invariants(state: State) -> None:
-    """Raise AssertionError, naming task and fact, if two sides of any fact disagree."""
+    """Raise AssertionError, naming task and fact, if two sides of any fact disagree.
+
+    It runs after every step of every seed, which is why it is written out in loops: generators cost twice as much.
+    """
     assert not state.agenda, "decisions are left over"
-    assert list(state.by_id.values()) == list(state.tasks.values()) or set(map(id, state.by_id.values())) == set(
-        map(id, state.tasks.values())
-    ), "the two tables of tasks differ"
-    for key, task in state.tasks.items():
+    tasks = state.tasks
+    assert len(state.by_id) == len(tasks), "the two tables of tasks differ"
+    for key, task in tasks.items():
         assert task.key == key
-        assert state.by_id[task.id] is task
-        assert task.state in STATES, task
-        _check_links(state, task)
+        assert state.by_id.get(task.id) is task, f"{task} is not in the table by id"
+        _check_links(tasks, task)
         _check_state(state, task)
     for worker in state.workers.values():
         _check_worker(state, worker)
     for client in state.clients.values():
         for task in client.wants:
             assert client in task.clients, (client, task)
-            assert state.tasks.get(task.key) is task, (client, task)
+            assert tasks.get(task.key) is task, (client, task)
     _check_tables(state)
 
 
-def _check_links(state: State, task: Task) -> None:
+def _check_links(tasks: dict[Key, Task], task: Task) -> None:
     for source in task.inputs:
         assert source.dependents is not None, (task, source)
         assert task in source.dependents, (task, source)
-        assert state.tasks.get(source.key) is source, f"{task} depends on {source}, which is forgotten"
-    for follower in task.dependents or ():
-        assert task in follower.inputs, (task, follower)
-    waiters = sum(follower.state in ACTIVE for follower in task.dependents or ())
+        assert tasks.get(source.key) is source, f"{task} depends on {source}, which is forgotten"
+    waiters = 0
+    if task.dependents:
+        for follower in task.dependents:
+            assert task in follower.inputs, (task, follower)
+            if follower.state in ACTIVE:
+                waiters += 1
     assert task.waiters == waiters, f"{task} counts {task.waiters} waiters of {waiters}"
     for client in task.clients:
         assert task in client.wants, (task, client)
-    assert task.clients or task.waiters or task.dependents, f"{task} is kept for nobody"
-    if not task.clients and not task.waiters:
-        assert task.state is RELEASED, f"{task} is not needed"
-    else:
+    if task.clients or waiters:
         assert task.state is not RELEASED, f"{task} is needed, and nobody makes it"
+    else:
+        assert task.dependents, f"{task} is kept for nobody"
+        assert task.state is RELEASED, f"{task} is not needed"
 
 
 def _check_state(state: State, task: Task) -> None:
-    assert (task.worker is not None) == (task.state is PROCESSING), task
-    assert (task.failure is not None) == (task.state is ERRED), task
-    assert bool(task.holders or task.value is not None) == (task.state is MEMORY), task
-    assert (task.queue is not None or task in state.unrunnable) == (task.state is QUEUED), task
-    absent = [source for source in task.inputs if source.state is not MEMORY]
-    if task.state in ACTIVE:
-        assert task.missing == len(absent), f"{task} counts {task.missing} missing inputs of {absent}"
-    else:
+    now = task.state
+    assert now in STATES, task
+    assert (task.worker is not None) == (now is PROCESSING), task
+    assert (task.failure is not None) == (now is ERRED), task
+    assert (task.value is not None or bool(task.holders)) == (now is MEMORY), task
+    assert (task.queue is not None or task in state.unrunnable) == (now is QUEUED), task
+    if now not in ACTIVE:
         assert task.missing == 0, task
-    if task.state is WAITING:
+        return
+    absent = [source for source in task.inputs if source.state is not MEMORY] if task.inputs else []
+    assert task.missing == len(absent), f"{task} counts {task.missing} missing inputs of {absent}"
+    if now is WAITING:
         assert absent, f"{task} waits for nothing"
-        assert not any(source.state in (RELEASED, ERRED) for source in absent), f"{task} waits in vain for {absent}"
-    elif task.state is QUEUED:
+        for source in absent:
+            assert source.state not in (RELEASED, ERRED), f"{task} waits in vain for {source}"
+    elif now is QUEUED:
         assert not absent, f"{task} is queued without {absent}"
-    elif task.state is PROCESSING:
-        assert all(source.worker is task.worker for source in absent), f"{task} was sent ahead of {absent}"
+    else:
+        for source in absent:
+            assert source.worker is task.worker, f"{task} was sent ahead of {source}"
 
 
 def _check_worker(state: State, worker: WorkerRecord) -> None:
@@ -104,22 +113,27 @@ def _check_worker(state: State, worker: WorkerRecord) -> None:
 
 
 def _check_tables(state: State) -> None:
-    present = list(state.workers.values())
+    present = dict.fromkeys(state.workers.values())
     for worker in [*state.idle, *state.open, *state.local]:
         assert worker in present, f"{worker} is gone, but still listed"
-    queues = [state.queue, *(worker.local for worker in present)]
-    for queue in queues:
-        count = sum(task.queue is queue for task in state.tasks.values())
-        assert len(queue) == count, f"a queue counts {len(queue)} of {count}"
+    queued = {id(queue): 0 for queue in [state.queue, *(worker.local for worker in present)]}
+    of_function: dict[int, int] = {}
     for task in state.tasks.values():
-        assert task.queue is None or any(task.queue is queue for queue in queues), f"{task} is in a queue of nobody"
+        if task.queue is not None:
+            assert id(task.queue) in queued, f"{task} is in a queue of nobody"
+            queued[id(task.queue)] += 1
         for holder in task.holders:
             assert holder in present, f"{task} is held by {holder}, which is gone"
             assert task in holder.holds, (task, holder)
-        if task.state is PROCESSING:
+        if task.worker is not None:
             assert task.worker in present, f"{task} runs on {task.worker}, which is gone"
+        if task.function is not None:
+            of_function[task.function.id] = of_function.get(task.function.id, 0) + 1
+    for queue in [state.queue, *(worker.local for worker in present)]:
+        count = queued[id(queue)]
+        assert len(queue) == count, f"a queue counts {len(queue)} of {count}"
     for function in state.functions.values():
-        count = sum(task.function is function for task in state.tasks.values())
+        count = of_function.get(function.id, 0)
         assert function.tasks == count, f"{function.name} counts {function.tasks} tasks of {count}"
         declared = sum(function.digest in client.declared for client in state.clients.values())
         assert function.declared == declared, f"{function.name} counts {function.declared} clients of {declared}"

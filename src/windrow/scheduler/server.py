@@ -23,7 +23,7 @@ from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.state import ClientRecord, Peer, SchedulerConfig, Unexpected
 from windrow.transport import Link, Listener
 from windrow.wire import failure, payload
-from windrow.wire.messages import Call, Close, Identity, Message, Reply, RunOnScheduler, Shutdown
+from windrow.wire.messages import Blob, Call, Close, Identity, Message, Reply, RunOnScheduler, Shutdown
 
 logger = logging.getLogger("windrow.scheduler")
 
@@ -198,18 +198,24 @@ class SchedulerServer:
         return others
 
     async def _run(self, link: Link, call: int, request: RunOnScheduler) -> None:
+        error: BaseException | None
         try:
-            call_of: Any = payload.loads(request.call)
-            function, args, kwargs = call_of
-            if _takes(function, "dask_scheduler"):
-                kwargs = {**kwargs, "dask_scheduler": self}
-            result = function(*args, **kwargs)
-            if inspect.isawaitable(result):
-                result = await result
-            blob = payload.dumps((True, result), "the result of a function run on the scheduler")
-        except Exception as error:  # whatever it raises is the answer
+            blob, error = await failure.caught(self._call(request))
+        except asyncio.CancelledError as cancelled:  # by the function itself, or with the loop: who asked is told
+            blob, error = None, cancelled
+        if error is not None:
             blob = payload.dumps((False, failure.dump(error, "a function run on the scheduler", skip_frames=1)[0]))
         link.send([Reply(call, blobs=[blob])])
+
+    async def _call(self, request: RunOnScheduler) -> Blob:
+        call_of: Any = payload.loads(request.call)
+        function, args, kwargs = call_of
+        if _takes(function, "dask_scheduler"):
+            kwargs = {**kwargs, "dask_scheduler": self}
+        result = function(*args, **kwargs)
+        if inspect.isawaitable(result):
+            result = await result
+        return payload.dumps((True, result), "the result of a function run on the scheduler")
 
 
 def _takes(function: Callable[..., object], parameter: str) -> bool:

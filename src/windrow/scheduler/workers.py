@@ -177,7 +177,8 @@ def remove(
 ) -> None:
     """Take a worker out: its attempts go back to the queue, its data is made again where it was the only copy.
 
-    ``running`` are the tasks that its flight recorder shows; without one, the first ``nthreads`` of what it was sent.
+    ``running`` are the tasks that its flight recorder shows; without one, the first of what it was
+    sent, one for each thread that was not taken.
     """
     if state.workers.get(worker.address) is not worker:
         return
@@ -189,7 +190,7 @@ def remove(
     placement.remove_worker(state, worker)
     attempts = [task for task in worker.processing if not task.missing]
     if running is None:
-        guilty = dict.fromkeys(attempts[: worker.nthreads])
+        guilty = dict.fromkeys(attempts[: worker.threads])
     else:
         guilty = {
             task: None for id in running if (task := state.by_id.get(id)) is not None and task in worker.processing
