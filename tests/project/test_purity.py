@@ -16,6 +16,7 @@ CORES = [
     "scheduler/invariants.py",
     "worker/state.py",
     "worker/core.py",
+    "worker/store.py",
 ]
 
 

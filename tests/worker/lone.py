@@ -12,7 +12,8 @@ import msgspec
 
 from windrow.wire.messages import Done, Erred, Ghosts, Holds, Message, Missing, Returned, Run, TaskId
 from windrow.worker.core import WorkerCore
-from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Packed
+from windrow.worker.state import READY, RUNNING, WAITING, Attempt
+from windrow.worker.store import Packed
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Message]).decode

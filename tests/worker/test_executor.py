@@ -5,128 +5,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import queue
 import sys
 import threading
 import time
-import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from executor_shop import GATES, LIMIT_S, Gate, Shop, double, through, wait_until_idle
 
-from windrow.errors import PickleError, TaskError
 from windrow.runtime import LoopThread
-from windrow.wire import failure, payload
-from windrow.wire.messages import Attached, Blob, Done, Erred, Free, FreeFunctions, Function, Ghosts, Run, TaskId
-from windrow.worker.core import WorkerCore
-from windrow.worker.executor import Executor
-from windrow.worker.state import Packed
-
-LIMIT_S = 10.0
-
-
-class Gate:
-    """A door between a test and its tasks, which run in the same process."""
-
-    def __init__(self) -> None:
-        self.entered: queue.Queue[object] = queue.Queue()
-        self.opened = threading.Event()
-
-    def wait(self, value: object = None) -> object:
-        """A task comes in, and waits until the test opens."""
-        self.entered.put(value)
-        assert self.opened.wait(LIMIT_S)
-        return value
-
-    def await_entry(self) -> object:
-        """The test waits until a task is inside."""
-        return self.entered.get(timeout=LIMIT_S)
-
-
-GATES: dict[str, Gate] = {}
-
-
-def through(gate: str, value: object = None) -> object:
-    """Task: wait at a gate."""
-    return GATES[gate].wait(value)
-
-
-class Shop:
-    """An executor with its core, and the loop's part of a worker played by the test."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, nthreads: int = 1, inline_limit: int = 1000) -> None:
-        self.core = WorkerCore()
-        self.wakes: queue.Queue[str] = queue.Queue()
-        self.cells = memoryview(bytearray(8 * nthreads)).cast("q")
-        wake = lambda: self.wakes.put(threading.current_thread().name)  # noqa: E731
-        self.executor = Executor(self.core, nthreads, wake, loop, inline_limit, self.cells)
-        self.heard: list[Any] = []
-        self.functions: dict[Callable[..., Any], int] = {}
-        self.executor.start()
-
-    def hear(self, *messages: Any) -> None:
-        """Messages of the scheduler arrive."""
-        with self.executor.lock:
-            self.core.receive(list(messages))
-            self.executor.offer()
-
-    def number(self, function: Callable[..., Any]) -> int:
-        """The number of a function, which the worker is sent when it is new."""
-        number = self.functions.get(function)
-        if number is None:
-            number = self.functions[function] = len(self.functions) + 1
-            self.hear(Function(number, getattr(function, "__name__", "?"), payload.dumps(function)))
-        return number
-
-    def order(self, task: int, function: Callable[..., Any], *args: object, inputs: tuple[int, ...] = ()) -> Run:
-        """An attempt, not yet sent."""
-        blob = payload.dumps((args, {}))
-        return Run(
-            TaskId(task), 1, f"k{task}", self.number(function), blob, 0.0, True, [TaskId(source) for source in inputs]
-        )
-
-    def submit(self, task: int, function: Callable[..., Any], *args: object) -> None:
-        """An attempt arrives."""
-        self.hear(self.order(task, function, *args))
-
-    def outcomes(self, count: int = 1) -> list[Any]:
-        """Carry away what is said until there are so many outcomes; return them."""
-        while len(self.heard) < count:
-            self.wakes.get(timeout=LIMIT_S)
-            with self.executor.lock:
-                self.executor.taken()
-                self.heard += [message for message in self.core.take_out() if type(message) is not Ghosts]
-                self.executor.offer()
-        assert len(self.heard) == count, self.heard
-        heard, self.heard = self.heard, []
-        return heard
-
-    def done(self, task: int, function: Callable[..., Any], *args: object) -> Done:
-        """Run one attempt that succeeds."""
-        self.submit(task, function, *args)
-        [done] = self.outcomes()
-        assert type(done) is Done, failure.load(done.error)
-        return done
-
-    def erred(self, task: int, function: Callable[..., Any], *args: object) -> tuple[BaseException, Erred]:
-        """Run one attempt that fails."""
-        self.submit(task, function, *args)
-        [erred] = self.outcomes()
-        assert type(erred) is Erred, erred
-        return failure.load(erred.error, erred.text), erred
-
-    def close(self) -> None:
-        """Let gates open, and threads end."""
-        for gate in GATES.values():
-            gate.opened.set()
-        GATES.clear()
-        self.executor.stop()
-        for thread in self.executor._threads:
-            thread.join(LIMIT_S)
-            assert not thread.is_alive()
+from windrow.wire import payload
+from windrow.wire.messages import Attached, Blob, Done, Erred, Free, FreeFunctions, Run, TaskId
+from windrow.worker.store import Packed
 
 
 @pytest.fixture(scope="module")
@@ -159,10 +52,6 @@ def gate() -> Gate:
 
 
 # ---------------------------------------------------------------- results
-
-
-def double(x: Any) -> Any:
-    return 2 * x
 
 
 def test_result_is_kept_live_and_rides_along(shop: Shop) -> None:
@@ -309,125 +198,6 @@ def test_an_idle_thread_keeps_nothing_of_its_last_task(shop: Shop) -> None:
     assert watch() is None
 
 
-# ---------------------------------------------------------------- errors
-
-
-class Odd(Exception):
-    """An exception of the user's own."""
-
-
-def fails(message: str) -> None:
-    deeper(message)
-
-
-def deeper(message: str) -> None:
-    raise Odd(message)
-
-
-def test_error_arrives_with_its_type_and_the_user_s_frames_only(shop: Shop) -> None:
-    error, erred = shop.erred(1, fails, "no luck")
-    assert type(error) is Odd
-    assert str(error) == "no luck"
-    assert [frame.name for frame in traceback.extract_tb(error.__traceback__)] == ["fails", "deeper"]
-    assert "worker/executor.py" not in erred.text
-    assert "deeper" in erred.text
-    assert erred.text.rstrip().endswith("no luck")
-    assert erred.seconds >= 0
-
-
-def test_error_of_wrong_arguments_has_no_frames_of_ours(shop: Shop) -> None:
-    error, erred = shop.erred(1, fails)
-    assert isinstance(error, TypeError)
-    assert "worker/executor.py" not in erred.text
-
-
-def test_nothing_is_kept_of_a_failed_task(shop: Shop) -> None:
-    shop.erred(1, fails, "no")
-    assert not shop.core.data
-    assert not shop.core.attempts
-    assert shop.core.running == 0
-
-
-def raise_it(error: BaseException) -> None:
-    raise error
-
-
-@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_what_would_end_the_user_s_program_arrives_as_a_task_error(shop: Shop, kind: type[BaseException]) -> None:
-    error, _ = shop.erred(1, raise_it, kind("bye"))
-    assert type(error) is TaskError
-    assert f"'k1' raised {kind.__name__}(bye)" in str(error)
-    shop.done(2, double, 1)
-
-
-def test_sys_exit_does_not_end_the_thread(shop: Shop) -> None:
-    error, _ = shop.erred(1, sys.exit, 3)
-    assert "SystemExit(3)" in str(error)
-    shop.done(2, double, 1)
-
-
-def raises_locked() -> None:
-    raise Odd(threading.Lock())
-
-
-def test_exception_that_cannot_travel_is_named(shop: Shop) -> None:
-    error, erred = shop.erred(1, raises_locked)
-    assert isinstance(error, PickleError)
-    assert "Odd" in str(error)
-    assert "lock" in str(error)
-    assert "raises_locked" in erred.text
-
-
-class Mute(Exception):
-    """Cannot say what it is."""
-
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
-
-
-def raises_mute() -> None:
-    raise Mute
-
-
-def test_exception_that_cannot_be_printed_arrives(shop: Shop) -> None:
-    error, _ = shop.erred(1, raises_mute)
-    assert type(error) is Mute
-    shop.done(2, double, 1)
-
-
-def test_function_that_cannot_be_loaded_errs_with_advice(shop: Shop) -> None:
-    shop.hear(Function(9, "theirs", b"cno_such_module\nf\n."))
-    shop.hear(Run(TaskId(1), 1, "k1", 9, payload.dumps(((), {}))))
-    [erred] = shop.outcomes()
-    error = failure.load(erred.error)
-    assert isinstance(error, TaskError)
-    assert "'theirs' cannot be loaded on this worker" in str(error)
-    assert "no_such_module" in str(error)
-    assert isinstance(error.__cause__, ModuleNotFoundError)
-
-
-def test_arguments_that_cannot_be_loaded_err(shop: Shop) -> None:
-    shop.hear(Run(TaskId(1), 1, "k1", shop.number(double), b"cno_such_module\nf\n."))
-    [erred] = shop.outcomes()
-    assert isinstance(failure.load(erred.error), ModuleNotFoundError)
-
-
-class Unsized:
-    """Its size cannot be told."""
-
-    @property
-    def nbytes(self) -> int:
-        raise ValueError("how rude")
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_result_whose_size_cannot_be_told_does_not_end_the_thread(shop: Shop) -> None:
-    shop.submit(1, Unsized)
-    shop.executor._threads[0].join(0.2)  # as a rule it serves on; a defect shows at once
-    assert shop.executor._threads[0].is_alive()
-    shop.outcomes()
-
-
 # ---------------------------------------------------------------- threads
 
 
@@ -461,17 +231,6 @@ def test_a_thread_takes_its_next_task_without_the_loop(shop: Shop) -> None:
     shop.hear(*(shop.order(task, double, task) for task in range(1, 101)))
     wait_until_idle(shop)  # and nobody has carried anything away
     assert [message.task for message in shop.core.out] == list(range(1, 101))
-
-
-def wait_until_idle(shop: Shop) -> None:
-    """Wait until all threads wait for work (the condition tells, under the executor's own lock)."""
-    end = time.monotonic() + LIMIT_S
-    while True:
-        with shop.executor.lock:
-            if shop.executor._idle == len(shop.executor._threads) and not shop.core.ready:
-                return
-        assert time.monotonic() < end
-        time.sleep(0)
 
 
 def test_the_loop_is_woken_once_for_many_results(shop: Shop) -> None:

@@ -111,7 +111,7 @@ def test_shipped_input_is_kept_packed_for_all_who_need_it(lone: Lone) -> None:
 def test_unpacked_value_replaces_the_packed_one(lone: Lone) -> None:
     lone.hear(Put(TaskId(1), "k1", b"one"))
     packed = lone.core.data[1]
-    lone.core.unpacked(TaskId(1), packed, "one")  # type: ignore[arg-type]
+    lone.core.data.unpacked(1, packed, "one")  # type: ignore[arg-type]
     assert lone.core.data[1] == "one"
 
 
@@ -119,10 +119,10 @@ def test_unpacked_value_does_not_bring_back_what_was_freed_or_replaced(lone: Lon
     lone.hear(Put(TaskId(1), "k1", b"one"))
     packed = lone.core.data[1]
     lone.hear(free(1))
-    lone.core.unpacked(TaskId(1), packed, "one")  # type: ignore[arg-type]
+    lone.core.data.unpacked(1, packed, "one")  # type: ignore[arg-type]
     assert lone.is_empty()
     lone.hear(Put(TaskId(1), "k1", b"new"))
-    lone.core.unpacked(TaskId(1), packed, "one")  # type: ignore[arg-type]
+    lone.core.data.unpacked(1, packed, "one")  # type: ignore[arg-type]
     assert lone.value(1) == b"new"
 
 
@@ -506,10 +506,3 @@ def test_repr_counts_what_matters(lone: Lone) -> None:
     lone.hear(run(1), run(2), Put(TaskId(3), "k3", b""))
     lone.start()
     assert repr(lone.core) == "<WorkerCore ready=1 running=1 holds=1>"
-
-
-def test_values_are_kept_where_the_shell_says() -> None:
-    store: dict[int, object] = {}
-    core = WorkerCore(store)
-    core.receive([Put(TaskId(1), "k1", b"")])
-    assert list(store) == [1]

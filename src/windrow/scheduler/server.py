@@ -204,7 +204,7 @@ class SchedulerServer:
         except asyncio.CancelledError as cancelled:  # by the function itself, or with the loop: who asked is told
             blob, error = None, cancelled
         if error is not None:
-            blob = payload.dumps((False, failure.dump(error, "a function run on the scheduler", skip_frames=1)[0]))
+            blob = payload.dumps((False, failure.dump(error, "a function run on the scheduler", skip_frames=2)[0]))
         link.send([Reply(call, blobs=[blob])])
 
     async def _call(self, request: RunOnScheduler) -> Blob:

@@ -45,7 +45,8 @@ from windrow.wire.messages import (
     Submit,
 )
 from windrow.worker.core import WorkerCore
-from windrow.worker.state import Attempt, Packed
+from windrow.worker.state import Attempt
+from windrow.worker.store import Packed
 
 INLINE_LIMIT = 1000
 
@@ -118,6 +119,7 @@ class VirtualWorker:
             self.cluster.clock.after(duration, lambda attempt=attempt, work=work: self._end(attempt, work))  # type: ignore[misc]
         for address, ids in self.core.take_requests().items():
             self._ask(address, ids)
+        self.core.data.take_dropped()
         out = self.core.take_out()
         if out:
             self.to_scheduler.send(out)

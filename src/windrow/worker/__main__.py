@@ -4,8 +4,9 @@ What lives here: how a process becomes a worker, and ends. What this file must n
 
 It reads one line of JSON from its standard input (its `WorkerConfig`, the secret, the path to import from); the rest of
 that pipe is its lifeline: when it ends, so does the process, and all that its tasks have started. On the descriptor
-``status_fd`` it writes its address once it has joined. Nothing secret is ever on the command line or in the
-environment.
+``status_fd`` it writes a line each: its address, before the scheduler hears of it (so that no death of a worker that
+the scheduler knows is without an account); `JOINED`; and `CLOSED`, when the scheduler has closed it in good order.
+Nothing secret is ever on the command line or in the environment.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1
 
+LIFELINE_S = 1.0
+"""How much later than the scheduler's connection the lifeline may be seen to end, where both were one process's."""
+
+JOINED = "joined"
+CLOSED = "closed"
+
 
 def main() -> None:
     """Read the options, then be a worker until the scheduler or the lifeline ends."""
@@ -28,7 +35,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the user's program, which then closes its cluster
     lifeline = _take_lifeline()
     _die_with(options["parent_pid"])
-    threading.Thread(target=_watch_lifeline, args=(lifeline,), name="lifeline", daemon=True).start()
+    watcher = threading.Thread(target=_watch_lifeline, args=(lifeline,), name="lifeline", daemon=True)
+    watcher.start()
     import faulthandler
 
     faulthandler.enable(all_threads=False)  # the thread at fault is what the nanny's account has room for
@@ -44,6 +52,8 @@ def main() -> None:
         code = uvloop.run(_serve(options))
     sys.stdout.flush()
     sys.stderr.flush()
+    if code:  # the scheduler is gone: where the nanny is too, what tasks have started is the watcher's to end
+        watcher.join(LIFELINE_S)
     os._exit(code)  # threads may still be in a task, and nothing of it is wanted
 
 
@@ -54,17 +64,33 @@ async def _serve(options: dict[str, Any]) -> int:
 
     config = msgspec.convert(options["config"], WorkerConfig)
     worker = WorkerServer(config, bytes.fromhex(options["secret"]), _recorder(options["recorder_fd"], config.nthreads))
-    await worker.start()
+    status_fd = options["status_fd"]
+    os.set_inheritable(status_fd, False)
+    starting = asyncio.ensure_future(worker.start())
+    # It listens first. Then it joins, which takes the scheduler's answer, and so more turns of the loop than this.
+    while not worker.address and not starting.done():
+        await asyncio.sleep(0)
+    if worker.address:
+        _say(status_fd, worker.address)
+    await starting
+    _say(status_fd, JOINED)
     import gc
 
     gc.collect()
     gc.freeze()  # what is here now stays; no collection need ever look at it again
-    os.write(options["status_fd"], (worker.address + "\n").encode())
-    os.close(options["status_fd"])
     reason = await worker.finished
     if reason:
         print(f"windrow worker {config.name} ends: {reason}", file=sys.stderr)
+        return 1
+    _say(status_fd, CLOSED)
     return 0
+
+
+def _say(status_fd: int, line: str) -> None:
+    try:
+        os.write(status_fd, f"{line}\n".encode())
+    except BrokenPipeError:  # the nanny is gone, and so will this process be, by its lifeline
+        return
 
 
 def _recorder(fd: int, nthreads: int) -> memoryview | None:

@@ -11,7 +11,7 @@ that arrives when nobody here waits for it any more is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 from windrow.runqueue import RunQueue
@@ -31,16 +31,12 @@ from windrow.wire.messages import (
     Run,
     TaskId,
 )
-from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Fetch, Packed
+from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Fetch
+from windrow.worker.store import Store
 
 
 class WorkerCore:
     """A worker's decisions.
-
-    Parameters
-    ----------
-    data
-        Where values are kept, by task id.
 
     Examples
     --------
@@ -52,8 +48,8 @@ class WorkerCore:
     ['Done']
     """
 
-    def __init__(self, data: MutableMapping[int, object] | None = None) -> None:
-        self.data: MutableMapping[int, object] = {} if data is None else data
+    def __init__(self) -> None:
+        self.data = Store()
         self.attempts: dict[int, Attempt] = {}
         self.functions: dict[int, Function] = {}
         self.forgotten_functions: list[int] = []
@@ -79,9 +75,10 @@ class WorkerCore:
         """Take an attempt; ready at once, or when its inputs are here."""
         attempt = Attempt(run.task, run.attempt, run.key, run.function, run.args, run.priority, run.inline, run.inputs)
         self.attempts[run.task] = attempt
-        self.data.pop(run.task, None)  # a copy of a value that was lost elsewhere, and is now made anew
+        if run.task in self.data:
+            self.data.drop([run.task])  # a copy of a value that was lost elsewhere, and is now made anew
         for id, blob in run.shipped.items():
-            self.data[id] = Packed(blob)
+            self.data.receive(id, blob)
         if run.inputs and not self._await_inputs(attempt, run.where):
             return
         if not attempt.missing:
@@ -121,7 +118,7 @@ class WorkerCore:
                 self._withdraw(attempt, attempt.inputs)
                 if attempt.state is RUNNING:
                     self._count_ghosts(1)
-            self.data.pop(id, None)
+        self.data.drop(message.tasks)
 
     def _count_ghosts(self, change: int) -> None:
         """An attempt was freed while it runs, or such a one has ended: its thread is taken, or free again."""
@@ -153,7 +150,7 @@ class WorkerCore:
 
     def on_put(self, message: Put) -> None:
         """Hold scattered data."""
-        self.data[message.task] = Packed(message.value)
+        self.data.receive(message.task, message.value)
 
     def on_function(self, message: Function) -> None:
         """Learn a function."""
@@ -173,21 +170,16 @@ class WorkerCore:
             attempt = self.ready.pop()
             if attempt.inputs:
                 data = self.data
-                absent = [id for id in attempt.inputs if id not in data]
-                if absent:  # freed under its feet: the scheduler sorts it out
+                absent = data.absent(attempt.inputs)
+                if absent is not None:  # freed under its feet: the scheduler sorts it out
                     attempt.state = WAITING
-                    self._give_up(attempt, absent[0], [], attempt.inputs)
+                    self._give_up(attempt, absent, [], attempt.inputs)
                     continue
                 attempt.values = [data[id] for id in attempt.inputs]
             attempt.state = RUNNING
             self.running += 1
             return attempt
         return None
-
-    def unpacked(self, id: TaskId, packed: Packed, value: object) -> None:
-        """A thread has unpickled a value: keep it so, if it is still held."""
-        if self.data.get(id) is packed:
-            self.data[id] = value
 
     def finish(
         self,
@@ -246,7 +238,7 @@ class WorkerCore:
                 self._give_up(attempt, id, fetch.tried, attempt.inputs)
             return
         del self.waiting_for[id]
-        self.data[id] = Packed(blob)
+        self.data.receive(id, blob)
         last = self.out[-1] if self.out else None
         if type(last) is Holds:
             last.tasks.append(id)

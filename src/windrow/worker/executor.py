@@ -15,12 +15,13 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from windrow.errors import PickleError, TaskError
+from windrow.errors import TaskError
 from windrow.wire import failure, payload
 from windrow.wire.messages import Blob
 from windrow.worker.core import WorkerCore
 from windrow.worker.sizes import size_of
-from windrow.worker.state import Attempt, Packed
+from windrow.worker.state import Attempt
+from windrow.worker.store import Packed
 
 
 class Executor:
@@ -90,7 +91,7 @@ class Executor:
         self._wake_due = False
         if self.core.forgotten_functions:
             for number in self.core.forgotten_functions:
-                self._functions.pop(number, None)
+                self.core.data.dropped.append(self._functions.pop(number, None))
             self.core.forgotten_functions.clear()
 
     def _serve(self, slot: int) -> None:
@@ -103,13 +104,17 @@ class Executor:
                 if attempt is None:
                     return
             cells[slot] = attempt.id
-            finish = self._run(attempt)
+            try:
+                finish = self._run(attempt)
+            except BaseException as error:  # a thread that ended would take its slot along
+                finish = _give_account(attempt, error)
             with lock:
                 finish(core)
-                del finish  # and with it the result: a thread that waits keeps nothing alive
                 attempt = core.next_attempt()
                 wake = not self._wake_due
                 self._wake_due = True
+            # A thread that waits keeps no result alive; and if nobody wants it, its end is not inside the lock.
+            del finish
             if attempt is None:
                 cells[slot] = 0
             if wake:
@@ -120,6 +125,9 @@ class Executor:
             attempt = self.core.next_attempt()
             if attempt is not None:
                 return attempt
+            if self.core.out and not self._wake_due:  # it has given up an attempt, and the loop is to tell
+                self._wake_due = True
+                self._wake()
             self._idle += 1
             self._ready.wait()
             self._idle -= 1
@@ -139,7 +147,9 @@ class Executor:
             start = perf_counter()
             value = function(*args, **kwargs)
             if inspect.iscoroutine(value):
-                value = asyncio.run_coroutine_threadsafe(value, self.loop).result()
+                value, raised = asyncio.run_coroutine_threadsafe(failure.caught(value), self.loop).result()
+                if raised is not None:
+                    return self._failed(attempt, perf_counter() - start, raised)
             seconds = perf_counter() - start
             nbytes = size_of(value)
             blob, value_type = self._inline(attempt, value, nbytes) if attempt.inline else (None, None)
@@ -173,7 +183,7 @@ class Executor:
         if unpacked:
             with self.lock:
                 for index, packed in unpacked:
-                    self.core.unpacked(attempt.inputs[index], packed, values[index])
+                    self.core.data.unpacked(attempt.inputs[index], packed, values[index])
         with payload.resolving(values):
             call: Any = payload.loads(attempt.args, copy=self._copy)
         return call  # type: ignore[no-any-return]
@@ -187,13 +197,17 @@ class Executor:
                     return blob, None
             kind = payload.dumps(type(value))
             return None, kind if type(kind) is bytes else None
-        except PickleError:  # it stays here, live; who gathers it is told why it cannot travel
+        except BaseException:  # as a rule a PickleError; it stays here, live, and who gathers it is told why
             return None, None
 
     def _failed(self, attempt: Attempt, seconds: float, error: BaseException) -> Callable[[WorkerCore], None]:
-        if isinstance(error, SystemExit | KeyboardInterrupt | GeneratorExit):
-            # Raised again on the client these would end the user's program.
-            replaced = TaskError(f"Task {attempt.key!r} raised {type(error).__name__}({error}); its worker goes on.")
-            error = replaced.with_traceback(error.__traceback__)
         blob, text = failure.dump(error, f"task {attempt.key!r}", skip_frames=1)
         return lambda core: core.fail(attempt, seconds, blob, text)
+
+
+def _give_account(attempt: Attempt, error: BaseException) -> Callable[[WorkerCore], None]:
+    """Make an attempt's failure of what went wrong with it outside its function, out of plain text."""
+    blob, text = failure.dump(
+        TaskError(f"Task {attempt.key!r} has ended without an outcome: {failure.words(error)}. Its worker goes on.")
+    )
+    return lambda core: core.fail(attempt, 0.0, blob, text)

@@ -12,12 +12,13 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from msgspec import Struct
 
 from windrow import transport
-from windrow.errors import WindrowError
+from windrow.errors import PickleError, WindrowError
 from windrow.transport import Link, Listener
 from windrow.wire import failure, payload
 from windrow.wire.messages import (
@@ -34,11 +35,17 @@ from windrow.wire.messages import (
 )
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
-from windrow.worker.state import Packed
+from windrow.worker.store import Packed
 
 logger = logging.getLogger("windrow.worker")
 
 HEARTBEAT_S = 1.0
+
+DATA_THREADS = 4
+"""So many questions for values are answered at a time: pickling and copying, which waits for nobody."""
+
+RUN_THREADS = 32
+"""So many functions of `RunFunction` run at a time; the next ones wait. They may take as long as they like."""
 
 _inproc_numbers = itertools.count(1)
 
@@ -91,6 +98,9 @@ class WorkerServer:
         self._callers: list[Link] = []
         self._heartbeat: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Future[Any]] = set()
+        # Pools of their own: whatever functions do, values still leave for those who need them.
+        self._data_pool = ThreadPoolExecutor(DATA_THREADS, "windrow-data")
+        self._run_pool = ThreadPoolExecutor(RUN_THREADS, "windrow-run")
 
     def __repr__(self) -> str:
         return f"<Worker {self.name!r} {self.address} threads={self.nthreads} {self.core!r}>"
@@ -130,6 +140,8 @@ class WorkerServer:
             return
         self.finished.set_result(reason)
         self.executor.stop()
+        for pool in (self._data_pool, self._run_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
         if self._heartbeat is not None:
             self._heartbeat.cancel()
         if self._listener is not None:
@@ -172,8 +184,9 @@ class WorkerServer:
         with self.executor.lock:
             self.core.receive(orders)
             self.executor.offer()
-            out, requests = self.core.take_out(), self.core.take_requests()
+            out, requests, dropped = self.core.take_out(), self.core.take_requests(), self.core.data.take_dropped()
         self._carry(out, requests)
+        dropped.clear()
         for call in calls:
             assert self._link is not None
             self._answer(self._link, call)
@@ -190,9 +203,10 @@ class WorkerServer:
     def _flush(self) -> None:
         with self.executor.lock:
             self.executor.taken()
-            out, requests = self.core.take_out(), self.core.take_requests()
+            out, requests, dropped = self.core.take_out(), self.core.take_requests(), self.core.data.take_dropped()
             self.executor.offer()
         self._carry(out, requests)
+        dropped.clear()
 
     def _carry(self, out: list[Any], requests: dict[str, list[TaskId]]) -> None:
         if out and self._link is not None:
@@ -222,23 +236,27 @@ class WorkerServer:
 
     def _answer(self, link: Link, call: Call) -> None:
         request = call.request
-        work: Callable[[], list[Blob | None]]
+        future: asyncio.Future[list[Blob | None]]
+        if self.finished.done():  # the connection is about to close, which answers it
+            return
         if type(request) is GetData:
-            ids = request.tasks
-            work = lambda: self._values(ids)  # noqa: E731
+            count = len(request.tasks)
+            future = self.loop.run_in_executor(self._data_pool, self._values, request.tasks)
         elif type(request) is RunFunction:
-            blob = request.call
-            work = lambda: [self._run_function(blob)]  # noqa: E731
+            count = 1
+            future = self.loop.run_in_executor(self._run_pool, self._run_function, request.call)
         else:
             link.send([Reply(call.id, error=failure.dump(WindrowError(f"a worker cannot answer {request!r}"))[0])])
             return
-        future = self.loop.run_in_executor(None, work)
         self._background.add(future)
 
         def done(future: asyncio.Future[list[Blob | None]]) -> None:
             self._background.discard(future)
-            if not future.cancelled():
-                link.send([Reply(call.id, blobs=future.result())])
+            if future.cancelled():  # with the worker, whose connections close
+                return
+            error = future.exception()  # result() would raise it, and a SystemExit would end the loop
+            blobs: list[Blob | None] = [_unloadable(error)] * count if error is not None else [*future.result()]
+            link.send([Reply(call.id, blobs=blobs)])
 
         future.add_done_callback(done)
 
@@ -255,7 +273,7 @@ class WorkerServer:
                 blobs.append(_packed(id, value))
         return blobs
 
-    def _run_function(self, blob: Blob) -> Blob:
+    def _run_function(self, blob: Blob) -> list[Blob | None]:
         try:
             call: Any = payload.loads(blob)
             function, args, kwargs = call
@@ -263,10 +281,16 @@ class WorkerServer:
                 kwargs = {**kwargs, "dask_worker": self}
             result = function(*args, **kwargs)
             if inspect.iscoroutine(result):
-                result = asyncio.run_coroutine_threadsafe(result, self.loop).result()
-            return payload.dumps((True, result), "the result of a function run on a worker")
+                result, raised = asyncio.run_coroutine_threadsafe(failure.caught(result), self.loop).result()
+                if raised is not None:
+                    return [self._failed(raised)]
+            return [payload.dumps((True, result), "the result of a function run on a worker")]
         except BaseException as error:  # whatever it raises is the answer
-            return payload.dumps((False, failure.dump(error, "a function run on a worker", skip_frames=1)[0]))
+            return [self._failed(error)]
+
+    def _failed(self, error: BaseException) -> Blob:
+        blob, _ = failure.dump(error, f"a function run on worker {self.name!r}", skip_frames=1)
+        return payload.dumps((False, blob))
 
 
 _ABSENT = object()
@@ -277,7 +301,13 @@ def _packed(id: TaskId, value: object) -> Blob:
     try:
         return payload.dumps(value, "the result", borrow=True)
     except Exception as error:  # PickleError, or a MemoryError for a copy too large
-        return payload.dumps(failure.Unloadable(failure.dump(error)[0]))
+        return _unloadable(error)
+    except BaseException as error:  # its own __reduce__ may raise SystemExit
+        return _unloadable(PickleError("the result", f"value: {type(value).__qualname__}", failure.words(error)))
+
+
+def _unloadable(error: BaseException) -> Blob:
+    return payload.dumps(failure.Unloadable(failure.dump(error, "the pickling of a result")[0]))
 
 
 def _takes(function: Callable[..., object], parameter: str) -> bool:

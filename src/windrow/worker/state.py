@@ -1,4 +1,4 @@
-"""What a worker knows of one attempt, and a value that nobody has unpickled yet.
+"""What a worker knows of one attempt, and of an input on its way.
 
 What lives here: records. What this file must never know: threads, sockets, clocks.
 """
@@ -33,12 +33,6 @@ class Attempt(Struct, eq=False):
     values: list[object] | None = None
     """Its inputs' values, from the moment it runs."""
     queue: RunQueue[Attempt] | None = None
-
-
-class Packed(Struct, eq=False):
-    """A value as it travelled; the thread that first needs it unpickles it."""
-
-    blob: Blob
 
 
 class Fetch(Struct, eq=False):
