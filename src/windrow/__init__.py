@@ -48,6 +48,60 @@ _HOMES = {
     "wait": "windrow.client.waiting",
 }
 
+_ABSENT = frozenset(
+    [
+        "Actor",
+        "ActorFuture",
+        "Adaptive",
+        "BaseActorFuture",
+        "CompatibleExecutor",
+        "CondaInstall",
+        "Environ",
+        "Event",
+        "InstallPlugin",
+        "Lock",
+        "MultiLock",
+        "Nanny",
+        "NannyPlugin",
+        "PipInstall",
+        "Queue",
+        "Reschedule",
+        "SSHCluster",
+        "Scheduler",
+        "SchedulerPlugin",
+        "Security",
+        "Semaphore",
+        "SpecCluster",
+        "Status",
+        "SubprocessCluster",
+        "UploadDirectory",
+        "UploadFile",
+        "Variable",
+        "Worker",
+        "WorkerPlugin",
+        "connect",
+        "dask",
+        "fire_and_forget",
+        "get_client",
+        "get_task_metadata",
+        "get_task_stream",
+        "get_worker",
+        "local_client",
+        "performance_report",
+        "print",
+        "progress",
+        "rejoin",
+        "rpc",
+        "secede",
+        "span",
+        "sync",
+        "warn",
+        "widgets",
+        "worker_client",
+    ]
+)
+"""Names that programs for Dask import, and that this version lacks. (Those of `Client` are in ``client.absent``.)"""
+
 __all__ = [
     "CancelledError",
     "Client",
@@ -68,7 +122,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module 'windrow' has no attribute {name!r}")
+        raise _missing(name)
     import importlib
 
     value: object = getattr(importlib.import_module(home), name)
@@ -78,6 +132,20 @@ def __getattr__(name: str) -> object:
         set_cluster_factory(_make_local_cluster)
     globals()[name] = value
     return value
+
+
+def _missing(name: str) -> Exception:
+    """Return the error of a name that is not here. It imports nothing: ``from windrow import wire`` asks here first."""
+    if name not in _ABSENT:
+        return AttributeError(f"module 'windrow' has no attribute {name!r}")
+    import sys
+
+    words = f"{name} is not in this version of windrow"
+    # An AttributeError would do for `windrow.Lock` and hasattr, but "from windrow import Lock" replaces its words by
+    # others. The import system looks the name up from this function of its own, and lets an ImportError pass.
+    if sys._getframe(2).f_code.co_name == "_handle_fromlist":
+        return ImportError(words, name="windrow")
+    return AttributeError(words)
 
 
 def _make_local_cluster(**kwargs: object) -> object:

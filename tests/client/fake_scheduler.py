@@ -118,6 +118,7 @@ def identity(workers: int = 2) -> dict[str, Any]:
         "workers": {
             f"tcp://127.0.0.1:{4000 + n}": {
                 "name": n,
+                "host": "127.0.0.1",
                 "nthreads": 2,
                 "memory_limit": 2**30,
                 "status": "running",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -11,9 +12,9 @@ from datetime import timedelta
 import pytest
 from fake_scheduler import FakeScheduler, identity, until
 
-from windrow.client import Client, default_client
+from windrow.client import Client, Future, default_client
 from windrow.client import client as module
-from windrow.errors import ClosedClientError, FutureCancelledError, WindrowError, WorkerStartTimeoutError
+from windrow.errors import ClosedClientError, WindrowError, WorkerStartTimeoutError
 from windrow.wire import failure, payload
 from windrow.wire import messages as m
 
@@ -66,7 +67,9 @@ def test_no_factory_no_cluster(monkeypatch):
         ({"address": "tcp://127.0.0.1:1", "security": object()}, NotImplementedError, "security"),
         ({"address": "tcp://127.0.0.1:1", "secret": 5}, TypeError, "secret"),
         ({"address": "smoke://signal:1", "secret": b"x"}, ValueError, "smoke"),
-        ({"asynchronous": True}, RuntimeError, "running event loop"),
+        ({"address": "tcp://127.0.0.1:1", "secret": "zz"}, ValueError, "secret must be bytes"),
+        ({"address": "tcp://127.0.0.1:1", "timeout": "soon"}, ValueError, "timeout: 'soon' is no time"),
+        ({"asynchronous": True}, RuntimeError, "asynchronous=True needs a running event loop"),
     ],
 )
 def test_bad_arguments(arguments, error, words):
@@ -167,6 +170,26 @@ def test_closing_after_the_loop_is_gone(fake):
     del future
 
 
+def test_closing_while_somebody_else_stops_the_loop(fake, monkeypatch):
+    client, errors = Client(fake), []
+    future = client.submit(inc, 1)
+    # The goodbye waits for the end of the link, so that the loop stops in the middle of it.
+    monkeypatch.setattr(type(client.session._link), "close", lambda link: None)
+
+    def close():
+        try:
+            client.close()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    until(lambda: client.status == "closed")
+    fake.stop()
+    thread.join(5)
+    assert (thread.is_alive(), errors, future.status) == (False, [], "cancelled")
+
+
 def test_a_callback_may_close_the_client(fake):
     client, closed = Client(fake), threading.Event()
     future = client.submit(inc, 1)
@@ -253,7 +276,7 @@ def test_run(client, fake):
         return m.Reply(0, ["a", "b"], [good, bad if "b" in (request.workers or ["b"]) else good])
 
     fake.replies[m.RunFunction] = answer
-    assert client.run(inc, 1, workers=["a"]) == {"a": 2, "b": 2}
+    assert client.run(inc, 1, workers=[0]) == {"a": 2, "b": 2}
     with pytest.raises(ValueError, match="no"):
         client.run(inc, 1)
     assert client.run(inc, x=1, on_error="ignore") == {"a": 2}
@@ -296,11 +319,38 @@ def test_restart(client, fake):
         client.restart(timeout=0.03)
 
 
+def test_workers_that_are_not_there_are_named(client, fake):
+    words = "there is no 'nosuch'. The workers that are there: 0 at tcp://127.0.0.1:4000, 1 at tcp://127.0.0.1:4001."
+    for call in (
+        lambda: client.run(inc, 1, workers=["nosuch"]),
+        lambda: client.retire_workers([0, "nosuch"]),
+        lambda: client.scatter("x", workers="nosuch"),
+        lambda: client.scatter({"a": 1}, workers=["nosuch", 1]),
+    ):
+        with pytest.raises(ValueError, match=re.escape(f"workers: {words}")):
+            call()
+    assert fake.of(m.RunFunction) == fake.of(m.Retire) == fake.of(m.Scatter) == []
+    assert client.futures == {}
+    fake.replies[m.Scatter] = lambda request: m.Reply(0)
+    first, second = identity()["workers"]
+    for names, addresses in (
+        (0, [first]),
+        (["1", second], [second]),
+        ("127.0.0.1", [first, second]),
+        ([], []),
+    ):
+        client.scatter("x", workers=names, hash=False)
+        assert fake.of(m.Scatter)[-1].workers == addresses
+    fake.replies[m.Identity] = lambda request: m.Reply(0, identity(30))
+    with pytest.raises(ValueError, match=r"19 at tcp://127\.0\.0\.1:4019 and 10 more"):
+        client.retire_workers("nosuch")
+
+
 def test_retire_workers(client, fake):
     address = "tcp://127.0.0.1:4000"
     fake.replies[m.Retire] = lambda request: m.Reply(0, [address])
     assert client.retire_workers([0]) == {address: identity()["workers"][address]}
-    assert fake.of(m.Retire) == [m.Retire(["0"])]
+    assert fake.of(m.Retire) == [m.Retire([address])]
 
 
 # ---------------------------------------------------------------- scatter
@@ -323,14 +373,14 @@ def test_scatter_shapes(client, fake):
 
 def test_scatter_sends_each_value_once(client, fake):
     fake.replies[m.Scatter] = lambda request: m.Reply(0)
-    first = client.scatter([1, "x"], workers=["w"], broadcast=2)
+    first = client.scatter([1, "x"], workers=[1], broadcast=2)
     second = client.scatter(["x"], hash=True)
     third = client.scatter("x", hash=False)
     assert second[0].entry is first[1].entry
     assert third.key != first[1].key
     requests = fake.of(m.Scatter)
     assert [len(request.keys) for request in requests] == [2, 1]
-    assert (requests[0].workers, requests[0].copies) == (["w"], 2)
+    assert (requests[0].workers, requests[0].copies) == (["tcp://127.0.0.1:4001"], 2)
     assert [payload.loads(blob) for blob in requests[0].values] == [1, "x"]
     assert [payload.loads(blob) for blob in requests[0].types] == [int, str]
 
@@ -355,6 +405,14 @@ def test_several_fakes_do_not_mix(fake):
     other = FakeScheduler()
     with Client(fake) as a, Client(other) as b:
         future = a.submit(inc, 1)
-        with pytest.raises(FutureCancelledError, match=r"holds it no more|another client"):
-            b.submit(inc, future)
+        for call in (
+            lambda: b.submit(inc, future),
+            lambda: b.submit(inc, x={"deep": [future]}),
+            lambda: b.map(inc, [1, future]),
+            lambda: b.map(inc, [1], x=future),
+        ):
+            with pytest.raises(ValueError, match=f"belongs to another client, {a.id}, and this is {b.id}"):
+                call()
+        with pytest.raises(ValueError, match="has no client"):
+            a.submit(inc, Future.unbound("far"))
     other.stop()

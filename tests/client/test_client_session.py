@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import threading
 import weakref
 
 import pytest
@@ -52,11 +53,73 @@ def test_a_key_resubmitted_before_its_release_is_handled_stays(client, fake, syn
     with session.lock:  # the loop cannot take the release in yet
         future.release()
         entry = session.entries["x"]
-        entry.refs += 1  # as submit does, under the same lock
+        entry.refs += 1  # as `want` does, under the same lock
     sync()
     assert fake.of(m.Release) == []
     assert session.entries["x"] is entry
     assert entry.refs == 1
+
+
+@pytest.fixture
+def held_loop(client, fake):
+    """The client's loop takes nothing in until the test ends."""
+    gate = threading.Event()
+    fake.loop_thread.loop.call_soon_threadsafe(gate.wait, 5)
+    yield
+    gate.set()
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda client: client.submit(abs, -3, key="x"),
+        lambda client: client.map(abs, [-3], key=["x"])[0],
+        lambda client: client.map(abs, [-3, -4], key=["x", "y"])[0],
+    ],
+)
+def test_a_key_dropped_and_submitted_again_is_run_again(client, fake, sync, request, again):
+    future = client.submit(inc, 1, key="x")
+    fake.fail(ValueError("old"), "x")
+    assert isinstance(future.exception(5), ValueError)
+    request.getfixturevalue("held_loop")
+    del future
+    future = again(client)
+    assert (future.status, future.entry.born, future.entry.refs) == ("pending", 1, 1)
+
+
+def test_a_pure_call_dropped_and_made_again_is_run_again(client, fake, sync, request):
+    key = client.submit(inc, 1).key
+    fake.wait_for(m.Release)
+    future = client.submit(inc, 1)
+    sync()
+    fake.fail(ValueError("old"), key)
+    assert isinstance(future.exception(5), ValueError)
+    request.getfixturevalue("held_loop")
+    future.release()
+    assert client.submit(inc, 1).status == "pending"
+
+
+def test_data_dropped_and_scattered_again_is_sent_again(client, fake, request):
+    fake.replies[m.Scatter] = lambda request: m.Reply(0)
+    future = client.scatter({"x": 1})["x"]
+    kept = client.scatter({"y": 1})["y"]
+    request.getfixturevalue("held_loop")
+    del future
+    assert client.session.scatter(["x", "y"])[1] == {"x"}
+    assert kept.entry.refs == 2
+
+
+def test_what_others_dropped_is_left_to_the_loop_unless_a_held_key_is_met(client, fake, sync, request):
+    futures = client.map(inc, range(10))
+    kept = client.submit(inc, 1, key="kept")
+    sync()
+    request.getfixturevalue("held_loop")
+    futures.clear()
+    client.submit(inc, 2, key="new")
+    assert len(client.session.released) >= 10
+    again = client.submit(inc, 1, key="kept")
+    assert again.entry is kept.entry
+    assert len(client.session.released) == 0
 
 
 def test_reports_from_before_a_release_are_not_about_the_new_future(client, fake, sync):

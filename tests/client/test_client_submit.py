@@ -265,8 +265,12 @@ def test_inputs_that_were_cancelled_or_released_are_refused(client):
         ({"allow_other_workers": True}, ValueError, "allow_other_workers"),
         ({"resources": {"GPU": 1}}, NotImplementedError, "resources"),
         ({"actor": True}, NotImplementedError, "actor"),
-        ({"key": 5}, TypeError, "key"),
+        ({"key": 5}, TypeError, "key must be a string"),
         ({"key": ""}, ValueError, "key"),
+        ({"key": "\ud800"}, ValueError, "key must be text"),
+        ({"pure": "x"}, TypeError, "pure must be True or False"),
+        ({"fifo_timeout": object()}, TypeError, "fifo_timeout must be seconds"),
+        ({"fifo_timeout": "x"}, ValueError, "fifo_timeout: 'x' is no time"),
     ],
 )
 def test_bad_options_raise_at_the_call(client, arguments, error, words):
@@ -298,7 +302,9 @@ def test_map_needs_something_to_map_over(client, iterables, words):
     [
         ({"key": ["a"]}, ValueError, "1 keys for 2 tasks"),
         ({"key": ["a", "a"]}, ValueError, "'a' occurs more than once"),
-        ({"key": ["a", 1]}, TypeError, "key must be a string"),
+        ({"key": ["a", 1]}, TypeError, "key must be a string, not int .* not in this version of windrow"),
+        ({"key": [("a", 0), ("a", 1)]}, TypeError, "key must be a string, not tuple .* not in this version"),
+        ({"key": ["a", "\udfff"]}, ValueError, "key must be text"),
         ({"batch_size": 0}, ValueError, "batch_size"),
         ({"batch_size": 1.5}, TypeError, "batch_size"),
     ],
@@ -324,3 +330,18 @@ def test_map_of_nothing_is_nothing(client, fake, sync):
     assert client.map(add, []) == []
     sync()
     assert fake.of(m.Submit) == []
+
+
+def test_futures_that_only_the_rows_of_a_map_hold_live_until_their_task_is_sent(client, fake, sync):
+    def rows():
+        for number in range(6):
+            yield client.submit(add, number, key=f"input-{number}")
+            sync()  # were the one before dropped by now, its release would go out here
+
+    futures = client.map(add, range(6), rows(), key="sum")
+    sync()
+    assert [one for submit in fake.of(m.Submit) for one in submit.inputs if one] == [[f"input-{n}"] for n in range(6)]
+    order = [type(message) for message in fake.got if isinstance(message, m.Submit | m.Release)]
+    last_submit = len(order) - order[::-1].index(m.Submit)
+    assert m.Release not in order[:last_submit]
+    assert len(futures) == 6

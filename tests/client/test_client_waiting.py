@@ -14,6 +14,7 @@ import pytest
 from fake_scheduler import until
 
 from windrow.client import Client, as_completed, futures_of, wait
+from windrow.client.entry import SLICE_S, Latch
 from windrow.errors import FutureCancelledError
 from windrow.wire import messages as m
 from windrow.wire import payload
@@ -56,10 +57,41 @@ def test_timeout_leaves_the_future_usable(client, fake):
     assert future.result(5) == 2
 
 
-@pytest.mark.parametrize("timeout", [[1], True, float("nan")])
-def test_bad_timeouts(client, timeout):
-    with pytest.raises((TypeError, ValueError), match="timeout"):
-        client.submit(inc, 1).result(timeout)
+@pytest.mark.parametrize("timeout", [[1], True, float("nan"), "soon"])
+def test_bad_timeouts(client, fake, timeout):
+    future = client.submit(inc, 1)
+    fake.finish({future.key: 2})
+    assert future.result(5) == 2
+    for call in (future.result, client.submit(inc, 2).result, lambda timeout: as_completed([future], timeout=timeout)):
+        with pytest.raises((TypeError, ValueError), match="timeout"):
+            call(timeout)
+
+
+class FakeLock:
+    """Opens at the third try, and notes how long each was to take."""
+
+    def __init__(self):
+        self.waits = []
+
+    def acquire(self, timeout=-1):
+        self.waits.append(timeout)
+        return len(self.waits) == 3
+
+
+@pytest.mark.parametrize("timeout_s", [None, 1e12, float("inf"), 5.0])
+def test_threads_wait_in_slices_so_that_no_signal_is_missed(timeout_s):
+    latch = Latch(1)
+    latch._lock = lock = FakeLock()
+    assert latch.wait(timeout_s)
+    assert lock.waits == [SLICE_S] * 3
+
+
+def test_a_short_wait_is_one_slice():
+    latch = Latch(1)
+    latch._lock = lock = FakeLock()
+    assert not latch.wait(0.25)
+    assert not latch.wait(-1)
+    assert lock.waits == [0.25, 0.0]
 
 
 def test_ctrl_c_interrupts_a_wait(client):
@@ -231,6 +263,13 @@ def test_wait_refuses(client, fake):
     a, b = client.submit(inc, 1), client.submit(inc, 2)
     with pytest.raises(TypeError, match="as one list"):
         wait(a, b)
+    for nothing in (5, [1, 2], [a, "key"], {"a": None}, iter([a])):
+        with pytest.raises(TypeError, match="fs must be a future, or futures in lists"):
+            wait(nothing)
+    for call in (client.cancel, client.retry, client.who_has):
+        with pytest.raises(TypeError, match=r"futures must be a future, or futures in lists.* is an int: 5"):
+            call(5)
+    assert client.gather(5) == 5
     with pytest.raises(NotImplementedError, match="return_when"):
         wait([a], return_when="FIRST_EXCEPTION")
     with pytest.raises(TimeoutError):
@@ -307,6 +346,9 @@ def test_as_completed_is_late(client):
         list(as_completed([future], timeout=0.01))
     with pytest.raises(TypeError, match="takes futures, not int"):
         as_completed([1])
+    for wrong in (5, future):
+        with pytest.raises(TypeError, match="futures must be futures in a list or another iterable"):
+            as_completed(wrong)
 
 
 # ---------------------------------------------------------------- callbacks and the rest of Future

@@ -5,7 +5,6 @@ from __future__ import annotations
 from lone import Lone, run
 
 from windrow.wire.messages import Done, Erred, Free, FreeFunctions, Function, Put, Recall, TaskId
-from windrow.worker.core import WorkerCore
 
 
 def free(*tasks: int) -> Free:

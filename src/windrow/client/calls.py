@@ -17,6 +17,9 @@ from windrow.wire import payload
 
 POLL_S = 0.02
 
+LISTED_MAX = 20
+"""Workers that a message names."""
+
 
 def ask(session: Session, request: m.Request) -> Steps[m.Reply]:
     """Send a request, and wait for the reply; what the reply holds as an error is raised."""
@@ -49,6 +52,25 @@ def ask_value(session: Session, request: m.Request) -> Steps[Any]:
     """The plain value of a reply."""
     reply = yield from ask(session, request)
     return reply.value
+
+
+def chosen_workers(session: Session, names: list[str]) -> Steps[dict[str, Any]]:
+    """The workers, by address, that have one of these addresses, names or hosts; ValueError for what no worker has."""
+    identity = yield from ask_value(session, m.Identity())
+    workers: dict[str, Any] = identity["workers"]
+    wanted, met = set(names), set()
+    chosen = {}
+    for address, worker in workers.items():
+        if found := wanted & {address, str(worker["name"]), worker["host"]}:
+            met |= found
+            chosen[address] = worker
+    if len(met) < len(wanted):
+        unknown = ", ".join(repr(name) for name in dict.fromkeys(names) if name not in met)
+        there = [f"{worker['name']} at {address}" for address, worker in workers.items()]
+        more = f" and {len(there) - LISTED_MAX} more" if len(there) > LISTED_MAX else ""
+        listed = ", ".join(there[:LISTED_MAX]) or "none"
+        raise ValueError(f"workers: there is no {unknown}. The workers that are there: {listed}{more}.")
+    return chosen
 
 
 def nthreads(session: Session, workers: list[str] | None) -> Steps[dict[str, int]]:
@@ -86,9 +108,9 @@ def restart(session: Session, wait: bool) -> Steps[None]:
 
 def retire(session: Session, workers: list[str]) -> Steps[dict[str, Any]]:
     """Close workers in good order; what was known of those that are closed."""
-    identity = yield from ask_value(session, m.Identity())
-    closed = yield from ask_value(session, m.Retire(workers))
-    return {address: identity["workers"].get(address, {}) for address in closed}
+    chosen = yield from chosen_workers(session, workers)
+    closed = yield from ask_value(session, m.Retire(list(chosen)))
+    return {address: chosen.get(address, {}) for address in closed}
 
 
 # ---------------------------------------------------------------- functions outside the task system
@@ -98,6 +120,8 @@ def run(
     session: Session, call: m.Blob, workers: list[str] | None, wait: bool, nanny: bool, on_error: str
 ) -> Steps[Any]:
     """Run a function on workers; {address: result}."""
+    if workers is not None:
+        workers = list((yield from chosen_workers(session, workers)))
     reply = yield from ask(session, m.RunFunction(call, workers, wait, nanny))
     if not wait:
         return None

@@ -18,15 +18,15 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from windrow.client import calls, current, gather, options, scatter
+from windrow.client import absent, calls, current, gather, options, scatter
 from windrow.client.callbacks import CallbackThread
 from windrow.client.connection import Connection, checked_secret, checked_security, configured_address
-from windrow.client.future import Future, futures_of
-from windrow.client.options import Duration, Workers
+from windrow.client.future import Future, futures_of, given_futures
+from windrow.client.options import FIFO_TIMEOUT, Duration, Workers
 from windrow.client.report import describe_identity
 from windrow.client.session import Session
 from windrow.client.submit import Submitter
-from windrow.client.waiting import Steps, block, entries_of, follow
+from windrow.client.waiting import DONE, Steps, What, block, entries_of, follow
 from windrow.runtime import LoopThread
 from windrow.wire import messages as m
 
@@ -55,6 +55,7 @@ def _make_cluster(asynchronous: bool, kwargs: dict[str, Any]) -> Any:
     return cluster_factory(asynchronous=asynchronous, **kwargs)
 
 
+@absent.lacking(absent.CLIENT)
 class Client:
     """Connects to a cluster, and runs functions on it.
 
@@ -118,9 +119,7 @@ class Client:
         if kwargs and (address is not None or scheduler_file is not None):
             raise ValueError(f"{', '.join(kwargs)}: these are for a new LocalCluster, but an address is given too")
         if asynchronous:
-            import asyncio
-
-            asyncio.get_running_loop()
+            _check_loop()
         self.id = f"Client-{name}-{os.urandom(8).hex()}" if name else f"Client-{os.urandom(8).hex()}"
         self.name = name
         self.session = Session(self.id, name or "")
@@ -216,7 +215,7 @@ class Client:
             await follow(calls.ask_value(self.session, m.Shutdown()), self._timeout_s, "shutdown")
         await self._close_async()
 
-    def run_steps(self, steps: Steps[T], timeout_s: float | None, what: str) -> Any:
+    def run_steps(self, steps: Steps[T], timeout_s: float | None, what: What) -> Any:
         """Run what waits: blocking, or as an awaitable on an asynchronous client."""
         return follow(steps, timeout_s, what) if self.asynchronous else block(steps, timeout_s, what)
 
@@ -284,6 +283,9 @@ class Client:
                 identity = self._identity  # a repr must not raise because the scheduler is slow or gone
         return describe_identity(self.status, identity)
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in absent.CLIENT or hasattr(self, name)]
+
     @classmethod
     def current(cls, allow_global: bool = True) -> Client:
         """Return the client of this context, or the newest default one; ValueError when there is none."""
@@ -304,7 +306,7 @@ class Client:
         resources: object = None,
         retries: int | None = None,
         priority: float = 0,
-        fifo_timeout: Duration = "100 ms",
+        fifo_timeout: Duration = FIFO_TIMEOUT,
         allow_other_workers: bool | None = False,
         actor: bool = False,
         actors: bool = False,
@@ -343,7 +345,9 @@ class Client:
         ClosedClientError
             This client is closed.
         """
-        wanted = options.checked(priority, retries, workers, allow_other_workers, resources, actor or actors)
+        wanted = options.checked(
+            priority, retries, workers, allow_other_workers, resources, actor or actors, pure, fifo_timeout
+        )
         return Future(self, self._submitter.submit(func, args, kwargs, key, pure, wanted))
 
     def map(
@@ -356,7 +360,7 @@ class Client:
         resources: object = None,
         priority: float = 0,
         allow_other_workers: bool | None = False,
-        fifo_timeout: Duration = "100 ms",
+        fifo_timeout: Duration = FIFO_TIMEOUT,
         actor: bool = False,
         actors: bool = False,
         pure: bool = True,
@@ -378,7 +382,9 @@ class Client:
         **kwargs
             Given to each call.
         """
-        wanted = options.checked(priority, retries, workers, allow_other_workers, resources, actor or actors)
+        wanted = options.checked(
+            priority, retries, workers, allow_other_workers, resources, actor or actors, pure, fifo_timeout
+        )
         return self._submitter.map(partial(Future, self), func, iterables, kwargs, key, pure, batch_size, wanted)
 
     def gather(
@@ -449,14 +455,14 @@ class Client:
 
         With ``force`` also if other clients want the results.
         """
-        entries = entries_of(self.session, futures_of(futures))
+        entries = entries_of(self.session, given_futures(futures, "futures"))
         words = " ".join(filter(None, (reason or "it was cancelled by its client", msg)))
         self.session.cancel(entries, force, words)
         return DONE if self.asynchronous else None
 
     def retry(self, futures: Any, asynchronous: bool | None = None) -> Any:
         """Run tasks that raised once more, from the root of their error on."""
-        self.session.retry(entries_of(self.session, futures_of(futures)))
+        self.session.retry(entries_of(self.session, given_futures(futures, "futures")))
         return DONE if self.asynchronous else None
 
     def futures_of(self, futures: Any) -> list[Future]:
@@ -505,7 +511,7 @@ class Client:
 
     def who_has(self, futures: Any = None, **kwargs: Any) -> Any:
         """Addresses of the workers that hold each key; all keys when none are given."""
-        keys = None if futures is None else [future.key for future in futures_of(futures)]
+        keys = None if futures is None else [future.key for future in given_futures(futures, "futures")]
         return self._ask(calls.ask_value(self.session, m.WhoHas(keys)), "who_has")
 
     def has_what(self, workers: Workers = None, **kwargs: Any) -> Any:
@@ -563,14 +569,15 @@ class Client:
         return self.run_steps(calls.retire(self.session, options.worker_names(workers)), None, "retire_workers")
 
 
-class Done:
-    """Awaits to None: an order that has left already."""
+def _check_loop() -> None:
+    import asyncio
 
-    def __await__(self) -> Iterator[Any]:
-        return iter(())
-
-
-DONE = Done()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "asynchronous=True needs a running event loop: write 'await Client(..., asynchronous=True)' in a coroutine"
+        ) from None
 
 
 def _abandon(connection: Connection, session: Session, callbacks: CallbackThread) -> None:

@@ -6,7 +6,7 @@ What lives here: the iterator and its queue. What this file must never know: mes
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +58,10 @@ class as_completed:  # lower case: it is used like a function
         self._timeout_s = timeout_s
         self._until = None if timeout_s is None else monotonic() + timeout_s
         self._session: Session | None = None
-        # Both are changed under the session's lock only.
+        # All these are changed under the session's lock only.
         self._waiting: dict[Entry, list[Future]] = {}
         self._ready: deque[Future] = deque()
+        self._count = 0
         self._latches: list[Latch] = []
         if futures is not None:
             self.update(futures)
@@ -77,6 +78,7 @@ class as_completed:  # lower case: it is used like a function
         elif session is not self._session:
             raise ValueError(f"{future!r} belongs to another client than the futures before it")
         with session.lock:
+            self._count += 1
             entry = future.entry
             present = self._waiting.get(entry)
             if present is not None:
@@ -87,7 +89,12 @@ class as_completed:  # lower case: it is used like a function
 
     def update(self, futures: Iterable[Future]) -> None:
         """Take more futures."""
-        for future in futures:
+        try:
+            iterator = iter(futures)
+        except TypeError:
+            kind = type(futures).__name__
+            raise TypeError(f"futures must be futures in a list or another iterable, not {kind}") from None
+        for future in iterator:
             self.add(future)
 
     def settle(self, entry: Entry) -> None:
@@ -106,6 +113,7 @@ class as_completed:  # lower case: it is used like a function
             with session.lock:
                 if self._ready:
                     future = self._ready.popleft()
+                    self._count -= 1
                     break
                 if not self._waiting:
                     return None
@@ -136,7 +144,7 @@ class as_completed:  # lower case: it is used like a function
         return self
 
     def __next__(self) -> Any:
-        item = block(self._next(), self._left_s(), self._what() if self._until else "")
+        item = block(self._next(), self._left_s(), self._what)
         if item is None:
             raise StopIteration
         return item
@@ -145,7 +153,7 @@ class as_completed:  # lower case: it is used like a function
         return self
 
     async def __anext__(self) -> Any:
-        item = await follow(self._next(), self._left_s(), self._what() if self._until else "")
+        item = await follow(self._next(), self._left_s(), self._what)
         if item is None:
             raise StopAsyncIteration
         return item
@@ -170,7 +178,7 @@ class as_completed:  # lower case: it is used like a function
 
     def count(self) -> int:
         """How many futures are still to come."""
-        return self._locked(lambda: sum(map(len, self._waiting.values())) + len(self._ready))
+        return self._count
 
     def has_ready(self) -> bool:
         """Whether the next one is there without waiting."""
@@ -190,12 +198,7 @@ class as_completed:  # lower case: it is used like a function
                 entry.delist(self)
             self._waiting.clear()
             self._ready.clear()
+            self._count = 0
             latches, self._latches = self._latches, []
             for latch in latches:
                 latch.open()
-
-    def _locked(self, read: Callable[[], int]) -> int:
-        if self._session is None:
-            return 0
-        with self._session.lock:
-            return read()

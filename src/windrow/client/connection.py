@@ -7,6 +7,7 @@ closing. What this file must never know: tasks and futures; how a cluster is mad
 from __future__ import annotations
 
 import _thread
+import concurrent.futures
 import logging
 import time
 from collections.abc import Callable
@@ -145,8 +146,9 @@ class Connection:
         if thread is not None and thread.is_running:
             try:
                 thread.run(_say_goodbye(session, reason), timeout_s)
-            except (RuntimeError, TimeoutError) as error:
-                log.debug("no goodbye to %s: %s", session.remote, error)
+            except (RuntimeError, TimeoutError, concurrent.futures.CancelledError) as error:
+                # Too late, or cancelled half way: whoever closes the cluster at this moment stops its loop.
+                log.debug("no goodbye to %s: %r", session.remote, error)
         session.end(reason)
         if self.owns_cluster and self.cluster is not None:
             self.cluster.close()
@@ -203,7 +205,10 @@ def checked_secret(secret: object) -> bytes | None:
     if secret is None or isinstance(secret, bytes):
         return secret
     if isinstance(secret, str):
-        return bytes.fromhex(secret)
+        try:
+            return bytes.fromhex(secret)
+        except ValueError:  # its words would show a part of the secret
+            raise ValueError("secret must be bytes, or their hexadecimal text, which this str is not") from None
     raise TypeError(f"secret must be bytes, not {type(secret).__name__}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from collections.abc import Callable
+from time import monotonic
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -23,6 +24,9 @@ LOST: Final = "lost"
 
 UNDONE: Final = frozenset((PENDING, LOST))
 BAD: Final = frozenset((ERROR, CANCELLED))
+
+SLICE_S = 1.0
+"""A thread waits at most so long at a stretch: a signal that arrives just before the wait is seen after it."""
 
 
 class Waiter(Protocol):
@@ -74,12 +78,12 @@ class Entry(Struct, gc=False, eq=False):
             self.waiter = Several([present, waiter])
 
     def delist(self, waiter: Waiter) -> None:
-        """Remove a waiter, if it is there."""
+        """Remove a waiter, however often it is there."""
         present = self.waiter
         if present is waiter:
             self.waiter = None
-        elif type(present) is Several and waiter in present.waiters:
-            present.waiters.remove(waiter)
+        elif type(present) is Several:
+            present.waiters = [other for other in present.waiters if other is not waiter]
 
     def settle(
         self, status: str, value: Blob | None = None, detail: bytes | tuple[Blob, str] | str | None = None
@@ -144,9 +148,18 @@ class Latch:
         """Block this thread until open (True) or for so long (False). Ctrl-C interrupts."""
         if self.opened:
             return True
+        acquire = self._lock.acquire
         if timeout_s is None:
-            return self._lock.acquire()
-        return self._lock.acquire(timeout=max(0.0, timeout_s))
+            while not acquire(timeout=SLICE_S):
+                pass
+            return True
+        if timeout_s > SLICE_S:
+            until = monotonic() + timeout_s
+            while timeout_s > SLICE_S:
+                if acquire(timeout=SLICE_S):
+                    return True
+                timeout_s = until - monotonic()
+        return acquire(timeout=max(0.0, timeout_s))
 
     def attach(self, on_open: Callable[[], None]) -> None:
         """Have this called when open, from whichever thread opens; at once if it is. May be called twice."""

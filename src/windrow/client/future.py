@@ -11,7 +11,8 @@ empties.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+import reprlib
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from windrow.client import gather
@@ -139,6 +140,8 @@ class Future:
         client = self.bound()
         entry = self.entry
         if not client.asynchronous and (value := entry.value) is not None and type(value) is bytes:
+            if timeout is not None:
+                seconds(timeout)  # a wrong one is told even where nothing is waited for
             return payload.loads(value)
         return client.run_steps(gather.result(self), seconds(timeout), f"result of {self.key!r}")
 
@@ -233,18 +236,48 @@ def futures_of(o: object, client: Client | None = None) -> list[Future]:
     >>> futures_of([1, {"a": Future.unbound("x")}])
     [<Future: unbound, key: x>]
     """
-    found: dict[int, Future] = {}
-    stack = [o]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Future):
-            found.setdefault(id(item), item)
-        elif isinstance(item, list | tuple | set | frozenset):
-            stack.extend(reversed(list(item)))
-        elif isinstance(item, dict):
-            stack.extend(reversed(list(item.values())))
+    found = {id(item): item for item in _leaves(o) if isinstance(item, Future)}
     if client is not None:
         for future in found.values():
             if future.client is not client:
                 raise ValueError(f"{future!r} belongs to another client")
     return list(found.values())
+
+
+def given_futures(o: object, argument: str) -> list[Future]:
+    """Return what `futures_of` finds; TypeError, naming the argument, if there is anything else among them.
+
+    Examples
+    --------
+    >>> given_futures([1], "fs")
+    Traceback (most recent call last):
+        ...
+    TypeError: fs must be a future, or futures in lists, tuples, sets or dicts, and holds an int: 1
+    """
+    found: dict[int, Future] = {}
+    for item in _leaves(o):
+        if not isinstance(item, Future):
+            verb = "is" if item is o else "holds"
+            raise TypeError(
+                f"{argument} must be a future, or futures in lists, tuples, sets or dicts, and {verb} "
+                f"{_indefinite(type(item).__name__)}: {reprlib.repr(item)}"
+            )
+        found[id(item)] = item
+    return list(found.values())
+
+
+def _indefinite(name: str) -> str:
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _leaves(o: object) -> Iterator[object]:
+    """What lists, tuples, sets and dicts hold, however nested, in order."""
+    stack = [o]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list | tuple | set | frozenset):
+            stack.extend(reversed(list(item)))
+        elif isinstance(item, dict):
+            stack.extend(reversed(list(item.values())))
+        else:
+            yield item

@@ -19,6 +19,9 @@ Duration: TypeAlias = float | str | timedelta | None
 
 ABSENT = "is not in this version of windrow"
 
+FIFO_TIMEOUT = "100 ms"
+"""The default of ``fifo_timeout``, which is checked and not used."""
+
 
 class Options(Struct, frozen=True):
     """What a task may ask of the scheduler, beside its function and arguments."""
@@ -39,6 +42,8 @@ def checked(
     allow_other_workers: bool | None = False,
     resources: object = None,
     actor: object = False,
+    pure: object = True,
+    fifo_timeout: Duration = FIFO_TIMEOUT,
 ) -> Options:
     """Options from arguments of ``submit``; TypeError, ValueError or NotImplementedError name the argument.
 
@@ -54,10 +59,15 @@ def checked(
         and resources is None
         and allow_other_workers is False
         and not actor
+        and (pure is True or pure is False)
+        and fifo_timeout is FIFO_TIMEOUT
         and type(priority) is int
         and (retries is None or type(retries) is int)
     ):
         return DEFAULT
+    if not isinstance(pure, bool):
+        raise TypeError(f"pure must be True or False, not {pure!r}")
+    seconds(fifo_timeout, "fifo_timeout")
     if resources is not None:
         raise NotImplementedError(f"resources= {ABSENT}; leave it out, or name workers with workers=")
     if actor:
@@ -124,7 +134,10 @@ def seconds(value: Duration, argument: str = "timeout") -> float | None:
     if isinstance(value, str):
         from windrow.config import parse_timedelta
 
-        return float(parse_timedelta(value))
+        try:
+            return float(parse_timedelta(value))
+        except ValueError as error:
+            raise ValueError(f"{argument}: {error}") from None
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{argument} must be seconds, a timedelta or a string such as '5 s', not {value!r}")
     if math.isnan(number := float(value)):
@@ -132,10 +145,15 @@ def seconds(value: Duration, argument: str = "timeout") -> float | None:
     return number
 
 
-def checked_key(key: object) -> str:
-    """A task's key as the user gave it: a non-empty string."""
+def checked_key(key: object, argument: str = "key") -> str:
+    """A task's key as the user gave it: a non-empty string that can be written as UTF-8."""
     if not isinstance(key, str):
-        raise TypeError(f"key must be a string, not {type(key).__name__} ({key!r})")
+        raise TypeError(f"{argument} must be a string, not {type(key).__name__} ({key!r}): any other key {ABSENT}")
     if not key:
-        raise ValueError("key must not be empty: leave it out to have one made from function and arguments")
+        raise ValueError(f"{argument} must not be empty: leave it out to have one made from function and arguments")
+    if not key.isascii():
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{argument} must be text, and {key!r} has lone surrogates in it") from None
     return key

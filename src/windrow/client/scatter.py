@@ -51,8 +51,10 @@ def scatter(
     """Put values on workers; the same structure with futures in place of values."""
     if isinstance(data, Iterator | queue.Queue):
         raise TypeError(f"scatter needs values at hand, not {type(data).__name__}: pass list(...) of it")
+    if workers is not None:
+        workers = list((yield from calls.chosen_workers(session, workers)))
     if isinstance(data, dict):
-        keys = [checked_key(key) for key in data]
+        keys = [checked_key(key, "a key of data") for key in data]
         futures = yield from _place(session, wrap, keys, list(data.values()), workers, copies)
         return dict(zip(data, futures, strict=True))
     many = isinstance(data, list | tuple | set | frozenset | range)

@@ -54,6 +54,7 @@ class Session:
     """
 
     def __init__(self, id: str, name: str = "") -> None:
+        self.id = id
         self.lock = threading.Lock()
         self.entries: dict[str, Entry] = {}
         self.status = "connecting"
@@ -101,7 +102,7 @@ class Session:
         self.wake_due = False
         with self.lock:
             if self.released:
-                self._release()
+                self._release(RELEASES_MAX)
             if self.released and self.loop is not None and not self.wake_due:  # the rest at the loop's next turn
                 self.wake_due = True
                 self.loop.call_soon(self.flush)
@@ -113,9 +114,9 @@ class Session:
         if self._link is not None:
             self._link.send(batch)
 
-    def _release(self) -> None:
+    def _release(self, most: int) -> None:
         released, entries, keys = self.released, self.entries, []
-        for _ in range(min(len(released), RELEASES_MAX)):
+        for _ in range(min(len(released), most)):
             entry = released.popleft()
             entry.refs -= 1
             if entry.refs <= 0 and entries.get(entry.key) is entry:
@@ -277,8 +278,7 @@ class Session:
     ) -> Entry:
         """Make an entry and send the task, unless the key is held; merges with neighbours that left just before."""
         with self.lock:
-            entry = self.entries.get(key)
-            if entry is not None:
+            if key in self.entries and (entry := self._held(key)) is not None:
                 entry.refs += 1
                 return entry
             if self.status != "running":
@@ -317,12 +317,17 @@ class Session:
         """An entry for each key, in order; those not held already leave as one Submit."""
         with self.lock:
             self.check_open()
-            entries, born = self.entries, self.number
+            entries = self.entries
+            fresh = dict.fromkeys(keys)
+            new = entries.keys().isdisjoint(fresh)
+            if not new and self.released:
+                self._release(len(self.released))
+                new = entries.keys().isdisjoint(fresh)
             for column in inputs:
                 self._check_inputs(column)
-            fresh = dict.fromkeys(keys)
-            if len(fresh) == len(keys) and entries.keys().isdisjoint(fresh):
+            if new and len(fresh) == len(keys):
                 # The usual case, without a Python-level loop over what is held.
+                born = self.number
                 self._append_submit(function, keys, blobs, inputs, options)
                 made = [Entry(key, born) for key in keys]
                 entries.update(zip(keys, made, strict=True))
@@ -380,10 +385,19 @@ class Session:
                     key, "it was given as an argument, but this client holds it no more (cancelled, released or lost)"
                 )
 
+    def _held(self, key: str) -> Entry | None:
+        """The entry of a key that futures are still on, now that those dropped before this moment are counted down.
+
+        A task that is submitted under the key of one just dropped must not get the old one's end.
+        """
+        if self.released and key in self.entries:
+            self._release(len(self.released))
+        return self.entries.get(key)
+
     def hold(self, key: str) -> Entry | None:
         """One more reference on a key, if it is held."""
         with self.lock:
-            entry = self.entries.get(key)
+            entry = self._held(key)
             if entry is not None:
                 entry.refs += 1
             return entry
@@ -408,7 +422,7 @@ class Session:
             new: set[str] = set()
             made = []
             for key in keys:
-                entry = self.entries.get(key)
+                entry = self._held(key)
                 if entry is None:
                     self.entries[key] = entry = Entry(key, self.number)
                     new.add(key)
@@ -482,7 +496,7 @@ class Session:
     def unlatch(self, latch: Waiter, entries: Iterable[Entry]) -> None:
         """Take a waiter off entries that are still under way."""
         with self.lock:
-            for entry in entries:
+            for entry in dict.fromkeys(entries):
                 if entry.waiter is not None:
                     entry.delist(latch)
 

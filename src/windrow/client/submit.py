@@ -19,7 +19,7 @@ from windrow.client.entry import Entry
 from windrow.client.functions import Function, Functions
 from windrow.client.options import DEFAULT, Options, checked_key
 from windrow.client.session import Session
-from windrow.errors import PickleError
+from windrow.errors import FutureCancelledError, PickleError
 from windrow.wire import payload
 from windrow.wire.messages import Blob
 from windrow.wire.payload import WHOLE_BYTES
@@ -81,7 +81,26 @@ class Submitter:
             inputs = collection.take()
         if key is None:
             key = pure_key(function, blob, inputs) if pure else f"{function.name}-{self.unique()}"
-        return self._session.submit(function, key, blob, inputs, options)
+        try:
+            return self._session.submit(function, key, blob, inputs, options)
+        except FutureCancelledError as error:
+            raise self._explained(error, (func, args, kwargs)) from None
+
+    def _explained(self, error: FutureCancelledError, arguments: object) -> Exception:
+        """The error of an input that is not held here, or a better one if its future never was this client's."""
+        from windrow.client.future import futures_of
+
+        for future in futures_of(arguments):
+            if future.key != error.key:
+                continue
+            if future.client is None:
+                return ValueError(f"{future!r}, given as an argument, has no client: call future.bind_client(client)")
+            if future.client.session is not self._session:
+                return ValueError(
+                    f"{future!r}, given as an argument, belongs to another client, {future.client.id}, and this is "
+                    f"{self._session.id}: submit with that one, or bind a copy of the future to this one"
+                )
+        return error
 
     def _function(
         self, func: Callable[..., Any], args: tuple[Any, ...], collection: payload.Collection
@@ -127,7 +146,9 @@ class Submitter:
             futures: list[Future] = []
             name = prefix or function.name
             while True:
-                blobs, inputs = _pickled(islice(rows, next(sizes)), kwargs, function.what, collection, len(futures))
+                kept: list[Any] = []  # futures of the rows, which nobody else may hold, live until they are named
+                taken = islice(rows, next(sizes))
+                blobs, inputs = _pickled(taken, kwargs, function.what, collection, len(futures), kept)
                 if not blobs:
                     return futures
                 if keys is not None:
@@ -137,7 +158,11 @@ class Submitter:
                 else:
                     stem = f"{name}-{self.unique()}"
                     batch = [f"{stem}-{number}" for number in range(len(blobs))]
-                futures += map(wrap, self._session.submit_many(function, batch, blobs, inputs, options))
+                try:
+                    made = self._session.submit_many(function, batch, blobs, inputs, options)
+                except FutureCancelledError as error:
+                    raise self._explained(error, (func, iterables, kwargs)) from None
+                futures += map(wrap, made)
 
     def _slim(self, wrap: Wrap, name: str, kwargs: dict[str, Any], collection: payload.Collection) -> dict[str, Any]:
         """Keyword arguments with the large ones replaced by futures of tasks that return them."""
@@ -198,9 +223,17 @@ def _with_keys(
 
 
 def _pickled(
-    rows: Iterable[tuple[Any, ...]], kwargs: dict[str, Any], what: str, collection: payload.Collection, done: int
+    rows: Iterable[tuple[Any, ...]],
+    kwargs: dict[str, Any],
+    what: str,
+    collection: payload.Collection,
+    done: int,
+    kept: list[Any],
 ) -> tuple[list[Blob], list[list[str]]]:
-    """Payloads and inputs of one batch, as columns; the second is empty when no task has inputs."""
+    """Payloads and inputs of one batch, as columns; the second is empty when no task has inputs.
+
+    Rows with inputs go into ``kept``.
+    """
     blobs: list[Blob] = []
     inputs: list[list[str]] = []
     dumps, take, append = payload.dumps, collection.take, blobs.append
@@ -209,6 +242,7 @@ def _pickled(
             append(dumps((row, kwargs), what))
             taken = take()
             if taken:
+                kept.append(row)
                 while len(inputs) < len(blobs) - 1:
                     inputs.append([])
                 inputs.append(taken)

@@ -9,7 +9,7 @@ takes the latch off again; so is Ctrl-C. Neither cancels anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Latch, None, T]
 
+What: TypeAlias = str | Callable[[], str]
+"""What is waited for, in words; a function where composing them costs more than a wait that is not late."""
+
 ALL_COMPLETED: Literal["ALL_COMPLETED"] = "ALL_COMPLETED"
 FIRST_COMPLETED: Literal["FIRST_COMPLETED"] = "FIRST_COMPLETED"
 
@@ -32,7 +35,7 @@ FIRST_COMPLETED: Literal["FIRST_COMPLETED"] = "FIRST_COMPLETED"
 # ---------------------------------------------------------------- drivers
 
 
-def block(steps: Steps[T], timeout_s: float | None, what: str) -> T:
+def block(steps: Steps[T], timeout_s: float | None, what: What) -> T:
     """Run steps to their end in this thread.
 
     Raises
@@ -59,7 +62,7 @@ def block(steps: Steps[T], timeout_s: float | None, what: str) -> T:
         steps.close()
 
 
-async def follow(steps: Steps[T], timeout_s: float | None, what: str) -> T:
+async def follow(steps: Steps[T], timeout_s: float | None, what: What) -> T:
     """Run steps to their end in this coroutine, on whichever loop it runs."""
     import asyncio
 
@@ -100,8 +103,19 @@ def _opener(loop: Any, future: Any) -> Callable[[], None]:
     return on_open
 
 
-def _late(what: str, timeout_s: float | None) -> TimeoutError:
-    return TimeoutError(f"{what}: not there after {timeout_s:g} s. It goes on; wait again, or with a longer timeout.")
+def _late(what: What, timeout_s: float | None) -> TimeoutError:
+    words = what if isinstance(what, str) else what()
+    return TimeoutError(f"{words}: not there after {timeout_s:g} s. It goes on; wait again, or with a longer timeout.")
+
+
+class Done:
+    """Awaits to None: an order that has left already."""
+
+    def __await__(self) -> Iterator[Any]:
+        return iter(())
+
+
+DONE = Done()
 
 
 # ---------------------------------------------------------------- steps
@@ -162,6 +176,8 @@ def wait(fs: Any, timeout: Duration = None, return_when: str = ALL_COMPLETED) ->
         Not done in time.
     FutureCancelledError
         One of them was cancelled.
+    TypeError
+        Something among them is no future.
 
     Examples
     --------
@@ -172,9 +188,9 @@ def wait(fs: Any, timeout: Duration = None, return_when: str = ALL_COMPLETED) ->
         raise TypeError(f"timeout must be seconds, not {type(timeout).__name__}: wait takes futures as one list")
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED):
         raise NotImplementedError(f"return_when must be {ALL_COMPLETED!r} or {FIRST_COMPLETED!r}, not {return_when!r}")
-    from windrow.client.future import futures_of
+    from windrow.client.future import given_futures
 
-    futures = futures_of(fs)
+    futures = given_futures(fs, "fs")
     if not futures:
         return DoneAndNotDone(set(), set())
     client = futures[0].bound()
