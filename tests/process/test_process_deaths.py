@@ -120,7 +120,7 @@ def test_a_task_that_kills_its_workers(
             assert "in die" in death
     assert type(dependent.exception(timeout=5)) is KilledWorker
     assert own_client.gather(innocent) == list(range(1, 201))
-    assert f"{cause} after" in caplog.text
+    until(lambda: f"{cause} after" in caplog.text, "the nanny logs it")
 
 
 def test_the_peak_of_memory_is_the_workers_own() -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from windrow import config, security, system, transport
+from windrow.deploy import arguments
 from windrow.deploy.cluster import Cluster
 from windrow.deploy.nanny import Nanny
 from windrow.errors import WorkerStartTimeoutError
@@ -32,7 +34,7 @@ class LocalCluster(Cluster):
         Workers as processes (default), or in this process.
     host, scheduler_port
         Where the scheduler listens for other processes: loopback and any free port. With ``processes=False`` it listens
-        for none, unless a port is given.
+        for none, unless a port is given. Any other host draws a warning, as traffic is not encrypted in this version.
     memory_limit
         Bytes a worker (or "4 GiB", or a fraction of the machine's memory); "auto" shares the memory out; None: no
         limit.
@@ -42,6 +44,16 @@ class LocalCluster(Cluster):
         See `Cluster`.
     dashboard_address, silence_logs
         Accepted; there is no dashboard in this version, and a clean run logs nothing.
+    **others
+        Keywords that programs written for Dask pass along, with values that ask for nothing: ``security=None``,
+        ``protocol="tcp"``, ``loop=None``, …; ``ip`` is an old name of ``host``.
+
+    Raises
+    ------
+    NotImplementedError
+        One of ``others`` asks for something that is not in this version.
+    WorkerStartError
+        A worker did not come up.
 
     Examples
     --------
@@ -56,29 +68,23 @@ class LocalCluster(Cluster):
         n_workers: int | None = None,
         threads_per_worker: int | None = None,
         processes: bool | None = None,
+        *,
         host: str | None = None,
         scheduler_port: int = 0,
         silence_logs: object = None,
-        dashboard_address: str | None = ":8787",
+        dashboard_address: object = ":8787",
         asynchronous: bool = False,
         memory_limit: str | float | None = "auto",
         env: dict[str, str] | None = None,
+        **others: Any,
     ) -> None:
-        for value, what in ((n_workers, "n_workers"), (threads_per_worker, "threads_per_worker")):
-            least = 0 if what == "n_workers" else 1
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                raise ValueError(f"{what} must be an int of at least {least}, or None, not {value!r}")
-        if env is not None and not isinstance(env, Mapping):
-            raise TypeError(f"env must be a dict of environment variables, not {env!r}")
-        if host is not None and not isinstance(host, str):
-            raise TypeError(f"host must be a string, not {host!r}")
-        if isinstance(scheduler_port, bool) or not isinstance(scheduler_port, int) or not 0 <= scheduler_port < 65536:
-            raise ValueError(f"scheduler_port must be a port's number (0: any that is free), not {scheduler_port!r}")
-        self.processes = True if processes is None else bool(processes)
+        arguments.check_others(others, LocalCluster)
+        arguments.check_kinds(n_workers, threads_per_worker, processes, scheduler_port, env)
+        self.processes = processes is not False
         self._n_workers, self._nthreads = _split(n_workers, threads_per_worker, self.processes)
-        self._host = host or "127.0.0.1"
+        self._host = arguments.chosen_host(host, others, self.processes, scheduler_port)
         self._port = scheduler_port
-        self._memory_limit = self._limit(memory_limit)
+        self._memory_limit = arguments.memory_limit_bytes(memory_limit, self._n_workers, self._nthreads)
         self._env = {key: str(value) for key, value in (env or {}).items()}
         self._names = iter(range(2**31))
         self.workers: dict[int, Nanny | WorkerServer] = {}
@@ -87,39 +93,40 @@ class LocalCluster(Cluster):
         self._events: set[asyncio.Future[None]] = set()
         super().__init__(asynchronous=asynchronous, name=name)
 
-    def _limit(self, memory_limit: str | float | None) -> int:
-        if memory_limit == "auto":
-            return system.memory_limit_bytes() // max(1, self._n_workers)
-        return system.parse_memory_limit(memory_limit, self._nthreads) or 0
-
     # ------------------------------------------------------------ life
 
     async def _open(self) -> None:
         self.secret = security.new_secret()
-        listens = self.processes or self._port
-        self.scheduler = SchedulerServer(
-            self.secret, self._host if listens else None, self._port, on_shutdown=self._asked_to_close
-        )
+        self.scheduler = SchedulerServer(self.secret, self._host, self._port, on_shutdown=self._asked_to_close)
         self.scheduler.on_change = self._on_change
         await self.scheduler.start()
         self.scheduler_address = self.scheduler.address
-        await self._scale_up(self._n_workers)
-        if self._n_workers:
+        started = await self._scale_up(self._n_workers)
+        if started:
             timeout_s = config.seconds("distributed.comm.timeouts.connect")
-            await self._until_started(self._n_workers, timeout_s)
+            await self._until_started(started, timeout_s)
 
-    async def _scale_up(self, n: int) -> None:
+    async def _scale_up(self, n: int) -> list[Nanny | WorkerServer]:
+        """Start workers until there are ``n``; return those that were started."""
+        started = []
         while len(self.workers) < n:
             name = next(self._names)
             worker = self.workers[name] = self._new_worker(name)
+            worker.finished.add_done_callback(partial(self._forget, name))
+            started.append(worker)
             await worker.start()
+        return started
+
+    def _forget(self, name: int, finished: asyncio.Future[Any]) -> None:
+        """One that is closed, retired or given up does not count any more where others are to be started."""
+        self.workers.pop(name, None)
 
     def _new_worker(self, name: int) -> Nanny | WorkerServer:
         settings = WorkerConfig(
             scheduler=self.scheduler_address,
             name=name,
             nthreads=self._nthreads,
-            host=self._host,
+            host=self._host or "127.0.0.1",
             memory_limit=self._memory_limit,
             inline_limit=config.size_bytes("windrow.inline-limit"),
         )
@@ -128,17 +135,18 @@ class LocalCluster(Cluster):
         settings.scheduler = self.scheduler.inproc_address
         return WorkerServer(settings, None)
 
-    async def _until_started(self, n: int, timeout_s: float) -> None:
+    async def _until_started(self, started: Sequence[Nanny | WorkerServer], timeout_s: float) -> None:
         """Wait for workers; a nanny that gives its worker up ends the wait."""
-        given_up = [worker.failed for worker in self.workers.values() if isinstance(worker, Nanny)]
-        waiting = asyncio.ensure_future(self._wait_for_workers(n, timeout_s))
-        either: list[asyncio.Future[Any]] = [waiting, *given_up]
-        done, _ = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if waiting not in done:
+        finished = [worker.finished for worker in started if isinstance(worker, Nanny)]
+        waiting = asyncio.ensure_future(self._wait_for_workers(len(started), timeout_s))
+        either: list[asyncio.Future[Any]] = [waiting, *finished]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        given_up = [error for future in finished if future.done() and (error := future.result()) is not None]
+        if given_up:
             waiting.cancel()
-            raise next(future.result() for future in given_up if future.done())
+            raise given_up[0]
         try:
-            waiting.result()
+            await waiting
         except WorkerStartTimeoutError as error:
             raise WorkerStartTimeoutError(f"{error}; their last words, if any, are on stderr") from None
 
@@ -186,7 +194,10 @@ class LocalCluster(Cluster):
     def scale(self, n: int) -> Any:
         """Start workers, or close the newest, until there are ``n``; does not wait for new ones to join.
 
-        What only a closed worker held is made again elsewhere.
+        In this version a closed worker's data is not moved before. Results that it alone held are made again elsewhere,
+        by their tasks. Data that was scattered to it alone cannot be made again, and its futures are cancelled, unless
+        it is small enough (16 KiB, ``windrow.inline-limit``) for the scheduler to keep a copy: gather it before, or
+        scatter it with ``broadcast=True``.
         """
         if not isinstance(n, int) or n < 0:
             raise ValueError(f"n must be a number of workers, not {n!r}")

@@ -3,14 +3,16 @@
 What lives here: `Nanny`, its worker's process, and the account of a death. What this file must never know: what the
 worker runs.
 
-A worker's stderr passes through the nanny, which keeps the last lines for the account. The flight recorder is a page of
-shared memory where the worker's threads write the id of the task that they run, and its heartbeat the most memory that
-it has seen; it outlives the worker.
+A worker's stderr passes through the nanny, which keeps the last lines for the account. On the status pipe the worker
+says where it listens, that it has joined, and that the scheduler has closed it: then no other takes its place. The
+flight recorder is a page of shared memory where the worker's threads write the id of the task that they run, and its
+heartbeat the most memory that it has seen; it outlives the worker.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import mmap
@@ -25,22 +27,42 @@ import time
 import uuid
 from array import array
 from collections import deque
+from contextlib import ExitStack
 from typing import IO
 
 import msgspec
 from msgspec import Struct
 
 from windrow import config, transport
+from windrow.deploy import forward
 from windrow.errors import WorkerStartError
 from windrow.transport import Link
 from windrow.wire.messages import Close, Died, HelloNanny, Message, RestartWorker, TaskId
+from windrow.worker.__main__ import CLOSED, JOINED
 from windrow.worker.server import WorkerConfig
 
 logger = logging.getLogger("windrow.nanny")
 
 LAST_LINES = 20
+LINE_BYTES = 4096
+"""So much of the end of a line is kept for the account."""
+READS_PER_TURN = 4
+"""Of 64 KiB each: however much a worker writes to stderr, the loop has its turn; and all that a pipe holds is read."""
 START_FAILURES_MAX = 3
-"""A worker that ends so often in a row without having joined is given up."""
+"""A worker that could not be started, or ended without having joined, so often in a row is given up."""
+RETRY_S = 0.2
+"""How long to wait after the first such failure; after each further one `RETRY_FACTOR` times as long."""
+RETRY_FACTOR = 5
+FLUSH_S = 0.5
+"""How long a close waits for what workers wrote to be passed on."""
+
+_REMEDIES = {
+    errno.EAGAIN: "raise the limit of processes and threads (ulimit -u), or have fewer of them",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or have fewer of them open",
+    errno.ENFILE: "the whole system has too many files open",
+    errno.ENOMEM: "have fewer workers, or free memory",
+}
+"""What to do where the system does not start a process."""
 
 
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -78,8 +100,13 @@ class Account(Struct, frozen=True):
             end = f"exited with code {self.exit_code}"
         return f"{end} after {self.seconds:.1f} s (peak memory {self.peak_bytes / 2**20:.0f} MiB)"
 
+    @property
+    def words(self) -> str:
+        """Its last words, to follow the cause."""
+        return f"; its last words: {' | '.join(self.last_lines)}" if self.last_lines else ""
+
     def __str__(self) -> str:
-        return f"{self.cause}; its last words: {' | '.join(self.last_lines)}" if self.last_lines else self.cause
+        return self.cause + self.words
 
 
 class _Process:
@@ -89,42 +116,62 @@ class _Process:
         self.nanny = nanny
         self.loop = nanny.loop
         self.address = ""
+        self.joined = False
+        self.closed = False
+        """The scheduler has closed it in good order."""
         self.expected = False
-        self.ended = self.loop.create_future()
+        self.ended: asyncio.Future[Account] = self.loop.create_future()
         self.started_s = time.monotonic()
-        self._lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._lines: deque[bytes] = deque(maxlen=LAST_LINES)
         self._partial = b""
-        size = 8 * (nanny.config.nthreads + 1)
-        recorder_fd = _shared_page(size)
-        self._recorder = mmap.mmap(recorder_fd, size)
+        self._status = b""
         self.running: list[TaskId] = []
         """The tasks that its threads were running at its end."""
-        self._status_fd, status_fd = os.pipe()
-        options = {
-            "config": msgspec.to_builtins(nanny.config),
-            "secret": nanny.secret.hex(),
-            "path": [entry or os.getcwd() for entry in sys.path],
-            "parent_pid": os.getpid(),
-            "recorder_fd": recorder_fd,
-            "status_fd": status_fd,
-        }
         # The kernel's figure of a process begins with that of the one that started it: only a larger one says anything.
         self._own_peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        self.popen = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, _HOME],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=(recorder_fd, status_fd),
-            start_new_session=True,  # Ctrl-C in the terminal is not for it; and its own children can be ended with it
-            env=nanny.environment(),
-        )
-        os.close(recorder_fd)
-        os.close(status_fd)
+        with ExitStack() as undo:
+            self._start(undo)
+            undo.pop_all()
+
+    def _start(self, undo: ExitStack) -> None:
+        """Start the process; ``undo`` takes back what was done until something failed."""
+        nanny = self.nanny
+        size = 8 * (nanny.config.nthreads + 1)
+        with ExitStack() as passed:  # descriptors that are the process's alone, once it has them
+            recorder_fd = _shared_page(size)
+            passed.callback(os.close, recorder_fd)
+            self._recorder = mmap.mmap(recorder_fd, size)
+            undo.callback(self._recorder.close)
+            self._status_fd, status_fd = os.pipe()
+            undo.callback(os.close, self._status_fd)
+            passed.callback(os.close, status_fd)
+            options = {
+                "config": msgspec.to_builtins(nanny.config),
+                "secret": nanny.secret.hex(),
+                "path": [entry or os.getcwd() for entry in sys.path],
+                "parent_pid": os.getpid(),
+                "recorder_fd": recorder_fd,
+                "status_fd": status_fd,
+            }
+            self.popen = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START, _HOME],
+                stdin=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(recorder_fd, status_fd),
+                start_new_session=True,  # Ctrl-C in the terminal is not for it; its children can be ended with it
+                env=nanny.environment(),
+            )
         stdin, stderr = self.popen.stdin, self.popen.stderr
         assert stdin is not None
         assert stderr is not None
         self._stdin: IO[bytes] = stdin
         self._stderr: IO[bytes] = stderr
+        try:
+            threading.Thread(target=self._wait, name="nanny-wait", daemon=True).start()
+        except RuntimeError as error:  # no room for a thread
+            _kill_group(self.popen.pid)
+            self.popen.communicate()
+            raise OSError(errno.EAGAIN, str(error)) from error
         try:
             stdin.write(json.dumps(options).encode() + b"\n")
             stdin.flush()
@@ -134,7 +181,6 @@ class _Process:
         os.set_blocking(stderr.fileno(), False)
         self.loop.add_reader(self._status_fd, self._read_status)
         self.loop.add_reader(stderr.fileno(), self._read_stderr)
-        threading.Thread(target=self._wait, name="nanny-wait", daemon=True).start()
 
     def _wait(self) -> None:
         pid = self.popen.pid
@@ -164,7 +210,7 @@ class _Process:
         self._recorder.close()
         if peak_bytes <= self._own_peak_bytes:
             peak_bytes = peak_seen_bytes
-        lines = [*self._lines, self._partial.decode(errors="replace")]
+        lines = [line.decode(errors="replace") for line in (*self._lines, self._partial)]
         last = tuple(line for line in lines if line.strip())
         account = Account(code, time.monotonic() - self.started_s, peak_bytes, last)
         if not self.ended.done():
@@ -178,10 +224,18 @@ class _Process:
             data = os.read(self._status_fd, 4096)
         except BlockingIOError:
             return
-        if data:
-            self.address = data.decode().strip()
-            self.nanny.on_joined()
-        self._stop_status()
+        if not data:
+            self._stop_status()
+        *lines, self._status = (self._status + data).split(b"\n")
+        for line in lines:
+            said = line.decode()
+            if said == JOINED:
+                self.joined = True
+                self.nanny.on_joined()
+            elif said == CLOSED:
+                self.closed = self.expected = True
+            else:
+                self.address = said
 
     def _stop_status(self) -> None:
         if self._status_fd >= 0:
@@ -190,7 +244,7 @@ class _Process:
             self._status_fd = -1
 
     def _read_stderr(self) -> None:
-        while True:
+        for _ in range(READS_PER_TURN):
             try:
                 data = os.read(self._stderr.fileno(), 65536)
             except BlockingIOError:
@@ -198,13 +252,16 @@ class _Process:
             if not data:
                 self.loop.remove_reader(self._stderr.fileno())
                 return
-            *lines, self._partial = (self._partial + data).split(b"\n")
-            self._lines.extend(line.decode(errors="replace") for line in lines)
-            _forward(data)
+            *lines, partial = (self._partial + data).split(b"\n")
+            self._partial = partial[-LINE_BYTES:]
+            self._lines.extend(line[-LINE_BYTES:] for line in lines)
+            forward.stderr.write(data)
 
     def kill(self) -> None:
-        """End it, and what it has started, whatever it is doing."""
+        """End it, and what it has started, whatever it is doing; the scheduler hears of it before."""
+        self._read_status()
         self.expected = True
+        self.nanny.tell_end(self, "its nanny ended it")
         if self.popen.returncode is None:
             _kill_group(self.popen.pid)
 
@@ -221,15 +278,6 @@ def _close_quietly(file: IO[bytes]) -> None:
     try:
         file.close()
     except BrokenPipeError:  # the process is gone, and what was to be written to it does not matter
-        return
-
-
-def _forward(data: bytes) -> None:
-    """Pass on what a worker wrote to its stderr."""
-    try:
-        sys.stderr.write(data.decode(errors="replace"))
-        sys.stderr.flush()
-    except (AttributeError, ValueError, OSError):  # no stderr here (a GUI), or it is closed
         return
 
 
@@ -271,12 +319,13 @@ class Nanny:
         self.env = env or {}
         self.loop = asyncio.get_running_loop()
         self.restarts = 0
-        self.failed: asyncio.Future[WorkerStartError] = self.loop.create_future()
-        """Done when the worker is given up."""
+        self.finished: asyncio.Future[WorkerStartError | None] = self.loop.create_future()
+        """Done when there will be no worker any more: it was closed or retired (None), or is given up."""
         self._process: _Process | None = None
         self._link: Link | None = None
         self._closing = False
         self._start_failures = 0
+        self._retry: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<Nanny {self.name!r} pid={self.pid} restarts={self.restarts}>"
@@ -302,15 +351,54 @@ class Nanny:
         return {**lowest, "PYTHONHASHSEED": "6640", **os.environ, **self.env}
 
     async def start(self) -> None:
-        """Start the worker's process, and join the scheduler; does not wait for the worker to do so."""
+        """Join the scheduler, and start the worker's process; does not wait for the worker to join."""
+        link = await transport.connect(self.scheduler, secret=self.secret)
+        if self._closing:  # meanwhile
+            link.close()
+            return
+        self._link = link
+        link.on_lost = lambda reason: None
+        link.on_batch = self._on_batch
+        link.send([HelloNanny(self.id, self.name)])
         self._spawn()
-        self._link = await transport.connect(self.scheduler, secret=self.secret)
-        self._link.on_lost = lambda reason: None
-        self._link.on_batch = self._on_batch
-        self._link.send([HelloNanny(self.id, self.name)])
 
     def _spawn(self) -> None:
-        self._process = _Process(self)
+        """Start a process; where the system will not, try again later, and in the end give up."""
+        self._process = None
+        try:
+            self._process = _Process(self)
+        except OSError as error:
+            remedy = _REMEDIES.get(error.errno or 0, "see what the system says of it")
+            self._start_failed(f"its process could not be started: {error}; {remedy}")
+
+    def _respawn(self) -> None:
+        self.restarts += 1
+        self._spawn()
+
+    def _start_failed(self, account: str, last_words: str = "") -> None:
+        """Count a start in vain, and start again after a while, or give the worker up."""
+        self._start_failures += 1
+        if self._start_failures < START_FAILURES_MAX:
+            delay_s = RETRY_S * RETRY_FACTOR ** (self._start_failures - 1)
+            self._warn(f"worker {self.name!r} did not come up: {account}; the next start is in {delay_s:g} s")
+            self._retry = self.loop.call_later(delay_s, self._respawn)
+            return
+        attempts = f"did not come up in {START_FAILURES_MAX} attempts"
+        message = f"worker {self.name!r} {attempts}; the last time {account}{last_words}"
+        forward.stderr.log(logger, logging.ERROR, f"{message}; no other is started in its place")
+        self._finish(WorkerStartError(message))
+
+    def _warn(self, text: str) -> None:
+        forward.stderr.log(logger, logging.WARNING, text)  # after the last words, which are on their way there
+
+    def _finish(self, error: WorkerStartError | None) -> None:
+        """Leave: there will be no worker any more."""
+        self.expect_end()
+        if self._link is not None:
+            self._link.send([Close("closed")])
+            self._link.close()
+        if not self.finished.done():
+            self.finished.set_result(error)
 
     def _on_batch(self, messages: list[Message]) -> None:
         for message in messages:
@@ -321,30 +409,33 @@ class Nanny:
         """The worker has joined the scheduler."""
         self._start_failures = 0
 
-    def on_exit(self, process: _Process, account: Account) -> None:
-        """The worker's process has ended: tell the scheduler, and start the next."""
+    def tell_end(self, process: _Process, account: str) -> None:
+        """Tell the scheduler of its worker's end; of one that is expected it is told before, and then again."""
         if self._link is not None and process.address:
-            self._link.send([Died(process.address, str(account), process.expected, process.running)])
+            self._link.send([Died(process.address, account, process.expected, process.running)])
+
+    def on_exit(self, process: _Process, account: Account) -> None:
+        """The worker's process has ended: tell the scheduler, and start the next, unless none is wanted."""
+        self.tell_end(process, str(account))
         if self._closing:
             return
-        if not process.expected:
-            # Without its last words, which have just been forwarded.
-            logger.warning("worker %r (pid %d) %s", self.name, process.popen.pid, account.cause)
-        if not process.address and not process.expected:
-            self._start_failures += 1
-            if self._start_failures >= START_FAILURES_MAX:
-                attempts = f"did not come up in {START_FAILURES_MAX} attempts"
-                message = f"worker {self.name!r} {attempts}; the last one {account}"
-                logger.error("%s", message)
-                if not self.failed.done():
-                    self.failed.set_result(WorkerStartError(message))
-                return
-        self.restarts += 1
-        self._spawn()
+        if process.closed:
+            logger.info("worker %r (pid %d) was closed by the scheduler", self.name, process.popen.pid)
+            self._finish(None)
+        elif process.expected:
+            self._respawn()
+        elif process.joined:
+            # Without its last words, which are on their way to stderr.
+            self._warn(f"worker {self.name!r} (pid {process.popen.pid}) {account.cause}; another is started")
+            self._respawn()
+        else:
+            self._start_failed(f"it {account.cause}", account.words)
 
     def expect_end(self) -> None:
         """From here on the worker's end is no death, and no other is started."""
         self._closing = True
+        if self._retry is not None:
+            self._retry.cancel()
         if self._process is not None:
             self._process.expected = True
 
@@ -355,6 +446,5 @@ class Nanny:
         if process is not None:
             process.kill()
             await asyncio.wait([process.ended], timeout=timeout_s)
-        if self._link is not None:
-            self._link.send([Close("closed")])
-            self._link.close()
+        self._finish(None)
+        await forward.stderr.drained(FLUSH_S)
