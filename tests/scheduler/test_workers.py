@@ -443,6 +443,32 @@ def test_nothing_is_sent_ahead_to_a_lost_worker(world: World) -> None:
     assert world.heard(worker) == []
 
 
+def test_an_account_counts_though_somebody_else_holds_the_link_open(world: World) -> None:
+    client = world.client()
+    worker, nanny = world.nursed("w")
+    world.submit(client, "a")
+    world.keys(worker)
+    world.died(nanny, worker, "was killed", running=["a"])
+    spare = world.worker()
+    world.tick(after=0.9)
+    assert world.heard(spare) == []
+    world.tick(after=0.2)
+    assert world.heard(spare) == ["run a#2"]
+    [death] = world.task("a").deaths or []
+    assert "was killed" in death
+
+
+def test_a_nanny_s_next_worker_takes_the_place_of_its_last(world: World) -> None:
+    client = world.client()
+    worker, nanny = world.nursed("w")
+    world.submit(client, "a")
+    world.keys(worker)
+    again = world.worker("again", nanny=nanny.id)
+    assert list(world.state.workers.values()) == [again]
+    assert world.heard(again) == ["run a#2"]
+    assert not world.task("a").deaths
+
+
 def test_an_account_is_not_used_for_a_later_worker_at_the_same_address(world: World) -> None:
     client = world.client()
     worker, nanny = world.nursed("w")

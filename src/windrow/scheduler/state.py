@@ -144,6 +144,7 @@ class WorkerRecord(Peer[Any]):
     """A worker: what it was sent, what it holds, and when it last spoke."""
 
     __slots__ = (
+        "account",
         "address",
         "alone",
         "expected_s",
@@ -181,7 +182,7 @@ class WorkerRecord(Peer[Any]):
         self.host = ""
         self.nanny = ""
         self.local_directory = ""
-        self.status = "running"  # or "lost": its link is gone, and its nanny's account is awaited
+        self.status = "running"  # or "lost": it has ended, and its nanny's account, or the end of its link, is awaited
         self.alone: tuple[WorkerRecord, ...] = (self,)  # shared by all tasks that it alone holds
         self.processing: dict[Task, None] = {}
         self.expected_s = 0.0
@@ -192,6 +193,7 @@ class WorkerRecord(Peer[Any]):
         self.metrics: dict[str, float] = {}
         self.last_seen_s = now_s
         self.progress_s = now_s
+        self.account: tuple[str, list[TaskId] | None] | None = None  # its nanny's, while its link's end is awaited
         self.lost_s = 0.0
         self.stalled = False  # it was asked back what it had not started, and has had no news since
 
@@ -245,8 +247,6 @@ class State:
         self.workers: dict[str, WorkerRecord] = {}
         self.clients: dict[str, ClientRecord] = {}
         self.nannies: dict[str, NannyRecord] = {}
-        self.accounts: deque[tuple[str, str, list[TaskId] | None]] = deque(maxlen=1000)
-        """Nannies' accounts that came before the loss of the link that they explain: (address, account, running)."""
         self.queue: RunQueue[Task] = RunQueue()
         self.unrunnable: dict[Task, None] = {}
         """Queued tasks that no present worker may run."""

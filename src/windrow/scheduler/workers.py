@@ -47,8 +47,8 @@ def _present(state: State, worker: WorkerRecord, task_id: TaskId, attempt: int) 
 def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
     """Greet a worker, or return the reason why it cannot join."""
     for other in list(state.workers.values()):
-        if other.status == "lost" and (other.address == hello.address or (other.nanny and other.nanny == hello.nanny)):
-            remove(state, other, "it was replaced before its nanny gave an account")
+        if (other.nanny and other.nanny == hello.nanny) or (other.status == "lost" and other.address == hello.address):
+            _remove_lost(state, other, "it was replaced before its nanny gave an account", blame=False)
         elif other.address == hello.address:
             return f"a worker with the address {hello.address} is there already"
         elif other.name == hello.name and other.status != "lost":
@@ -159,17 +159,29 @@ def on_close(state: State, worker: WorkerRecord, message: Close) -> None:
 
 def lost(state: State, worker: WorkerRecord, reason: str) -> None:
     """A worker's link is gone. With a nanny its account is awaited, or is here already."""
-    if state.workers.get(worker.address) is not worker or worker.status == "lost":
+    if state.workers.get(worker.address) is not worker:
         return
-    account = next((entry for entry in state.accounts if entry[0] == worker.address), None)
-    if account is not None:
-        remove(state, worker, account[1], account[2])
-    elif worker.nanny in state.nannies:
-        worker.status = "lost"
-        worker.lost_s = state.now_s
-        state.open_or_idle(worker)
+    if worker.account is None and worker.nanny in state.nannies:
+        if worker.status != "lost":
+            _await_the_rest(state, worker)
     else:
-        remove(state, worker, reason or "its connection ended")
+        _remove_lost(state, worker, reason or "its connection ended")
+
+
+def _await_the_rest(state: State, worker: WorkerRecord) -> None:
+    """A worker has ended: of the end of its link and its nanny's account, one is here, and the other to come."""
+    worker.status = "lost"
+    worker.lost_s = state.now_s
+    state.open_or_idle(worker)
+
+
+def _remove_lost(state: State, worker: WorkerRecord, otherwise: str, blame: bool = True) -> None:
+    """Take a worker out, by its nanny's account where there is one."""
+    if worker.account is not None:
+        account, running = worker.account
+        remove(state, worker, account, running)
+    else:
+        remove(state, worker, otherwise, blame=blame)
 
 
 def remove(
@@ -183,8 +195,6 @@ def remove(
     if state.workers.get(worker.address) is not worker:
         return
     del state.workers[worker.address]
-    for entry in [entry for entry in state.accounts if entry[0] == worker.address]:
-        state.accounts.remove(entry)
     worker.status = "closed"
     state.gone.append(worker)
     placement.remove_worker(state, worker)
@@ -233,12 +243,13 @@ def on_died(state: State, nanny: NannyRecord, message: Died) -> None:
     worker = state.workers.get(message.address)
     if worker is None or worker.nanny != nanny.id:
         return
-    if worker.status == "lost":
-        remove(state, worker, message.account, message.running, blame=not message.expected)
-    elif message.expected:
+    if message.expected:
         remove(state, worker, message.account, blame=False)
+    elif worker.status == "lost":
+        remove(state, worker, message.account, message.running)
     else:  # what it said last is still on its way: the link's end comes after that
-        state.accounts.append((message.address, message.account, message.running))
+        worker.account = (message.account, message.running)
+        _await_the_rest(state, worker)
 
 
 def lost_nanny(state: State, nanny: NannyRecord) -> None:
@@ -259,7 +270,7 @@ def look_for_silence(state: State) -> None:
     for worker in list(state.workers.values()):
         if worker.status == "lost":
             if state.now_s - worker.lost_s >= config.account_timeout_s:
-                remove(state, worker, "its connection ended, and its nanny gave no account of it")
+                _remove_lost(state, worker, "its connection ended, and its nanny gave no account of it")
         elif worker.nanny not in state.nannies and state.now_s - worker.last_seen_s > config.worker_ttl_s:
             account = f"it was silent for more than {config.worker_ttl_s:.0f} s (distributed.scheduler.worker-ttl)"
             remove(state, worker, account)

@@ -397,7 +397,7 @@ class Restart(Struct, tag=109, array_like=True):
 
 
 class Retire(Struct, tag=110, array_like=True):
-    """Close workers after their data has been made safe. Reply value: addresses closed."""
+    """Close workers; what only they hold is made again elsewhere, and scattered data lost. Reply value: addresses."""
 
     workers: list[str]
 
