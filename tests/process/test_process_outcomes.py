@@ -103,10 +103,10 @@ def test_values_leave_while_functions_take_their_time(client: Client, tmp_path: 
         waiting = [
             pool.submit(client.run, tasks.announce_and_wait, str(path), str(go), workers=workers) for path in started
         ]
-        waiting += [pool.submit(client.run, tasks.until_there, str(go), workers=workers) for _ in range(8)]
         try:
             for path in started:
                 tasks.until_there(str(path))
+            waiting += [pool.submit(client.run, tasks.until_there, str(go), workers=workers) for _ in range(8)]
             large = client.submit(bytes, 10**6, workers=workers, pure=False)
             assert len(large.result(timeout=5)) == 10**6
         finally:
