@@ -111,8 +111,8 @@ in a fresh process, after the import.
 
 Missed budgets: the rows of arrays. In this version large values cross TCP on loopback: each transfer is two to four
 copies into pages that nobody has touched (for `scatter` one more, so that later changes to the array cannot reach a
-task). On the machine above a copy of 256 MiB into fresh pages ran at 0.9 to 1.5 GB/s, into touched ones at 28 to 33: the
-time is in the pages. The remedy is the design's: pooled shared memory that readers map. It is not built yet.
+task). On the machine above a copy of 256 MiB into fresh pages ran at 0.9 to 1.5 GB/s, into touched ones at 28 to 33:
+the time is in the pages. The remedy is the design's: pooled shared memory that readers map. It is not built yet.
 
 To repeat it: `make bench`, or a part: `make bench BENCH_ARGS="--quick --cases map_10k,chain --peers distributed"`.
 Where the time goes: `python -m benchmarks.profile map_10k`.
