@@ -495,3 +495,9 @@ def test_wrong_arguments_raise_at_the_call(
 ) -> None:
     with pytest.raises(error, match=words):
         call(client)
+
+
+def test_run_without_waiting(client: Client, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    assert client.run(tasks.until_there, str(go), wait=False) is None  # it would never end if it were waited for
+    go.touch()

@@ -370,11 +370,20 @@ def test_function_is_run_on_all_workers(world: World) -> None:
 def test_function_is_run_on_the_workers_that_are_named(world: World) -> None:
     client = world.client()
     _, second = world.workers(2)
-    world.ask(client, RunFunction(b"call", workers=["tcp://w2"], wait=False))
+    world.ask(client, RunFunction(b"call", workers=["tcp://w2"]))
     question = world.question(second)
-    assert question.request == RunFunction(b"call", wait=False)
+    assert question.request == RunFunction(b"call")
     world.reply(second, b"2", to=question)
     assert world.answer(client).value == ["tcp://w2"]
+
+
+def test_function_that_nobody_waits_for_is_answered_at_once(world: World) -> None:
+    client, worker = world.client(), world.worker()
+    world.ask(client, RunFunction(b"call", wait=False))
+    assert world.answer(client).value == ["tcp://w1"]
+    world.reply(worker, b"1", to=world.question(worker))
+    assert world.heard(client) == []
+    assert not world.state.relays
 
 
 def test_function_on_no_worker_is_answered_at_once(world: World) -> None:

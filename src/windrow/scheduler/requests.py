@@ -176,12 +176,16 @@ def scatter(state: State, peer: Peer[Any], call: int, request: Scatter) -> None:
 
 
 def run_function(state: State, peer: Peer[Any], call: int, request: RunFunction) -> None:
-    """Pass a function on to workers, outside the task system."""
+    """Pass a function on to workers, outside the task system; without ``wait`` nobody hears of its end."""
     assert isinstance(peer, ClientRecord)
     chosen = [worker for worker in _workers(state, request.workers) if worker.status == "running"]
     relay = Relay(peer, call, [None] * len(chosen), [worker.address for worker in chosen], [], {})
     for place, worker in enumerate(chosen):
         _ask(state, relay, worker, [place], RunFunction(request.call, wait=request.wait))
+    if not request.wait:
+        for number in relay.open:
+            del state.relays[number]
+        relay.open.clear()
     _finish_if_complete(state, relay)
 
 
