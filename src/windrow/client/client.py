@@ -543,8 +543,9 @@ class Client:
     ) -> Any:
         """Run a function on workers, outside the task system; {address: result}.
 
-        With ``wait=False`` it is only started, and None returned; what it raises is not heard of. A parameter named ``dask_worker`` receives the worker. ``on_error``: ``"raise"``, ``"return"`` (exceptions as
-        results) or ``"ignore"`` (leave them out).
+        With ``wait=False`` it is only started, and None returned; what it raises is not heard of. A parameter named
+        ``dask_worker`` receives the worker. ``on_error``: ``"raise"``, ``"return"`` (exceptions as results) or
+        ``"ignore"`` (leave them out).
         """
         on_error = calls.checked_on_error(on_error, nanny)
         names = None if workers is None else options.worker_names(workers)
