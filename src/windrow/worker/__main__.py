@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -44,17 +45,30 @@ def main() -> None:
         sys.stdout.reconfigure(line_buffering=True)  # what a task has printed is not lost with the process
     # What the user's program finds, in its order; what only this process has (its own PYTHONPATH) comes after.
     sys.path[:] = [*options["path"], *(entry for entry in sys.path if entry not in options["path"])]
+    code = 1
     try:
-        import uvloop
-    except ImportError:
-        code = asyncio.run(_serve(options))
-    else:
-        code = uvloop.run(_serve(options))
-    sys.stdout.flush()
-    sys.stderr.flush()
+        try:
+            import uvloop
+        except ImportError:
+            code = asyncio.run(_serve(options))
+        else:
+            code = uvloop.run(_serve(options))
+    except BaseException:  # it could not start, or something is broken: the nanny passes these words on
+        _tell(traceback.format_exc())
+    _tell("")
     if code:  # the scheduler is gone: where the nanny is too, what tasks have started is the watcher's to end
         watcher.join(LIFELINE_S)
     os._exit(code)  # threads may still be in a task, and nothing of it is wanted
+
+
+def _tell(words: str) -> None:
+    """Write to stderr, and flush both streams; where nobody reads them any more, nobody misses it."""
+    for stream, text in ((sys.stderr, words), (sys.stdout, "")):
+        try:
+            stream.write(text)
+            stream.flush()
+        except (OSError, ValueError):
+            continue
 
 
 async def _serve(options: dict[str, Any]) -> int:
@@ -80,7 +94,7 @@ async def _serve(options: dict[str, Any]) -> int:
     gc.freeze()  # what is here now stays; no collection need ever look at it again
     reason = await worker.finished
     if reason:
-        print(f"windrow worker {config.name} ends: {reason}", file=sys.stderr)
+        _tell(f"windrow worker {config.name} ends: {reason}\n")
         return 1
     _say(status_fd, CLOSED)
     return 0
