@@ -260,7 +260,7 @@ class Client:
     def dashboard_link(self) -> str | None:
         """Where to look at the cluster, if it shows itself."""
         link = getattr(self.cluster, "dashboard_link", None)
-        return link if isinstance(link, str) else None
+        return link if isinstance(link, str) and link else None
 
     @property
     def futures(self) -> dict[str, str]:
