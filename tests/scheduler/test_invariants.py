@@ -61,7 +61,7 @@ BENDS: dict[str, Bend] = {
     "holder does not hold": lambda w: w.state.workers["tcp://w"].holds.pop(w.task("mem")),
     "holds what is not in memory": lambda w: w.state.workers["tcp://w"].holds.update({w.task("run"): None}),
     "expected load": lambda w: setattr(w.state.workers["tcp://w"], "expected_s", 99.0),
-    "recalled": lambda w: w.state.workers["tcp://w"].recalled.update({w.task("mem"): 1}),
+    "recalled": lambda w: w.state.workers["tcp://w"].recalled.update({w.task("mem"): None}),
     "idle though busy": lambda w: w.state.idle.update({w.state.workers["tcp://w"]: None}),
     "gone, but still listed": lambda w: w.state.open.update({w.worker("x"): w.state.workers.pop("tcp://x")}),  # type: ignore[dict-item]
     "count of a queue": lambda w: setattr(w.state.queue, "_count", 7),

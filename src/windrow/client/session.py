@@ -13,6 +13,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from windrow import errors
@@ -135,22 +136,18 @@ class Session:
 
     def _on_finished(self, message: m.Finished) -> None:
         seen, get = message.seen, self.entries.get
-        for key, value in zip(message.keys, message.values, strict=True):
+        kinds = message.types or repeat(None, len(message.keys))
+        for key, value, kind in zip(message.keys, message.values, kinds, strict=True):
             entry = get(key)
             if entry is None or seen < entry.born:
                 continue
             entry.status = FINISHED
             entry.value = value
-            entry.detail = None
+            entry.detail = kind
             waiter = entry.waiter
             if waiter is not None:
                 entry.waiter = None
                 waiter.settle(entry)
-        if message.types:
-            for key, kind in zip(message.keys, message.types, strict=False):
-                entry = get(key)
-                if entry is not None and seen >= entry.born:
-                    entry.detail = kind
 
     def _current(self, seen: int, keys: list[m.Key]) -> list[Entry]:
         """The entries among ``keys`` that a report with this ``seen`` is about."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from windrow import addressing, system
+from windrow.client.options import ABSENT
 
 
 def _is_none(value: object) -> bool:
@@ -54,7 +55,7 @@ OTHERS = (*HARMLESS, "ip", "protocol")
 
 def absent(name: str, value: object) -> NotImplementedError:
     """Return the error for an argument that asks for what is not there yet."""
-    return NotImplementedError(f"{name}={value!r} is not in this version of windrow; leave {name} out")
+    return NotImplementedError(f"{name}={value!r} {ABSENT}; leave {name} out")
 
 
 def check_others(others: Mapping[str, Any], callee: Callable[..., object]) -> None:
@@ -118,9 +119,7 @@ def chosen_host(host: object, others: Mapping[str, Any], processes: bool, schedu
     listens = processes or scheduler_port != 0
     if protocol is not None and protocol.removesuffix("://") != ("tcp" if listens else "inproc"):
         where = "worker processes" if processes else "a scheduler_port" if listens else "processes=False"
-        raise NotImplementedError(
-            f"protocol={protocol!r} with {where} is not in this version of windrow; leave protocol out"
-        )
+        raise NotImplementedError(f"protocol={protocol!r} with {where} {ABSENT}; leave protocol out")
     if not listens:
         return None
     host = host or "127.0.0.1"

@@ -10,7 +10,7 @@ its own. So no task runs twice for the sake of balance.
 from __future__ import annotations
 
 from windrow.scheduler.placement import is_allowed
-from windrow.scheduler.state import UNKNOWN_S, State, Task, WorkerRecord
+from windrow.scheduler.state import State, Task, WorkerRecord
 from windrow.wire.messages import Recall
 
 
@@ -29,7 +29,7 @@ def rebalance(state: State) -> None:
 def _recall(state: State, worker: WorkerRecord) -> int:
     """Ask one worker back for its part; return how many tasks that is."""
     stalled = state.now_s - worker.progress_s > state.config.stall_s
-    remaining_s = sum(_expected_s(task) for task in worker.processing) / worker.nthreads
+    remaining_s = sum(task.expected_s for task in worker.processing) / worker.nthreads
     if not stalled and remaining_s < state.config.stall_s:
         return 0
     not_started = [task for task in list(worker.processing)[worker.threads :] if not task.missing]
@@ -39,7 +39,7 @@ def _recall(state: State, worker: WorkerRecord) -> int:
     if not_started:
         worker.stalled = stalled
         state.open_or_idle(worker)
-        worker.recalled = {task: task.attempt for task in not_started}
+        worker.recalled = dict.fromkeys(not_started)
         state.tell(worker, Recall([task.id for task in not_started]))
     return len(not_started)
 
@@ -47,7 +47,3 @@ def _recall(state: State, worker: WorkerRecord) -> int:
 def _may_go(state: State, task: Task) -> bool:
     """Say whether an idle worker may run a task."""
     return task.restriction is None or any(is_allowed(worker, task.restriction) for worker in state.idle)
-
-
-def _expected_s(task: Task) -> float:
-    return task.function.expected_s if task.function is not None else UNKNOWN_S

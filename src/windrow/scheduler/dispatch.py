@@ -60,7 +60,7 @@ def _hand_out(state: State, workers: dict[WorkerRecord, None]) -> None:
 def _is_short(state: State, worker: WorkerRecord) -> bool:
     """Say whether what comes next is so short that a run of it fits into a pipeline."""
     head = worker.local.head() or state.queue.head()
-    return head is not None and head.function is not None and head.function.expected_s < state.config.pipeline_s
+    return head is not None and head.expected_s < state.config.pipeline_s
 
 
 def has_room(state: State, worker: WorkerRecord) -> bool:

@@ -10,7 +10,7 @@ idle worker may take it from there.
 
 from __future__ import annotations
 
-from windrow.scheduler.state import QUEUED, UNKNOWN_S, Restriction, State, Task, WorkerRecord
+from windrow.scheduler.state import QUEUED, Restriction, State, Task, WorkerRecord
 
 # ---------------------------------------------------------------- queues
 
@@ -65,8 +65,7 @@ def move_s(state: State, task: Task, worker: WorkerRecord) -> float:
 
 
 def _start_in_s(state: State, task: Task, worker: WorkerRecord) -> float:
-    cost = task.function.expected_s if task.function is not None else UNKNOWN_S
-    ahead = worker.expected_s + len(worker.local) * cost
+    ahead = worker.expected_s + len(worker.local) * task.expected_s
     stall_s = state.now_s - worker.progress_s if worker.stalled else 0.0
     return stall_s + ahead / worker.nthreads + move_s(state, task, worker)
 

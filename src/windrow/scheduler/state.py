@@ -125,6 +125,11 @@ class Task(Struct, eq=False, gc=False):
     failure: Failure | None = None
     queue: RunQueue[Task] | None = None
 
+    @property
+    def expected_s(self) -> float:
+        """How long its function is expected to take."""
+        return UNKNOWN_S if self.function is None else self.function.expected_s
+
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.key!r} {self.state}>"
 
@@ -160,7 +165,6 @@ class WorkerRecord(Peer[Any]):
         "name",
         "nanny",
         "nthreads",
-        "number",
         "pid",
         "processing",
         "progress_s",
@@ -176,7 +180,6 @@ class WorkerRecord(Peer[Any]):
         self.name = name
         self.nthreads = nthreads
         self.threads = nthreads  # those that are not taken by attempts that were freed while they ran
-        self.number = 0
         self.memory_limit = 0
         self.pid = 0
         self.host = ""
@@ -189,7 +192,7 @@ class WorkerRecord(Peer[Any]):
         self.holds: dict[Task, None] = {}
         self.functions: dict[int, None] = {}
         self.local: RunQueue[Task] = RunQueue()
-        self.recalled: dict[Task, int] = {}
+        self.recalled: dict[Task, None] = {}
         self.metrics: dict[str, float] = {}
         self.last_seen_s = now_s
         self.progress_s = now_s
@@ -268,7 +271,6 @@ class State:
         self.next_call = 0
         self.next_id = 0
         self.next_function = 0
-        self.next_worker = 0
 
     # ------------------------------------------------------------ saying things
 

@@ -54,8 +54,6 @@ def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
         elif other.name == hello.name and other.status != "lost":
             return f"a worker named {hello.name!r} is there already ({other.address}); give this one another name"
     worker = WorkerRecord(hello.address, hello.name, max(1, hello.nthreads), state.now_s)
-    state.next_worker += 1
-    worker.number = state.next_worker
     worker.memory_limit = hello.memory_limit
     worker.pid = hello.pid
     worker.host = hello.host
@@ -68,10 +66,10 @@ def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
 
 def on_done(state: State, worker: WorkerRecord, message: Done) -> None:
     """An attempt has its result."""
-    task = state.by_id.get(message.task)
     worker.progress_s = state.now_s
     worker.stalled = False
-    if task is None or task.worker is not worker or task.attempt != message.attempt:
+    task = _present(state, worker, message.task, message.attempt)
+    if task is None:
         return
     if task.missing:  # it cannot have run by our rules; do not believe it
         free(state, worker, task)

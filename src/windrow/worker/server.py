@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -181,12 +181,7 @@ class WorkerServer:
         orders: list[Any] = messages
         if calls or close is not None:
             orders = [message for message in messages if type(message) is not Call and type(message) is not Close]
-        with self.executor.lock:
-            self.core.receive(orders)
-            self.executor.offer()
-            out, requests, dropped = self.core.take_out(), self.core.take_requests(), self.core.data.take_dropped()
-        self._carry(out, requests)
-        dropped.clear()
+        self.visit(lambda: self.core.receive(orders))
         for call in calls:
             assert self._link is not None
             self._answer(self._link, call)
@@ -201,14 +196,15 @@ class WorkerServer:
             return
 
     def _flush(self) -> None:
-        with self.executor.lock:
-            self.executor.taken()
-            out, requests, dropped = self.core.take_out(), self.core.take_requests(), self.core.data.take_dropped()
-            self.executor.offer()
-        self._carry(out, requests)
-        dropped.clear()
+        self.visit(self.executor.taken)
 
-    def _carry(self, out: list[Any], requests: dict[str, list[TaskId]]) -> None:
+    def visit(self, change: Callable[[], None]) -> None:
+        """Enter the core with news, wake threads for what is ready now, and carry away what it has to say."""
+        core = self.core
+        with self.executor.lock:
+            change()
+            self.executor.offer()
+            out, requests, dropped = core.take_out(), core.take_requests(), core.data.take_dropped()
         if out and self._link is not None:
             self._link.send(out)
         for address, ids in requests.items():
@@ -216,6 +212,7 @@ class WorkerServer:
             if peer is None:
                 peer = self._peers[address] = _Peer(self, address)
             peer.ask(ids)
+        dropped.clear()  # outside the lock: the end of a value may run its class's own code
 
     # ------------------------------------------------------------ questions to this worker
 
@@ -375,11 +372,9 @@ class _Peer:
         self._tell((id, None) for ids in self.open.values() for id in ids)
         self.open = {}
 
-    def _tell(self, answers: Any) -> None:
-        executor, core = self.worker.executor, self.worker.core
-        with executor.lock:
+    def _tell(self, answers: Iterable[tuple[TaskId, Blob | None]]) -> None:
+        def change() -> None:
             for id, blob in answers:
-                core.fetched(id, blob)
-            executor.offer()
-            out, requests = core.take_out(), core.take_requests()
-        self.worker._carry(out, requests)
+                self.worker.core.fetched(id, blob)
+
+        self.worker.visit(change)
