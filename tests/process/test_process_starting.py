@@ -386,3 +386,13 @@ def test_a_cluster_without_workers_waits_for_them() -> None:
 def test_errors_of_starting_are_windrows_own() -> None:
     assert issubclass(WorkerStartError, WindrowError)
     assert issubclass(WorkerStartTimeoutError, TimeoutError)
+
+
+def test_a_blocking_client_on_the_thread_of_a_running_loop_as_in_a_notebook() -> None:
+    async def cell() -> int:
+        with Client(n_workers=1, threads_per_worker=1) as client:
+            squares = client.map(lambda x: x**2, range(10))
+            total: int = client.submit(sum, squares).result(timeout=10)
+        return total
+
+    assert asyncio.run(cell()) == 285
