@@ -58,7 +58,7 @@ class KilledWorker(TaskError):
 'distributed.scheduler.allowed-failures' if the deaths were not its fault.
     """
 
-    def __init__(self, key: str, deaths: list[str], allowed_failures: int) -> None:
+    def __init__(self, key: object, deaths: list[str], allowed_failures: int) -> None:
         super().__init__(key, deaths, allowed_failures)
         self.key = key
         self.deaths = deaths
@@ -107,7 +107,7 @@ class PickleError(TaskError, TypeError):
 class FutureCancelledError(TaskError, CancelledError):
     """The future was cancelled, or its data is gone and cannot be made again."""
 
-    def __init__(self, key: str, reason: str = "cancelled") -> None:
+    def __init__(self, key: object, reason: str = "cancelled") -> None:
         super().__init__(key, reason)
         self.key = key
         self.reason = reason

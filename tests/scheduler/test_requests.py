@@ -107,6 +107,7 @@ def test_identity_describes_the_workers_that_are_there(world: World) -> None:
         "nanny": None,
         "last_seen": world.now_s,
         "metrics": {},
+        "resources": {},
     }
 
 

@@ -107,7 +107,8 @@ def lacking(names: Iterable[str]) -> Callable[[type[T]], type[T]]:
 
     def mark(cls: type[T]) -> type[T]:
         for name in names:
-            assert name not in vars(cls), f"{cls.__name__}.{name} is there: take it off the list of absent names"
+            there = any(name in vars(base) for base in cls.__mro__)
+            assert not there, f"{cls.__name__}.{name} is there: take it off the list of absent names"
             setattr(cls, name, Absent(name))
         return cls
 

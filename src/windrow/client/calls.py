@@ -6,6 +6,7 @@ made, and what the scheduler does to answer.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from windrow.client.options import ABSENT
@@ -51,6 +52,39 @@ def refusal(error: bytes) -> BaseException:
 def ask_value(session: Session, request: m.Request) -> Steps[Any]:
     """The plain value of a reply."""
     reply = yield from ask(session, request)
+    return reply.value
+
+
+def consult(
+    session: Session,
+    service: str,
+    request: object,
+    blobs: Sequence[m.Blob] = (),
+    timeout_s: float | None = None,
+    then: Callable[[m.Reply | None], Any] | None = None,
+    undo: object = None,
+) -> Steps[Any]:
+    """Ask a service of the scheduler; see ``Client.consult``. Whoever gives the wait up has ``undo`` asked instead."""
+    question = session.ask(m.Ask(service, request, list(blobs)))
+    if timeout_s is not None:
+        assert session.loop is not None
+        session.loop.call_soon_threadsafe(session.loop.call_later, timeout_s, session.withdraw, question)
+    try:
+        yield question
+    except BaseException:
+        session.withdraw(question)
+        if undo is not None and session.status == "running":
+            session.ask(m.Ask(service, undo))
+        raise
+    reply = question.reply
+    if reply is None:
+        raise ClosedClientError(f"the {service} service gives no answer: {session.reason}.")
+    if reply.error is not None:
+        raise refusal(reply.error)
+    if then is not None:
+        return then(None if reply.late else reply)
+    if reply.late:
+        raise TimeoutError(f"{service}: not there after {timeout_s:g} s")
     return reply.value
 
 

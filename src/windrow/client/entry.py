@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from windrow.wire.messages import Blob
+from windrow.wire.messages import Blob, Key
 
 PENDING: Final = "pending"
 FINISHED: Final = "finished"
@@ -59,7 +59,7 @@ class Entry(Struct, gc=False, eq=False):
     (cancelled).
     """
 
-    key: str
+    key: Key
     born: int
     refs: int = 1
     status: str = PENDING

@@ -19,6 +19,7 @@ from windrow.client import gather
 from windrow.client.entry import CANCELLED, FINISHED, UNDONE, Entry
 from windrow.client.options import Duration, seconds
 from windrow.client.waiting import follow
+from windrow.keys import Key
 from windrow.wire import payload
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Future:
         self.entry = entry
 
     @classmethod
-    def unbound(cls, key: str) -> Future:
+    def unbound(cls, key: Key) -> Future:
         """Return a future without a client, as unpickling gives it; `bind_client` makes it usable."""
         return cls(None, Entry(key, 0))
 
@@ -88,7 +89,7 @@ class Future:
     # ---------------------------------------------------------------- facts
 
     @property
-    def key(self) -> str:
+    def key(self) -> Key:
         """The name of the result on the cluster."""
         return self.entry.key
 
@@ -156,7 +157,7 @@ class Future:
         return client.run_steps(gather.traceback(self), seconds(timeout), f"traceback of {self.key!r}")
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return follow(gather.result(self), None, self.key).__await__()
+        return follow(gather.result(self), None, str(self.key)).__await__()
 
     # ---------------------------------------------------------------- orders
 

@@ -143,17 +143,3 @@ def seconds(value: Duration, argument: str = "timeout") -> float | None:
     if math.isnan(number := float(value)):
         raise ValueError(f"{argument} must be a number of seconds, not NaN")
     return number
-
-
-def checked_key(key: object, argument: str = "key") -> str:
-    """A task's key as the user gave it: a non-empty string that can be written as UTF-8."""
-    if not isinstance(key, str):
-        raise TypeError(f"{argument} must be a string, not {type(key).__name__} ({key!r}): any other key {ABSENT}")
-    if not key:
-        raise ValueError(f"{argument} must not be empty: leave it out to have one made from function and arguments")
-    if not key.isascii():
-        try:
-            key.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{argument} must be text, and {key!r} has lone surrogates in it") from None
-    return key

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from windrow.client import calls
 from windrow.client.entry import Entry
-from windrow.client.options import checked_key
 from windrow.client.session import Session
 from windrow.client.waiting import Steps
+from windrow.keys import checked
 from windrow.wire import messages as m
 from windrow.wire import payload
 
@@ -54,7 +54,7 @@ def scatter(
     if workers is not None:
         workers = list((yield from calls.chosen_workers(session, workers)))
     if isinstance(data, dict):
-        keys = [checked_key(key, "a key of data") for key in data]
+        keys = [checked(key, "a key of data") for key in data]
         futures = yield from _place(session, wrap, keys, list(data.values()), workers, copies)
         return dict(zip(data, futures, strict=True))
     many = isinstance(data, list | tuple | set | frozenset | range)
@@ -81,7 +81,7 @@ def _key(value: Hashable, blob: m.Blob, hash: bool, unique: Callable[[], str]) -
 def _place(
     session: Session,
     wrap: Callable[[Entry], Future],
-    keys: list[str],
+    keys: list[m.Key],
     values: list[Any],
     workers: list[str] | None,
     copies: int,

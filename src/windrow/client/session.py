@@ -57,7 +57,7 @@ class Session:
     def __init__(self, id: str, name: str = "") -> None:
         self.id = id
         self.lock = threading.Lock()
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[m.Key, Entry] = {}
         self.status = "connecting"
         self.reason = "it is not connected yet: use 'with', or 'await' an asynchronous client"
         self.number = 0
@@ -259,6 +259,21 @@ class Session:
         self.wake()
         return question
 
+    def withdraw(self, question: Question) -> None:
+        """Wait no longer for the answer of a service: it comes at once then, with a value or without."""
+        with self.lock:
+            if self.status != "running" or question.id not in self._questions:
+                return
+            self._append(m.Withdraw(question.id))
+        self.wake()
+
+    def say(self, message: m.Message) -> None:
+        """Send a message that has no answer."""
+        with self.lock:
+            self.check_open()
+            self._append(message)
+        self.wake()
+
     def drop_question(self, question: Question) -> None:
         """Nobody waits for this reply any more."""
         self._questions.pop(question.id, None)
@@ -268,9 +283,9 @@ class Session:
     def submit(
         self,
         function: Function,
-        key: str,
+        key: m.Key,
         blob: m.Blob,
-        inputs: Sequence[str],
+        inputs: Sequence[m.Key],
         options: Options,
     ) -> Entry:
         """Make an entry and send the task, unless the key is held; merges with neighbours that left just before."""
@@ -306,9 +321,9 @@ class Session:
     def submit_many(
         self,
         function: Function,
-        keys: list[str],
+        keys: list[m.Key],
         blobs: list[m.Blob],
-        inputs: list[list[str]],
+        inputs: list[list[m.Key]],
         options: Options,
     ) -> list[Entry]:
         """An entry for each key, in order; those not held already leave as one Submit."""
@@ -335,7 +350,7 @@ class Session:
         return made
 
     def _submit_some(
-        self, function: Function, keys: list[str], blobs: list[m.Blob], inputs: list[list[str]], options: Options
+        self, function: Function, keys: list[m.Key], blobs: list[m.Blob], inputs: list[list[m.Key]], options: Options
     ) -> list[Entry]:
         entries, born, made = self.entries, self.number, []
         new: list[int] = []
@@ -358,7 +373,7 @@ class Session:
         return made
 
     def _append_submit(
-        self, function: Function, keys: list[str], blobs: list[m.Blob], inputs: list[list[str]], options: Options
+        self, function: Function, keys: list[m.Key], blobs: list[m.Blob], inputs: list[list[m.Key]], options: Options
     ) -> None:
         self._declared.declare(function, self._outgoing)
         workers = None if options.workers is None else list(options.workers)
@@ -375,14 +390,14 @@ class Session:
         self._outgoing.append(submit)
         self._tail, self._tail_options = submit, options
 
-    def _check_inputs(self, inputs: Iterable[str]) -> None:
+    def _check_inputs(self, inputs: Iterable[m.Key]) -> None:
         for key in inputs:
             if key not in self.entries:
                 raise errors.FutureCancelledError(
                     key, "it was given as an argument, but this client holds it no more (cancelled, released or lost)"
                 )
 
-    def _held(self, key: str) -> Entry | None:
+    def _held(self, key: m.Key) -> Entry | None:
         """The entry of a key that futures are still on, now that those dropped before this moment are counted down.
 
         A task that is submitted under the key of one just dropped must not get the old one's end.
@@ -391,7 +406,7 @@ class Session:
             self._release(len(self.released))
         return self.entries.get(key)
 
-    def hold(self, key: str) -> Entry | None:
+    def hold(self, key: m.Key) -> Entry | None:
         """One more reference on a key, if it is held."""
         with self.lock:
             entry = self._held(key)
@@ -399,7 +414,7 @@ class Session:
                 entry.refs += 1
             return entry
 
-    def want(self, key: str) -> Entry:
+    def want(self, key: m.Key) -> Entry:
         """Hold a task that exists on the scheduler already."""
         with self.lock:
             self.check_open()
@@ -412,11 +427,11 @@ class Session:
         self.wake()
         return entry
 
-    def scatter(self, keys: list[str]) -> tuple[list[Entry], set[str]]:
+    def scatter(self, keys: list[m.Key]) -> tuple[list[Entry], set[m.Key]]:
         """Entries for data about to be scattered, and the keys among them that are new."""
         with self.lock:
             self.check_open()
-            new: set[str] = set()
+            new: set[m.Key] = set()
             made = []
             for key in keys:
                 entry = self._held(key)

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from windrow.client.entry import Entry
 from windrow.client.functions import Function, Functions
-from windrow.client.options import DEFAULT, Options, checked_key
+from windrow.client.options import DEFAULT, Options
 from windrow.client.session import Session
 from windrow.errors import FutureCancelledError, PickleError
+from windrow.keys import as_bytes, checked
 from windrow.wire import payload
-from windrow.wire.messages import Blob
+from windrow.wire.messages import Blob, Key
 from windrow.wire.payload import WHOLE_BYTES
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Submitter:
         func: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        key: str | None,
+        key: Key | None,
         pure: bool,
         options: Options,
     ) -> Entry:
@@ -72,7 +73,7 @@ class Submitter:
         if not callable(func):
             raise TypeError(f"submit needs a function as its first argument, not {type(func).__name__}")
         if key is not None:
-            entry = self._session.hold(checked_key(key))
+            entry = self._session.hold(key := checked(key))
             if entry is not None:
                 return entry
         with payload.collecting() as collection:
@@ -125,16 +126,16 @@ class Submitter:
         func: Callable[..., Any],
         iterables: tuple[Any, ...],
         kwargs: dict[str, Any],
-        key: str | Collection[str] | None,
+        key: str | Collection[Key] | None,
         pure: bool,
         batch_size: int | None,
         options: Options,
     ) -> list[Future]:
         """A task for each row of arguments; ``wrap`` makes a `Future` of an entry that was made for it."""
         rows = _rows(func, iterables)
-        prefix = checked_key(key) if isinstance(key, str) else None
+        prefix = checked(key) if isinstance(key, str) else None
         sizes = _batch_sizes(batch_size)
-        keys: Iterator[str] | None = None
+        keys: Iterator[Key] | None = None
         if key is not None and prefix is None:
             rows, keys = _with_keys(rows, key)
         with payload.collecting() as collection:
@@ -154,7 +155,7 @@ class Submitter:
                 if keys is not None:
                     batch = list(islice(keys, len(blobs)))
                 elif pure:
-                    batch = _pure_keys(function, name, blobs, inputs)
+                    batch = _pure_keys(function, str(name), blobs, inputs)
                 else:
                     stem = f"{name}-{self.unique()}"
                     batch = [f"{stem}-{number}" for number in range(len(blobs))]
@@ -207,12 +208,12 @@ def _batch_sizes(batch_size: int | None) -> Iterator[int]:
 
 
 def _with_keys(
-    rows: Iterator[tuple[Any, ...]], key: Collection[str]
-) -> tuple[Iterator[tuple[Any, ...]], Iterator[str]]:
+    rows: Iterator[tuple[Any, ...]], key: Collection[Key]
+) -> tuple[Iterator[tuple[Any, ...]], Iterator[Key]]:
     """Rows and the keys that were given for them, after a look at both."""
     if not isinstance(key, Collection) or isinstance(key, bytes | dict):
         raise TypeError(f"key must be a string (a prefix) or a list of strings, not {type(key).__name__}")
-    keys = [checked_key(one) for one in key]
+    keys = [checked(one) for one in key]
     if len(set(keys)) != len(keys):
         twice = next(one for one in keys if keys.count(one) > 1)
         raise ValueError(f"key must not name two tasks the same, and {twice!r} occurs more than once")
@@ -229,13 +230,13 @@ def _pickled(
     collection: payload.Collection,
     done: int,
     kept: list[Any],
-) -> tuple[list[Blob], list[list[str]]]:
+) -> tuple[list[Blob], list[list[Key]]]:
     """Payloads and inputs of one batch, as columns; the second is empty when no task has inputs.
 
     Rows with inputs go into ``kept``.
     """
     blobs: list[Blob] = []
-    inputs: list[list[str]] = []
+    inputs: list[list[Key]] = []
     dumps, take, append = payload.dumps, collection.take, blobs.append
     try:
         for row in rows:
@@ -254,9 +255,9 @@ def _pickled(
     return blobs, inputs
 
 
-def _pure_keys(function: Function, name: str, blobs: list[Blob], inputs: list[list[str]]) -> list[str]:
+def _pure_keys(function: Function, name: str, blobs: list[Blob], inputs: list[list[Key]]) -> list[Key]:
     start = function.hasher.copy
-    keys = []
+    keys: list[Key] = []
     for position, blob in enumerate(blobs):
         hasher = start()
         if type(blob) is bytes and len(blob) <= WHOLE_BYTES:
@@ -265,12 +266,12 @@ def _pure_keys(function: Function, name: str, blobs: list[Blob], inputs: list[li
             payload.digest(blob, hasher)
         if inputs:
             for key in inputs[position]:
-                hasher.update(key.encode() + b"\0")
+                hasher.update(as_bytes(key) + b"\0")
         keys.append(f"{name}-{hasher.hexdigest()}")
     return keys
 
 
-def pure_key(function: Function, blob: Blob, inputs: Iterable[str]) -> str:
+def pure_key(function: Function, blob: Blob, inputs: Iterable[Key]) -> str:
     """The key of a task whose result depends on its function and arguments alone."""
     hasher = function.hasher.copy()
     if type(blob) is bytes and len(blob) <= WHOLE_BYTES:
@@ -278,5 +279,5 @@ def pure_key(function: Function, blob: Blob, inputs: Iterable[str]) -> str:
     else:
         payload.digest(blob, hasher)
     for key in inputs:
-        hasher.update(key.encode() + b"\0")
+        hasher.update(as_bytes(key) + b"\0")
     return f"{function.name}-{hasher.hexdigest()}"

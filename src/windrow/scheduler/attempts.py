@@ -24,8 +24,11 @@ def send_attempt(state: State, task: Task) -> None:
         worker.progress_s = state.now_s
     worker.processing[task] = None
     worker.expected_s += cost
+    if task.restriction is not None:
+        for name, quantity in task.restriction.resources:
+            worker.used[name] = worker.used.get(name, 0.0) + quantity
     wanted = bool(task.clients or task.dependents)
-    run = Run(task.id, task.attempt, task.key, function.id, task.args, task.priority, wanted)
+    run = Run(task.id, task.attempt, task.key, function.id, task.args, task.priority, wanted, actor=task.actor)
     if task.inputs:
         _send_inputs(state, task, worker, run)
     worker.out.append(run)
@@ -51,6 +54,24 @@ def _send_inputs(state: State, task: Task, worker: WorkerRecord, run: Run) -> No
     run.where = where
 
 
+def leave_threads(state: State, worker: WorkerRecord, task: Task) -> None:
+    """An attempt takes no thread any more: another may start beside it."""
+    if task not in worker.seceded:
+        worker.seceded[task] = None
+        worker.threads += 1
+        worker.expected_s = max(0.0, worker.expected_s - task.cost_s)
+        task.cost_s = 0.0
+        state.open_or_idle(worker)
+
+
+def come_back_to_threads(state: State, worker: WorkerRecord, task: Task) -> None:
+    """An attempt takes a thread again, or has ended."""
+    if task in worker.seceded:
+        del worker.seceded[task]
+        worker.threads -= 1
+        state.open_or_idle(worker)
+
+
 def end_attempt(state: State, task: Task) -> None:
     """Take a task off its worker."""
     worker = task.worker
@@ -62,6 +83,11 @@ def end_attempt(state: State, task: Task) -> None:
         worker.expected_s = 0.0  # sums of floats drift
     if worker.recalled:
         worker.recalled.pop(task, None)
+    if worker.seceded and task in worker.seceded:
+        come_back_to_threads(state, worker, task)
+    if task.restriction is not None:
+        for name, quantity in task.restriction.resources:
+            worker.used[name] -= quantity
     task.worker = None
     if len(worker.processing) < worker.threads or worker not in state.open:
         state.open_or_idle(worker)

@@ -32,7 +32,9 @@ def _recall(state: State, worker: WorkerRecord) -> int:
     remaining_s = sum(task.expected_s for task in worker.processing) / worker.nthreads
     if not stalled and remaining_s < state.config.stall_s:
         return 0
-    not_started = [task for task in list(worker.processing)[worker.threads :] if not task.missing]
+    in_threads = worker.threads - len(worker.seceded)
+    sent = [task for task in worker.processing if task not in worker.seceded]
+    not_started = [task for task in sent[in_threads:] if not task.missing]
     if not stalled:  # it moves: leave it half of what it has
         not_started = not_started[len(not_started) // 2 :]
     not_started = [task for task in not_started if _may_go(state, task)]

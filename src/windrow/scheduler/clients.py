@@ -31,6 +31,7 @@ from windrow.wire.messages import (
     Retry,
     Submit,
     TaskId,
+    TaskOptions,
     Undeclare,
     Want,
 )
@@ -50,11 +51,20 @@ def leave(state: State, client: ClientRecord) -> None:
     """A client is gone: nothing is wanted by it any more."""
     if state.clients.get(client.id) is not client:
         return
-    del state.clients[client.id]
+    for record in [client, *(parts.keeper for parts in client.graphs.values())]:
+        drop_all(state, record)
+    client.graphs.clear()
+    on_undeclare(state, client, Undeclare(list(client.declared)))
+    if state.desk is not None:
+        state.desk.left(client)
+
+
+def drop_all(state: State, client: ClientRecord) -> None:
+    """Nothing is wanted by this client any more."""
+    state.clients.pop(client.id, None)
     for task in list(client.wants):
         state.unwant(client, task)
         state.agenda.append((let_go, task))
-    on_undeclare(state, client, Undeclare(list(client.declared)))
 
 
 def on_declare(state: State, client: ClientRecord, message: Declare) -> None:
@@ -91,18 +101,17 @@ def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
     columns = {len(message.args), len(message.inputs) or len(message.keys)}
     if columns != {len(message.keys)}:
         raise Unexpected(f"the columns of Submit differ in length: {len(message.keys)} keys, and {sorted(columns)}")
-    restriction = None
-    if message.workers is not None:
-        restriction = Restriction(tuple(message.workers), message.allow_other_workers)
+    restriction = restriction_of(message)
     tasks, by_id, queue, wants, alone = state.tasks, state.by_id, state.queue, client.wants, client.alone
     next_id, priority, retries, inputs = state.next_id, message.priority, message.retries, message.inputs
     simple = restriction is None and not inputs
     for index, (key, args) in enumerate(zip(message.keys, message.args, strict=True)):
         if key in tasks:
-            _want_again(state, client, tasks[key])
+            want_again(state, client, tasks[key])
             continue
         next_id += 1
         task = Task(TaskId(next_id), key, function, args, priority, retries, restriction)
+        task.actor = message.actor
         if inputs and not _link_inputs(state, client, task, inputs[index]):
             continue
         tasks[key] = by_id[task.id] = task
@@ -115,6 +124,14 @@ def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
         else:
             need(state, task)
     state.next_id = next_id
+
+
+def restriction_of(asked: Submit | TaskOptions) -> Restriction | None:
+    """What tasks ask of their worker, if anything."""
+    if asked.workers is None and not asked.resources:
+        return None
+    workers = None if asked.workers is None else tuple(asked.workers)
+    return Restriction(workers, asked.allow_other_workers, tuple(sorted(asked.resources.items())))
 
 
 def _link_inputs(state: State, client: ClientRecord, task: Task, keys: list[Key]) -> bool:
@@ -138,7 +155,7 @@ def _link_inputs(state: State, client: ClientRecord, task: Task, keys: list[Key]
     return True
 
 
-def _want_again(state: State, client: ClientRecord, task: Task) -> None:
+def want_again(state: State, client: ClientRecord, task: Task) -> None:
     """One more future on a task that exists: report it if it is done, make it if it was only a recipe."""
     state.want(client, task)
     if task.state is MEMORY:
@@ -163,7 +180,7 @@ def on_want(state: State, client: ClientRecord, message: Want) -> None:
         if task is None:
             state.report(client, Cancelled(client.seen, [key], "the scheduler does not know it any more"))
         else:
-            _want_again(state, client, task)
+            want_again(state, client, task)
 
 
 def on_release(state: State, client: ClientRecord, message: Release) -> None:
@@ -176,6 +193,15 @@ def on_release(state: State, client: ClientRecord, message: Release) -> None:
             state.unwant(client, task)
             if not task.clients and not task.waiters:
                 let_go(state, task)
+
+
+def drop(state: State, client: ClientRecord, keys: list[Key]) -> None:
+    """These are wanted by this client no longer."""
+    for key in keys:
+        task = state.tasks.get(key)
+        if task is not None and task in client.wants:
+            state.unwant(client, task)
+            state.agenda.append((let_go, task))
 
 
 def on_cancel(state: State, client: ClientRecord, message: Cancel) -> None:
@@ -218,7 +244,7 @@ def new_data(
     """Make a task record for scattered data; None where a task of that key is there already."""
     task = state.tasks.get(key)
     if task is not None and (task.state is not RELEASED or task.function is not None):
-        _want_again(state, client, task)
+        want_again(state, client, task)
         return None
     if task is None:
         state.next_id += 1

@@ -12,10 +12,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from windrow.scheduler import balance, clients, requests, workers
+from windrow.primitives import SERVICES
+from windrow.scheduler import balance, clients, graphs, requests, workers
 from windrow.scheduler.dispatch import dispatch
+from windrow.scheduler.services import FrontDesk
 from windrow.scheduler.state import (
     ClientRecord,
+    Keeper,
     NannyRecord,
     Peer,
     SchedulerConfig,
@@ -26,27 +29,36 @@ from windrow.scheduler.state import (
 from windrow.scheduler.transitions import settle
 from windrow.wire import failure
 from windrow.wire.messages import (
+    Ask,
     Call,
     Cancel,
+    Cancelled,
     Close,
     Declare,
     Died,
     Done,
     Erred,
+    Failed,
+    Finished,
     Ghosts,
+    Graph,
     Heartbeat,
     HelloClient,
     HelloNanny,
     HelloWorker,
     Holds,
+    Log,
     Missing,
     Release,
     Reply,
+    Rescheduled,
     Retry,
     Returned,
+    Seceded,
     Submit,
     Undeclare,
     Want,
+    Withdraw,
 )
 
 Handler = Callable[[State, Any, Any], None]
@@ -54,11 +66,21 @@ Handler = Callable[[State, Any, Any], None]
 
 def _on_call(state: State, peer: Peer[Any], message: Call) -> None:
     answer = requests.ANSWERS.get(type(message.request))
-    if answer is None:
+    if type(message.request) is Ask:
+        state.desk.on_ask(peer, message.id, message.request)
+    elif answer is None:
         error, _ = failure.dump(ValueError(f"the scheduler has no answer to {type(message.request).__name__}"))
         state.tell(peer, Reply(message.id, error=error))
     else:
         answer(state, peer, message.id, message.request)
+
+
+def _on_withdraw(state: State, client: ClientRecord, message: Withdraw) -> None:
+    state.desk.on_withdraw(client, message)
+
+
+def _on_log(state: State, peer: Peer[Any], message: Log) -> None:
+    state.desk.log(message.topics, message.time, message.event)
 
 
 def _client_leaves(state: State, client: ClientRecord, message: Close) -> None:
@@ -78,10 +100,13 @@ HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
         Declare: clients.on_declare,
         Undeclare: clients.on_undeclare,
         Submit: clients.on_submit,
+        Graph: graphs.on_graph,
         Want: clients.on_want,
         Release: clients.on_release,
         Cancel: clients.on_cancel,
         Retry: clients.on_retry,
+        Withdraw: _on_withdraw,
+        Log: _on_log,
         Call: _on_call,
         Close: _client_leaves,
     },
@@ -92,12 +117,16 @@ HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
         Missing: workers.on_missing,
         Holds: workers.on_holds,
         Ghosts: workers.on_ghosts,
+        Seceded: workers.on_seceded,
+        Rescheduled: workers.on_rescheduled,
+        Log: _on_log,
         Heartbeat: workers.on_heartbeat,
         Reply: requests.on_reply,
         Close: _worker_leaves,
     },
     NannyRecord: {
         Died: workers.on_died,
+        Log: _on_log,
         Close: _nanny_leaves,
     },
 }
@@ -124,6 +153,7 @@ class SchedulerCore:
 
     def __init__(self, config: SchedulerConfig | None = None) -> None:
         self.state = State(config)
+        self.desk = self.state.desk = FrontDesk(self.state, SERVICES)
 
     def __repr__(self) -> str:
         state = self.state
@@ -188,6 +218,8 @@ class SchedulerCore:
         state.now_s = now_s
         workers.look_for_silence(state)
         balance.rebalance(state)
+        if self.desk.is_waiting:
+            self.desk.tick()
         self._settle()
 
     def _settle(self) -> None:
@@ -209,10 +241,25 @@ class SchedulerCore:
             return []
         sent: list[tuple[Peer[Any], list[Any]]] = []
         for peer in state.dirty:
+            if type(peer) is Keeper:
+                self._drop_words(peer)
+                continue
             sent.append((peer, peer.out))
             peer.out = []
             peer.dirty = False
             if type(peer) is ClientRecord:
                 peer.finished = None
         state.dirty = []
+        if state.agenda:  # a keeper has let go of what is done
+            self._settle()
+            sent += self.flush()
         return sent
+
+    def _drop_words(self, keeper: Keeper) -> None:
+        """Nobody listens to a keeper's reports; a brief one wants no longer what they are about."""
+        state = self.state
+        said, keeper.out, keeper.dirty, keeper.finished = keeper.out, [], False, None
+        if keeper.brief:
+            for message in said:
+                if isinstance(message, Finished | Failed | Cancelled):
+                    clients.drop(state, keeper, message.keys)

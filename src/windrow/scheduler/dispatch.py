@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from windrow.scheduler.placement import is_allowed, move_s
+from windrow.scheduler.placement import is_allowed, move_s, pool_for
 from windrow.scheduler.state import MEMORY, PROCESSING, WAITING, State, Task, WorkerRecord
 from windrow.scheduler.transitions import step
 
@@ -29,7 +29,7 @@ def dispatch(state: State) -> None:
     """Hand queued tasks to workers with room: first to free threads, then into pipelines."""
     if state.ahead:
         look_ahead(state)
-    if (state.idle or state.open) and (state.queue or state.local):
+    if (state.idle or state.open) and (state.queue or state.local or state.pools):
         _hand_out(state, state.idle)
         _hand_out(state, state.open)
 
@@ -41,9 +41,10 @@ def _hand_out(state: State, workers: dict[WorkerRecord, None]) -> None:
     queue = state.queue
     share = -(-len(queue) // (len(state.idle) + len(state.open)))
     owners = [worker for worker in state.local if worker in workers]
-    takers = islice(workers, len(queue) + sum(len(worker.local) for worker in state.local))
+    pooled = sum([len(pool) for pool in state.pools.values()])
+    takers = islice(workers, len(queue) + sum(len(worker.local) for worker in state.local) if not pooled else None)
     for worker in dict.fromkeys([*owners, *takers]):
-        count = max(share, len(worker.local), 1)
+        count = max(share, len(worker.local), pooled, 1)
         free_threads = worker.threads - len(worker.processing)
         if 0 < free_threads < count and not _is_short(state, worker):
             count = free_threads
@@ -110,6 +111,12 @@ def _common_worker(task: Task) -> WorkerRecord | None:
 def _next_for(state: State, worker: WorkerRecord) -> Task | None:
     """Take the next task for a worker: the better of its own queue's and the common queue's first, else another's."""
     own, common = worker.local.head(), state.queue.head()
+    if state.pools and (pool := pool_for(state, worker)) is not None:
+        first = pool.head()
+        assert first is not None
+        others = [task for task in (own, common) if task is not None]
+        if all((-first.priority, first.id) < (-task.priority, task.id) for task in others):
+            return pool.pop()
     if own is None and common is None:
         state.local.pop(worker, None)
         return _take_over(state, worker) if len(worker.processing) < worker.threads else None

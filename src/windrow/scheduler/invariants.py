@@ -45,6 +45,8 @@ def check_invariants(state: State) -> None:
             assert client in task.clients, (client, task)
             assert tasks.get(task.key) is task, (client, task)
     _check_tables(state)
+    for service in state.desk.services.values() if state.desk is not None else ():
+        service.check()
 
 
 def _check_links(tasks: dict[Key, Task], task: Task) -> None:
@@ -105,6 +107,16 @@ def _check_worker(state: State, worker: WorkerRecord) -> None:
     )
     for task in worker.recalled:
         assert task in worker.processing, (worker, task)
+    for task in worker.seceded:
+        assert task in worker.processing, (worker, task)
+    used: dict[str, float] = {}
+    for task in worker.processing:
+        if task.restriction is not None:
+            for name, quantity in task.restriction.resources:
+                used[name] = used.get(name, 0.0) + quantity
+    for name, quantity in used.items():
+        assert math.isclose(worker.used[name], quantity, abs_tol=1e-6), (worker, name)
+        assert quantity <= worker.resources.get(name, 0.0) + 1e-6, f"{worker} is given more {name} than it has"
     free_thread = worker.status == "running" and len(worker.processing) < worker.threads
     assert (worker in state.idle) == free_thread, worker
     assert not (worker in state.idle and worker in state.open), worker
@@ -116,7 +128,7 @@ def _check_tables(state: State) -> None:
     present = dict.fromkeys(state.workers.values())
     for worker in [*state.idle, *state.open, *state.local]:
         assert worker in present, f"{worker} is gone, but still listed"
-    queued = {id(queue): 0 for queue in [state.queue, *(worker.local for worker in present)]}
+    queued = {id(queue): 0 for queue in [*state.pools.values(), state.queue, *(worker.local for worker in present)]}
     of_function: dict[int, int] = {}
     for task in state.tasks.values():
         if task.queue is not None:
@@ -129,7 +141,7 @@ def _check_tables(state: State) -> None:
             assert task.worker in present, f"{task} runs on {task.worker}, which is gone"
         if task.function is not None:
             of_function[task.function.id] = of_function.get(task.function.id, 0) + 1
-    for queue in [state.queue, *(worker.local for worker in present)]:
+    for queue in [*state.pools.values(), state.queue, *(worker.local for worker in present)]:
         count = queued[id(queue)]
         assert len(queue) == count, f"a queue counts {len(queue)} of {count}"
     for function in state.functions.values():

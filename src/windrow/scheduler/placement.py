@@ -10,7 +10,11 @@ idle worker may take it from there.
 
 from __future__ import annotations
 
+from windrow.runqueue import RunQueue
 from windrow.scheduler.state import QUEUED, Restriction, State, Task, WorkerRecord
+
+TINY = 1e-9
+"""Sums of fractions of a resource may be off by so much."""
 
 # ---------------------------------------------------------------- queues
 
@@ -20,6 +24,12 @@ def choose_queue(state: State, task: Task) -> None:
     assert task.queue is None
     restriction = task.restriction
     if restriction is not None:
+        if restriction.resources:
+            pool = state.pools.get(restriction)
+            if pool is None:
+                pool = state.pools[restriction] = RunQueue()
+            pool.push(task)
+            return
         allowed = [worker for worker in running(state) if is_allowed(worker, restriction)]
         if not allowed and restriction.allow_other_workers:
             allowed = running(state)
@@ -53,9 +63,42 @@ def running(state: State) -> list[WorkerRecord]:
 
 
 def is_allowed(worker: WorkerRecord, restriction: Restriction) -> bool:
-    """Say whether a restriction names this worker, by address, name or host."""
+    """Say whether a restriction names this worker, by address, name or host, and it has what is asked for at all."""
+    for name, quantity in restriction.resources:
+        if worker.resources.get(name, 0.0) < quantity:
+            return False
     names = restriction.workers
-    return worker.address in names or str(worker.name) in names or worker.host in names
+    return names is None or worker.address in names or str(worker.name) in names or worker.host in names
+
+
+def has_free(worker: WorkerRecord, restriction: Restriction) -> bool:
+    """Say whether a worker's resources, less what its tasks take, are enough for one more."""
+    used, supply = worker.used, worker.resources
+    for name, quantity in restriction.resources:
+        if used.get(name, 0.0) + quantity > supply.get(name, 0.0) + TINY:
+            return False
+    return True
+
+
+def pool_for(state: State, worker: WorkerRecord) -> RunQueue[Task] | None:
+    """Return the queue of those that take resources whose first task is the first that this worker may start now."""
+    best: RunQueue[Task] | None = None
+    first: Task | None = None
+    for restriction, pool in list(state.pools.items()):
+        head = pool.head()
+        if head is None:
+            del state.pools[restriction]
+            continue
+        if first is not None and (-first.priority, first.id) < (-head.priority, head.id):
+            continue
+        if not has_free(worker, restriction):
+            continue
+        if not is_allowed(worker, restriction) and not (
+            restriction.allow_other_workers and not any(is_allowed(other, restriction) for other in running(state))
+        ):
+            continue
+        best, first = pool, head
+    return best
 
 
 def move_s(state: State, task: Task, worker: WorkerRecord) -> float:

@@ -121,6 +121,7 @@ def describe(state: State) -> dict[str, Any]:
                 "nanny": worker.nanny or None,
                 "last_seen": worker.last_seen_s,
                 "metrics": worker.metrics,
+                "resources": worker.resources,
             }
             for worker in present
         },
@@ -193,6 +194,8 @@ def restart(state: State, peer: Peer[Any], call: int, request: Restart) -> None:
     """Forget all tasks, and have nannies start their workers afresh."""
     expected = len([worker for worker in state.workers.values() if worker.status == "running"])
     purge(state, list(state.tasks.values()), "the scheduler was restarted")
+    if state.desk is not None:
+        state.desk.restarted()
     for worker in list(state.workers.values()):
         nanny = state.nannies.get(worker.nanny)
         if nanny is not None:

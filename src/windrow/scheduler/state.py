@@ -89,10 +89,11 @@ class FunctionRecord(Struct, eq=False):
 
 
 class Restriction(Struct, frozen=True):
-    """Where a task may run: addresses, names or hosts."""
+    """Where a task may run: addresses, names or hosts (None: anywhere); and what it takes of a worker's resources."""
 
-    workers: tuple[str, ...]
+    workers: tuple[str, ...] | None
     allow_other_workers: bool = False
+    resources: tuple[tuple[str, float], ...] = ()
 
 
 class Task(Struct, eq=False, gc=False):
@@ -123,6 +124,7 @@ class Task(Struct, eq=False, gc=False):
     nbytes: int = 0
     deaths: list[str] | None = None
     failure: Failure | None = None
+    actor: bool = False
     queue: RunQueue[Task] | None = None
 
     @property
@@ -169,9 +171,12 @@ class WorkerRecord(Peer[Any]):
         "processing",
         "progress_s",
         "recalled",
+        "resources",
+        "seceded",
         "stalled",
         "status",
         "threads",
+        "used",
     )
 
     def __init__(self, address: str, name: str | int, nthreads: int, now_s: float) -> None:
@@ -179,7 +184,10 @@ class WorkerRecord(Peer[Any]):
         self.address = address
         self.name = name
         self.nthreads = nthreads
-        self.threads = nthreads  # those that are not taken by attempts that were freed while they ran
+        self.threads = nthreads  # and one for each attempt that has left them, less those of freed attempts that run
+        self.seceded: dict[Task, None] = {}
+        self.resources: dict[str, float] = {}
+        self.used: dict[str, float] = {}
         self.memory_limit = 0
         self.pid = 0
         self.host = ""
@@ -208,7 +216,7 @@ class WorkerRecord(Peer[Any]):
 class ClientRecord(Peer[Any]):
     """A client: what it wants, and the reports that leave with the next flush."""
 
-    __slots__ = ("alone", "declared", "finished", "id", "name", "seen", "wants")
+    __slots__ = ("alone", "declared", "finished", "graphs", "id", "name", "seen", "wants")
 
     def __init__(self, id: str, name: str) -> None:
         super().__init__()
@@ -218,10 +226,24 @@ class ClientRecord(Peer[Any]):
         self.wants: dict[Task, None] = {}
         self.declared: dict[bytes, None] = {}
         self.seen = 0
+        self.graphs: dict[int, Any] = {}  # those of which more parts follow (graphs.Parts)
         self.finished: Finished | None = None  # the report that grows until something else must follow it
 
     def __repr__(self) -> str:
         return f"<Client {self.id} wants={len(self.wants)}>"
+
+
+class Keeper(ClientRecord):
+    """Wants results on behalf of a service, or of nobody; no link leads to it, and what it is told is dropped.
+
+    A ``brief`` one wants each result only until it is there, or has failed (`fire_and_forget`).
+    """
+
+    __slots__ = ("brief",)
+
+    def __init__(self, id: str, brief: bool = False) -> None:
+        super().__init__(id, id)
+        self.brief = brief
 
 
 class NannyRecord(Peer[Any]):
@@ -251,6 +273,8 @@ class State:
         self.clients: dict[str, ClientRecord] = {}
         self.nannies: dict[str, NannyRecord] = {}
         self.queue: RunQueue[Task] = RunQueue()
+        self.pools: dict[Restriction, RunQueue[Task]] = {}
+        """Tasks that could run and take of a resource: a queue for all that ask for the same."""
         self.unrunnable: dict[Task, None] = {}
         """Queued tasks that no present worker may run."""
         self.local: dict[WorkerRecord, None] = {}
@@ -264,6 +288,8 @@ class State:
         self.ahead: deque[Task] = deque()
         """Tasks just placed, whose dependents may follow them to the same worker (look-ahead)."""
         self.dirty: list[Peer[Any]] = []
+        self.desk: Any = None
+        """Where questions to services go (services.FrontDesk)."""
         self.relays: dict[int, Any] = {}
         """Questions that wait for workers' answers (requests.Relay), by the number of each call."""
         self.gone: list[WorkerRecord] = []

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from windrow.errors import KilledWorker
 from windrow.scheduler import placement
+from windrow.scheduler.attempts import come_back_to_threads, leave_threads
 from windrow.scheduler.state import MEMORY, WAITING, Failure, NannyRecord, State, Task, Unexpected, WorkerRecord
 from windrow.scheduler.transitions import fail, free, free_id, lose, return_attempt, step
 from windrow.wire import failure
@@ -28,7 +29,9 @@ from windrow.wire.messages import (
     HelloWorker,
     Holds,
     Missing,
+    Rescheduled,
     Returned,
+    Seceded,
     TaskId,
 )
 
@@ -59,6 +62,7 @@ def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
     worker.host = hello.host
     worker.nanny = hello.nanny
     worker.local_directory = hello.local_directory
+    worker.resources = dict(hello.resources)
     state.workers[worker.address] = worker
     placement.add_worker(state, worker)
     return worker
@@ -140,9 +144,26 @@ def on_holds(state: State, worker: WorkerRecord, message: Holds) -> None:
 
 def on_ghosts(state: State, worker: WorkerRecord, message: Ghosts) -> None:
     """Attempts that nobody wants any more take threads until they end, and no task can start on those."""
-    worker.threads = max(0, worker.nthreads - message.count)
+    worker.threads = max(0, worker.nthreads - message.count) + len(worker.seceded)
     worker.stalled = False
     state.open_or_idle(worker)
+
+
+def on_seceded(state: State, worker: WorkerRecord, message: Seceded) -> None:
+    """An attempt has left the worker's threads, or is back."""
+    worker.progress_s = state.now_s
+    worker.stalled = False
+    task = _present(state, worker, message.task, message.attempt)
+    if task is not None:
+        (leave_threads if message.gone else come_back_to_threads)(state, worker, task)
+
+
+def on_rescheduled(state: State, worker: WorkerRecord, message: Rescheduled) -> None:
+    """An attempt asks to be made again."""
+    worker.progress_s = state.now_s
+    task = _present(state, worker, message.task, message.attempt)
+    if task is not None:
+        return_attempt(state, task)
 
 
 def on_heartbeat(state: State, worker: WorkerRecord, message: Heartbeat) -> None:

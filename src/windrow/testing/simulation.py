@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from windrow.errors import KilledWorker
+from windrow.keys import Key
 from windrow.testing.virtual import VirtualClient, VirtualCluster, VirtualWorker, Work, checksum
 from windrow.wire import failure
 
@@ -48,8 +49,8 @@ class Simulation:
         self.cluster = VirtualCluster(rng, delay_s=rng.choice([0.0002, 0.002, 0.02]))
         if rng.random() < 0.3:
             self.cluster.fetch_failures = 0.2
-        self.work: dict[str, tuple[Work, list[str]]] = {}
-        self.scattered: dict[str, int] = {}
+        self.work: dict[Key, tuple[Work, list[Key]]] = {}
+        self.scattered: dict[Key, int] = {}
         self.fragile = False
         """Whether scattered data may have been lost with its worker."""
         self.clients: list[VirtualClient] = []
@@ -95,7 +96,7 @@ class Simulation:
             for _ in range(rng.choice([0, 5, 50, 200])):
                 cluster.clock.step()
 
-    def _new_work(self, inputs: list[str]) -> tuple[str, Work]:
+    def _new_work(self, inputs: list[Key]) -> tuple[Key, Work]:
         rng = self.rng
         salt = len(self.work)
         kind = rng.choices(["ok", "fail", "flaky", "poison"], [90, 3, 5, 2 if self.poisonous else 0])[0]
@@ -106,7 +107,7 @@ class Simulation:
         self.work[key] = (work, inputs)
         return key, work
 
-    def _submit(self, client: VirtualClient, inputs: list[str]) -> str:
+    def _submit(self, client: VirtualClient, inputs: list[Key]) -> Key:
         key, work = self._new_work(inputs)
         retries = work.fails if work.kind == "flaky" and self.rng.random() < 0.8 else 0
         if work.kind == "flaky" and retries < work.fails:
@@ -114,7 +115,7 @@ class Simulation:
         client.submit(key, work, inputs, retries, priority=self.rng.choice([0.0, 0.0, 0.0, 5.0]))
         return key
 
-    def _some(self, client: VirtualClient, most: int) -> list[str]:
+    def _some(self, client: VirtualClient, most: int) -> list[Key]:
         keys = [key for key, future in client.futures.items() if future.status != "cancelled"]
         return self.rng.sample(keys, min(len(keys), self.rng.randint(0, most)))
 
@@ -200,7 +201,7 @@ class Simulation:
         while clock.step():
             assert clock.steps < limit, "it goes on and on"
 
-    def _expected(self, key: str, memo: dict[str, Any]) -> Any:
+    def _expected(self, key: Key, memo: dict[Key, Any]) -> Any:
         """Return a key's value, or ('error', the keys that may be blamed)."""
         if key in memo:
             return memo[key]
@@ -218,7 +219,7 @@ class Simulation:
         return memo[key]
 
     def _judge(self) -> None:
-        memo: dict[str, Any] = {}
+        memo: dict[Key, Any] = {}
         for client in self.clients:
             if client.closed:
                 continue
@@ -240,7 +241,7 @@ class Simulation:
         except msgspec.DecodeError:
             killed = failure.load(error)
             assert isinstance(killed, KilledWorker), killed
-            return killed.key
+            return str(killed.key)
 
     def _clean_up(self) -> None:
         for client in self.clients:

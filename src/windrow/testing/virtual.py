@@ -85,7 +85,7 @@ class VirtualWorker:
         self.core = WorkerCore()
         self.running: list[Attempt] = []
         self.alive = True
-        self.failures: dict[str, int] = {}
+        self.failures: dict[Key, int] = {}
         self.to_scheduler = cluster.connect(
             HelloWorker(self.address, name, nthreads, nanny=nanny), self._receive, self._cut_off
         )
@@ -305,8 +305,8 @@ class VirtualCluster:
         self.clock = Clock()
         self.fetch_failures = 0.0
         self.trace: list[str] = []
-        self.runs: dict[str, int] = {}
-        self.failures: dict[str, int] = {}
+        self.runs: dict[Key, int] = {}
+        self.failures: dict[Key, int] = {}
         self.core = SchedulerCore(
             SchedulerConfig(allowed_failures=allowed_failures, inline_limit=INLINE_LIMIT, account_timeout_s=0.5)
         )

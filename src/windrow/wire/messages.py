@@ -19,10 +19,11 @@ from typing import Any, NewType, TypeAlias
 
 from msgspec import Struct
 
-TaskId = NewType("TaskId", int)
-Key: TypeAlias = str
+from windrow.keys import Key as Key
 
-PROTOCOL_VERSION = 1
+TaskId = NewType("TaskId", int)
+
+PROTOCOL_VERSION = 2
 
 
 class Buffer:
@@ -54,12 +55,16 @@ class Call(Struct, tag=1, array_like=True):
 
 
 class Reply(Struct, tag=2, array_like=True):
-    """The answer to a `Call`: plain data in ``value``, payloads in ``blobs``, or a pickled exception in ``error``."""
+    """The answer to a `Call`: plain data in ``value``, payloads in ``blobs``, or a pickled exception in ``error``.
+
+    ``late`` answers a `Withdraw`: there is no answer.
+    """
 
     id: int
     value: Any = None
     blobs: list[Blob | None] = []
     error: bytes | None = None
+    late: bool = False
 
 
 class Close(Struct, tag=3, array_like=True):
@@ -107,6 +112,47 @@ class Submit(Struct, tag=13, array_like=True):
     retries: int = 0
     workers: list[str] | None = None
     allow_other_workers: bool = False
+    resources: dict[str, float] = {}
+    actor: bool = False
+
+
+class TaskOptions(Struct, array_like=True):
+    """What tasks of a `Graph` ask for, beside function and inputs; as in `Submit`."""
+
+    priority: float = 0.0
+    retries: int = 0
+    workers: list[str] | None = None
+    allow_other_workers: bool = False
+    resources: dict[str, float] = {}
+    actor: bool = False
+
+
+class Graph(Struct, tag=18, array_like=True):
+    """A part of a graph: many tasks of many functions, as columns, inputs before their dependents.
+
+    Within a graph a task is its number: those in ``known`` (tasks that exist already) come first, then those in
+    ``keys``, counted on from part to part. ``inputs`` holds for each task the numbers that its payload refers to by
+    position. ``chosen`` says which of ``functions`` each task calls, ``option`` which of ``options`` it has (empty: the
+    first, for all). The client wants the results of ``wanted`` alone. While ``more`` follows, nothing is dropped.
+    """
+
+    graph: int
+    known: list[Key]
+    keys: list[Key]
+    functions: list[bytes]
+    chosen: list[int]
+    args: list[Blob]
+    inputs: list[list[int]]
+    wanted: list[int]
+    options: list[TaskOptions]
+    option: list[int] = []
+    more: bool = False
+
+
+class Withdraw(Struct, tag=19, array_like=True):
+    """The client waits no longer for this `Call` to a service; its `Reply` comes at once, with a value or without."""
+
+    call: int
 
 
 class Want(Struct, tag=14, array_like=True):
@@ -173,6 +219,14 @@ class Cancelled(Struct, tag=23, array_like=True):
     reason: str
 
 
+class Topic(Struct, tag=24, array_like=True):
+    """An event on a topic that the client has subscribed to; ``time`` is seconds since the epoch."""
+
+    topic: str
+    time: float
+    event: Any
+
+
 # ---------------------------------------------------------------- scheduler -> worker
 
 
@@ -202,6 +256,7 @@ class Run(Struct, tag=31, array_like=True):
     inputs: list[TaskId] = []
     shipped: dict[TaskId, Blob] = {}
     where: dict[TaskId, list[str]] = {}
+    actor: bool = False
 
 
 class Free(Struct, tag=32, array_like=True):
@@ -244,6 +299,7 @@ class HelloWorker(Struct, tag=40, array_like=True):
     host: str = ""
     nanny: str = ""
     local_directory: str = ""
+    resources: dict[str, float] = {}
 
 
 class Done(Struct, tag=41, array_like=True):
@@ -293,6 +349,29 @@ class Ghosts(Struct, tag=47, array_like=True):
     """How many of the worker's threads are taken by attempts that were freed while they ran."""
 
     count: int
+
+
+class Seceded(Struct, tag=48, array_like=True):
+    """An attempt has left the worker's threads (it waits for others, or is a coroutine), or has come back to them."""
+
+    task: TaskId
+    attempt: int
+    gone: bool
+
+
+class Rescheduled(Struct, tag=49, array_like=True):
+    """An attempt asks to be made again, perhaps elsewhere; the worker has forgotten it."""
+
+    task: TaskId
+    attempt: int
+
+
+class Log(Struct, tag=60, array_like=True):
+    """An event, for the scheduler to keep and to pass on to subscribers; ``time`` is seconds since the epoch."""
+
+    topics: list[str]
+    time: float
+    event: Any
 
 
 class Heartbeat(Struct, tag=45, array_like=True):
@@ -406,6 +485,17 @@ class Shutdown(Struct, tag=111, array_like=True):
     """Close the cluster (role administer)."""
 
 
+class Ask(Struct, tag=112, array_like=True):
+    """A question to one of the scheduler's services (locks, queues, datasets, events, …), in words of its own.
+
+    ``request`` is plain data or a Struct of the service's; the reply may come late (see `Withdraw`).
+    """
+
+    service: str
+    request: Any
+    blobs: list[Blob] = []
+
+
 Request: TypeAlias = (
     WhoHas
     | HasWhat
@@ -419,17 +509,44 @@ Request: TypeAlias = (
     | Restart
     | Retire
     | Shutdown
+    | Ask
 )
 
 FromClient: TypeAlias = (
-    HelloClient | Declare | Undeclare | Submit | Want | Release | Cancel | Retry | Call | Reply | Close
+    HelloClient
+    | Declare
+    | Undeclare
+    | Submit
+    | Graph
+    | Want
+    | Release
+    | Cancel
+    | Retry
+    | Withdraw
+    | Log
+    | Call
+    | Reply
+    | Close
 )
-ToClient: TypeAlias = Finished | Failed | Lost | Cancelled | Call | Reply | Close
+ToClient: TypeAlias = Finished | Failed | Lost | Cancelled | Topic | Call | Reply | Close
 ToWorker: TypeAlias = Function | Run | Free | Recall | Put | FreeFunctions | Call | Reply | Close
 FromWorker: TypeAlias = (
-    HelloWorker | Done | Erred | Returned | Missing | Holds | Ghosts | Heartbeat | Call | Reply | Close
+    HelloWorker
+    | Done
+    | Erred
+    | Returned
+    | Missing
+    | Holds
+    | Ghosts
+    | Seceded
+    | Rescheduled
+    | Log
+    | Heartbeat
+    | Call
+    | Reply
+    | Close
 )
-FromNanny: TypeAlias = HelloNanny | Died | Reply | Close
+FromNanny: TypeAlias = HelloNanny | Died | Log | Reply | Close
 ToNanny: TypeAlias = RestartWorker | Call | Close
 
 Message: TypeAlias = (
@@ -440,14 +557,17 @@ Message: TypeAlias = (
     | Declare
     | Undeclare
     | Submit
+    | Graph
     | Want
     | Release
     | Cancel
     | Retry
+    | Withdraw
     | Finished
     | Failed
     | Lost
     | Cancelled
+    | Topic
     | Function
     | Run
     | Free
@@ -461,6 +581,9 @@ Message: TypeAlias = (
     | Missing
     | Holds
     | Ghosts
+    | Seceded
+    | Rescheduled
+    | Log
     | Heartbeat
     | HelloNanny
     | Died

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from windrow.errors import PickleError
-from windrow.wire.messages import Attached, Blob, Buffer
+from windrow.wire.messages import Attached, Blob, Buffer, Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,20 +264,20 @@ class Collection:
     __slots__ = ("_positions", "_previous")
 
     def __init__(self) -> None:
-        self._positions: dict[str, int] = {}
+        self._positions: dict[Key, int] = {}
         self._previous: Collection | None = None
 
     def __len__(self) -> int:
         return len(self._positions)
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Key]:
         return iter(self._positions)
 
-    def position(self, key: str) -> int:
+    def position(self, key: Key) -> int:
         """Return the position of a key, a new one for a new key."""
         return self._positions.setdefault(key, len(self._positions))
 
-    def take(self) -> list[str] | tuple[()]:
+    def take(self) -> list[Key] | tuple[()]:
         """Return the keys collected since the last call, and start afresh: once a task."""
         if not self._positions:
             return ()
@@ -308,7 +308,7 @@ def collecting() -> Collection:
     return Collection()
 
 
-def refer(key: str) -> tuple[Callable[[int], object], tuple[int]] | None:
+def refer(key: Key) -> tuple[Callable[[int], object], tuple[int]] | None:
     """Return the reduction of a future to its position, or None when nobody collects on this thread.
 
     Examples
