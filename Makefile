@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 N ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format seeds bench docs shape clean
+.PHONY: help demo test lint format seeds bench docs shape api clean
 
 help:
 	@echo "make demo        set up .venv, install, count the words of the standard library"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench       windrow and its peers, the same work side by side"
 	@echo "make docs        rewrite the pages that are generated from the code"
 	@echo "make shape       sizes of modules, functions and classes beside their aims"
+	@echo "make api         what is missing of the interface that Dask users know, or in no test"
 	@echo "make clean       remove the environments and all caches"
 
 demo: $(VENV)/.installed
@@ -50,6 +51,9 @@ docs: $(VENV)/.installed
 
 shape: $(VENV)/.created
 	@$(BIN)/python tools/shape.py
+
+api: $(VENV)/.installed
+	@$(BIN)/python tools/api_coverage.py
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

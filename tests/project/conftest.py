@@ -32,6 +32,11 @@ def shape() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def api_coverage() -> ModuleType:
+    return load_tool("api_coverage")
+
+
+@pytest.fixture(scope="session")
 def life_cycle() -> ModuleType:
     return load_tool("life_cycle")
 
