@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from windrow.client.completed import as_completed
     from windrow.client.current import default_client
     from windrow.client.future import Future, futures_of
+    from windrow.client.in_task import get_client, get_worker, local_client, rejoin, secede, worker_client
     from windrow.client.waiting import wait
     from windrow.deploy.local import LocalCluster
     from windrow.errors import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         FutureCancelledError,
         KilledWorker,
         PickleError,
+        Reschedule,
         TimeoutError,
         WindrowError,
     )
@@ -40,12 +42,19 @@ _HOMES = {
     "KilledWorker": "windrow.errors",
     "LocalCluster": "windrow.deploy.local",
     "PickleError": "windrow.errors",
+    "Reschedule": "windrow.errors",
     "TimeoutError": "windrow.errors",
     "WindrowError": "windrow.errors",
     "as_completed": "windrow.client.completed",
     "default_client": "windrow.client.current",
     "futures_of": "windrow.client.future",
+    "get_client": "windrow.client.in_task",
+    "get_worker": "windrow.client.in_task",
+    "local_client": "windrow.client.in_task",
+    "rejoin": "windrow.client.in_task",
+    "secede": "windrow.client.in_task",
     "wait": "windrow.client.waiting",
+    "worker_client": "windrow.client.in_task",
 }
 
 _ABSENT = frozenset(
@@ -65,7 +74,6 @@ _ABSENT = frozenset(
         "NannyPlugin",
         "PipInstall",
         "Queue",
-        "Reschedule",
         "SSHCluster",
         "Scheduler",
         "SchedulerPlugin",
@@ -82,22 +90,16 @@ _ABSENT = frozenset(
         "connect",
         "dask",
         "fire_and_forget",
-        "get_client",
         "get_task_metadata",
         "get_task_stream",
-        "get_worker",
-        "local_client",
         "performance_report",
         "print",
         "progress",
-        "rejoin",
         "rpc",
-        "secede",
         "span",
         "sync",
         "warn",
         "widgets",
-        "worker_client",
     ]
 )
 """Names that programs for Dask import, and that this version lacks. (Those of `Client` are in ``client.absent``.)"""
@@ -110,12 +112,19 @@ __all__ = [
     "KilledWorker",
     "LocalCluster",
     "PickleError",
+    "Reschedule",
     "TimeoutError",
     "WindrowError",
     "as_completed",
     "default_client",
     "futures_of",
+    "get_client",
+    "get_worker",
+    "local_client",
+    "rejoin",
+    "secede",
     "wait",
+    "worker_client",
 ]
 
 

@@ -10,6 +10,7 @@ never know: how or where they are raised.
     │   ├── KilledWorker             it ended its workers too often
     │   ├── PickleError              an argument, a result or an exception cannot travel
     │   └── FutureCancelledError     it was cancelled, or its data cannot be had again
+    ├── Reschedule                   what a task raises to be run again
     ├── ClosedClientError            the client, or its cluster, is closed
     ├── ConnectionRefused (OSError)  the other side answered, and will not have us
     │   ├── WrongSecret
@@ -117,6 +118,10 @@ class FutureCancelledError(TaskError, CancelledError):
 
 
 FuturesCancelledError = FutureCancelledError
+
+
+class Reschedule(WindrowError):
+    """Raised in a task: run it again later, perhaps on another worker."""
 
 
 class ClosedClientError(WindrowError):

@@ -75,6 +75,16 @@ class LoopThread:
         started.wait()
         _alive.add(self)
 
+    @classmethod
+    def around(cls, loop: asyncio.AbstractEventLoop, thread_id: int) -> LoopThread:
+        """Return a handle on a loop that runs in a thread of somebody else's, who stops it."""
+        self = cls.__new__(cls)
+        self.loop = loop
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._thread = next(thread for thread in threading.enumerate() if thread.ident == thread_id)
+        return self
+
     @property
     def is_running(self) -> bool:
         """Whether coroutines can be run on it."""

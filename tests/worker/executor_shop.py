@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from windrow.wire import failure, payload
-from windrow.wire.messages import Done, Erred, Function, Ghosts, Run, TaskId
+from windrow.wire.messages import Done, Erred, Function, Ghosts, Run, Seceded, TaskId
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
 
@@ -93,7 +93,7 @@ class Shop:
             self.wakes.get(timeout=LIMIT_S)
             with self.executor.lock:
                 self.executor.taken()
-                self.heard += [message for message in self.core.take_out() if type(message) is not Ghosts]
+                self.heard += [message for message in self.core.take_out() if type(message) not in (Ghosts, Seceded)]
                 dropped = self.core.data.take_dropped()
                 self.executor.offer()
             dropped.clear()

@@ -15,6 +15,7 @@ import reprlib
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
+from windrow import context
 from windrow.client import gather
 from windrow.client.entry import CANCELLED, FINISHED, UNDONE, Entry
 from windrow.client.options import Duration, seconds
@@ -74,6 +75,8 @@ class Future:
 
     def bound(self) -> Client:
         """Return the client; RuntimeError for a future without one."""
+        if self.client is None and context.place() is not None:  # inside a task there is no doubt whose it is
+            self.bind_client(context.client())
         if self.client is None:
             raise RuntimeError(
                 f"Future {self.key!r} has no client: it was unpickled. Give it one with future.bind_client(client)."

@@ -14,6 +14,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
+from windrow import context
 from windrow.client.entry import CANCELLED, UNDONE, Entry, Latch
 from windrow.client.options import Duration, seconds
 from windrow.client.session import Session
@@ -44,10 +45,11 @@ def block(steps: Steps[T], timeout_s: float | None, what: What) -> T:
         They took longer than ``timeout_s``; what they waited for goes on.
     """
     until = None if timeout_s is None else monotonic() + timeout_s
+    wait = _wait_outside if context.place() is not None else Latch.wait
     try:
         latch = next(steps)
         while True:
-            if latch.wait(None if until is None else until - monotonic()):
+            if wait(latch, None if until is None else until - monotonic()):
                 latch = next(steps)
             else:
                 latch = steps.throw(_late(what, timeout_s))
@@ -60,6 +62,18 @@ def block(steps: Steps[T], timeout_s: float | None, what: What) -> T:
         raise
     finally:
         steps.close()
+
+
+def _wait_outside(latch: Latch, timeout_s: float | None) -> bool:
+    """Wait inside a task: its thread's place goes to another meanwhile, so that what is waited for can run."""
+    place = context.place()
+    if latch.opened or place is None or place.seceded:
+        return latch.wait(timeout_s)
+    place.secede()
+    try:
+        return latch.wait(timeout_s)
+    finally:
+        place.rejoin()
 
 
 async def follow(steps: Steps[T], timeout_s: float | None, what: What) -> T:

@@ -27,8 +27,10 @@ from windrow.wire.messages import (
     Missing,
     Put,
     Recall,
+    Rescheduled,
     Returned,
     Run,
+    Seceded,
     TaskId,
 )
 from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Fetch
@@ -73,7 +75,9 @@ class WorkerCore:
 
     def on_run(self, run: Run) -> None:
         """Take an attempt; ready at once, or when its inputs are here."""
-        attempt = Attempt(run.task, run.attempt, run.key, run.function, run.args, run.priority, run.inline, run.inputs)
+        attempt = Attempt(
+            run.task, run.attempt, run.key, run.function, run.args, run.priority, run.inline, run.inputs, run.actor
+        )
         self.attempts[run.task] = attempt
         if run.task in self.data:
             self.data.drop([run.task])  # a copy of a value that was lost elsewhere, and is now made anew
@@ -116,7 +120,7 @@ class WorkerCore:
             attempt = self.attempts.pop(id, None)
             if attempt is not None:
                 self._withdraw(attempt, attempt.inputs)
-                if attempt.state is RUNNING:
+                if attempt.state is RUNNING and not attempt.seceded:
                     self._count_ghosts(1)
         self.data.drop(message.tasks)
 
@@ -191,10 +195,8 @@ class WorkerCore:
         value_type: bytes | None = None,
     ) -> None:
         """An attempt has its result."""
-        self.running -= 1
         id = attempt.id
-        if self.attempts.get(id) is not attempt:
-            self._count_ghosts(-1)
+        if not self._ended(attempt):
             return
         del self.attempts[id]
         self.data[id] = value
@@ -205,12 +207,44 @@ class WorkerCore:
 
     def fail(self, attempt: Attempt, seconds: float, error: Blob, text: str) -> None:
         """An attempt raised."""
-        self.running -= 1
-        if self.attempts.get(attempt.id) is not attempt:
-            self._count_ghosts(-1)
+        if not self._ended(attempt):
             return
         del self.attempts[attempt.id]
         self.out.append(Erred(attempt.id, attempt.number, seconds, error, text))
+
+    def reschedule(self, attempt: Attempt) -> None:
+        """An attempt asks to be made again, perhaps elsewhere."""
+        if self._ended(attempt):
+            del self.attempts[attempt.id]
+            self.out.append(Rescheduled(attempt.id, attempt.number))
+
+    def _ended(self, attempt: Attempt) -> bool:
+        """Take note that an attempt runs no more; False if it was freed meanwhile, and its outcome is nobody's."""
+        if not attempt.seceded:
+            self.running -= 1
+        if self.attempts.get(attempt.id) is attempt:
+            return True
+        if not attempt.seceded:
+            self._count_ghosts(-1)
+        return False
+
+    def leave(self, attempt: Attempt) -> None:
+        """A running attempt takes no thread any more."""
+        attempt.seceded = True
+        self.running -= 1
+        if self.attempts.get(attempt.id) is attempt:
+            self.out.append(Seceded(attempt.id, attempt.number, True))
+        else:
+            self._count_ghosts(-1)
+
+    def come_back(self, attempt: Attempt) -> None:
+        """An attempt that had left takes a thread again."""
+        attempt.seceded = False
+        self.running += 1
+        if self.attempts.get(attempt.id) is attempt:
+            self.out.append(Seceded(attempt.id, attempt.number, False))
+        else:
+            self._count_ghosts(1)
 
     def _arrived(self, waiting: list[Attempt]) -> None:
         for attempt in waiting:

@@ -1,6 +1,11 @@
 """The threads that run tasks: each takes an attempt from the core, runs it, hands in the result, and takes the next.
 
-What lives here: `Executor`, and how one attempt is run. What this file must never know: connections, the scheduler.
+What lives here: `Executor`, `Seat`, and how one attempt is run. What this file must never know: connections, the
+scheduler.
+
+A task may leave its thread's place to another (`Seat.secede`): when it says so, when it waits for other tasks, and when
+it is a coroutine, which runs on the loop. A thread whose task has left ends with that task, or waits for a place to
+become free again (`Seat.rejoin`); so no more threads have places than the worker has.
 
 A hop between two threads costs about 95 us, a lock less than one: so a thread that has finished a task enters the core
 itself, under its lock, and leaves with the next attempt. The loop is woken once for many results.
@@ -11,17 +16,101 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from time import perf_counter
 from typing import Any
 
-from windrow.errors import TaskError
+from windrow import context
+from windrow.errors import Reschedule, TaskError
+from windrow.keys import Key
 from windrow.wire import failure, payload
 from windrow.wire.messages import Blob
 from windrow.worker.core import WorkerCore
 from windrow.worker.sizes import size_of
 from windrow.worker.state import Attempt
 from windrow.worker.store import Packed
+
+Outcome = Callable[[WorkerCore], None]
+"""Enters what became of an attempt into the core."""
+
+
+class Seat:
+    """Where a task runs in a thread (`context.Place`): a place among the worker's threads, which it may leave."""
+
+    __slots__ = ("attempt", "executor", "slot")
+
+    def __init__(self, executor: Executor, slot: int) -> None:
+        self.executor = executor
+        self.slot: int | None = slot
+        """The number of the place; None when the thread has left it."""
+        self.attempt: Attempt | None = None
+
+    @property
+    def key(self) -> Key:
+        """The key of the task that runs here."""
+        assert self.attempt is not None
+        return self.attempt.key
+
+    @property
+    def priority(self) -> float:
+        """Its priority."""
+        assert self.attempt is not None
+        return self.attempt.priority
+
+    @property
+    def worker(self) -> Any:
+        """The worker."""
+        return self.executor.worker
+
+    @property
+    def seceded(self) -> bool:
+        """Whether the thread has left its place."""
+        return self.slot is None
+
+    def secede(self) -> None:
+        """Leave the place to another thread; again is harmless."""
+        if self.slot is not None:
+            self.executor.leave(self)
+
+    def rejoin(self) -> None:
+        """Wait for a place, and take it; again is harmless."""
+        if self.slot is None:
+            self.executor.come_back(self)
+
+
+class OnLoop:
+    """Where a coroutine runs (`context.Place`): it takes no thread."""
+
+    __slots__ = ("attempt", "executor")
+
+    seceded = True
+
+    def __init__(self, executor: Executor, attempt: Attempt) -> None:
+        self.executor = executor
+        self.attempt = attempt
+
+    @property
+    def key(self) -> Key:
+        """The key of the task that runs here."""
+        return self.attempt.key
+
+    @property
+    def priority(self) -> float:
+        """Its priority."""
+        return self.attempt.priority
+
+    @property
+    def worker(self) -> Any:
+        """The worker."""
+        return self.executor.worker
+
+    def secede(self) -> None:
+        """Do nothing: it takes no thread."""
+
+    def rejoin(self) -> None:
+        """Do nothing: it takes no thread."""
 
 
 class Executor:
@@ -63,12 +152,13 @@ class Executor:
         self._ready = threading.Condition(self.lock)
         self._idle = 0
         self._stopped = False
+        self.worker: Any = None
+        """What tasks get from ``get_worker()``."""
+        self._waiting: deque[Seat] = deque()  # those that have left and want a place again
+        self._given = threading.Condition(self.lock)
         self._functions: dict[int, Callable[..., Any]] = {}
         self._cells = recorder if recorder is not None else memoryview(bytearray(8 * nthreads)).cast("q")
-        self._threads = [
-            threading.Thread(target=self._serve, args=(slot,), name=f"windrow-task-{slot}", daemon=True)
-            for slot in range(nthreads)
-        ]
+        self._threads = [self._new_thread(slot) for slot in range(nthreads)]
 
     def start(self) -> None:
         """Start the threads."""
@@ -80,6 +170,7 @@ class Executor:
         with self.lock:
             self._stopped = True
             self._ready.notify_all()
+            self._given.notify_all()
 
     def offer(self) -> None:
         """Let idle threads know of ready attempts (with the lock held)."""
@@ -94,34 +185,48 @@ class Executor:
                 self.core.data.dropped.append(self._functions.pop(number, None))
             self.core.forgotten_functions.clear()
 
-    def _serve(self, slot: int) -> None:
+    def _new_thread(self, slot: int) -> threading.Thread:
+        return threading.Thread(target=self._serve, args=(Seat(self, slot),), name=f"windrow-task-{slot}", daemon=True)
+
+    def _serve(self, seat: Seat) -> None:
         core, lock, cells = self.core, self.lock, self._cells
+        context.enter(seat)
         attempt: Attempt | None = None
         while True:
             if attempt is None:
                 with lock:
-                    attempt = self._await_attempt()
+                    attempt = self._await_attempt(seat)
                 if attempt is None:
                     return
-            cells[slot] = attempt.id
+            assert seat.slot is not None
+            cells[seat.slot] = attempt.id
+            seat.attempt = attempt
             try:
                 finish = self._run(attempt)
             except BaseException as error:  # a thread that ended would take its slot along
                 finish = _give_account(attempt, error)
             with lock:
                 finish(core)
-                attempt = core.next_attempt()
+                if self._waiting and seat.slot is not None:
+                    self._give_up(seat)
+                attempt = core.next_attempt() if seat.slot is not None else None
                 wake = not self._wake_due
                 self._wake_due = True
             # A thread that waits keeps no result alive; and if nobody wants it, its end is not inside the lock.
             del finish
-            if attempt is None:
-                cells[slot] = 0
             if wake:
                 self._wake()
+            if seat.slot is None:  # the place is another thread's now
+                return
+            if attempt is None:
+                cells[seat.slot] = 0
+                seat.attempt = None
 
-    def _await_attempt(self) -> Attempt | None:
+    def _await_attempt(self, seat: Seat) -> Attempt | None:
         while not self._stopped:
+            if self._waiting:
+                self._give_up(seat)
+                return None
             attempt = self.core.next_attempt()
             if attempt is not None:
                 return attempt
@@ -133,9 +238,53 @@ class Executor:
             self._idle -= 1
         return None
 
+    # ------------------------------------------------------------ leaving a place, and coming back
+
+    def leave(self, seat: Seat) -> None:
+        """Take a thread from its place, which goes to one that waits for it, or to a new one."""
+        with self.lock:
+            slot, attempt = seat.slot, seat.attempt
+            assert slot is not None
+            assert attempt is not None, "only what runs can leave"
+            self.core.leave(attempt)
+            if self._waiting:
+                self._give_up(seat)
+            else:
+                seat.slot = None
+                self._cells[slot] = 0
+                self._new_thread(slot).start()
+        self._tell()
+
+    def come_back(self, seat: Seat) -> None:
+        """Wait until a place is free, and take it; those that have run longer go before what has not started."""
+        with self.lock:
+            assert seat.attempt is not None
+            self._waiting.append(seat)
+            self._ready.notify()
+            while seat.slot is None and not self._stopped:
+                self._given.wait()
+            if seat.slot is None:
+                return
+            self._cells[seat.slot] = seat.attempt.id
+            self.core.come_back(seat.attempt)
+        self._tell()
+
+    def _give_up(self, seat: Seat) -> None:
+        """Hand a place to the first that waits for one (with the lock held)."""
+        heir = self._waiting.popleft()
+        heir.slot, seat.slot = seat.slot, None
+        self._given.notify_all()
+
+    def _tell(self) -> None:
+        """Have the loop carry away what the core has to say."""
+        with self.lock:
+            due, self._wake_due = self._wake_due, True
+        if not due:
+            self._wake()
+
     # ------------------------------------------------------------ one attempt
 
-    def _run(self, attempt: Attempt) -> Callable[[WorkerCore], None]:
+    def _run(self, attempt: Attempt) -> Outcome:
         """Run an attempt; return what enters its outcome into the core."""
         start = perf_counter()
         try:
@@ -147,17 +296,57 @@ class Executor:
             start = perf_counter()
             value = function(*args, **kwargs)
             if inspect.iscoroutine(value):
-                value, raised = asyncio.run_coroutine_threadsafe(failure.caught(value), self.loop).result()
-                if raised is not None:
-                    return self._failed(attempt, perf_counter() - start, raised)
-            seconds = perf_counter() - start
-            nbytes = size_of(value)
-            blob, value_type = self._inline(attempt, value, nbytes) if attempt.inline else (None, None)
+                return self._start_on_loop(attempt, value, start)
+            return self._finished(attempt, value, perf_counter() - start)
         except BaseException as error:  # whatever a task or its result raises is its outcome
             return self._failed(attempt, perf_counter() - start, error)
         finally:
             attempt.values = None
+
+    def _finished(self, attempt: Attempt, value: object, seconds: float) -> Outcome:
+        nbytes = size_of(value)
+        blob, value_type = self._inline(attempt, value, nbytes) if attempt.inline else (None, None)
         return lambda core: core.finish(attempt, value, seconds, nbytes, blob, value_type)
+
+    # ------------------------------------------------------------ coroutines
+
+    def _start_on_loop(self, attempt: Attempt, coroutine: Coroutine[Any, Any, Any], start: float) -> Outcome:
+        """Let a coroutine run on the loop, and its thread go on; it is as if it had seceded."""
+        place = OnLoop(self, attempt)
+
+        async def run() -> Any:
+            context.enter(place)
+            return await coroutine
+
+        def done(future: Future[tuple[Any, BaseException | None]]) -> None:
+            # The result is pickled, and its end may run anything: in a thread, not on the loop that calls this.
+            threading.Thread(target=self._end_on_loop, args=(attempt, future, start), daemon=True).start()
+
+        def begin(core: WorkerCore) -> None:
+            core.leave(attempt)
+            try:
+                future = asyncio.run_coroutine_threadsafe(failure.caught(run()), self.loop)
+            except RuntimeError:  # the loop has ended, and the worker with it
+                coroutine.close()
+            else:
+                future.add_done_callback(done)
+
+        return begin
+
+    def _end_on_loop(self, attempt: Attempt, future: Future[tuple[Any, BaseException | None]], start: float) -> None:
+        seconds = perf_counter() - start
+        try:
+            if future.cancelled():
+                return  # with the worker
+            value, raised = future.result()
+            finish = (
+                self._finished(attempt, value, seconds) if raised is None else self._failed(attempt, seconds, raised, 2)
+            )
+        except BaseException as error:  # as in `_run`
+            finish = self._failed(attempt, seconds, error)
+        with self.lock:
+            finish(self.core)
+        self._tell()
 
     def _load(self, number: int) -> Callable[..., Any]:
         with self.lock:
@@ -200,12 +389,14 @@ class Executor:
         except BaseException:  # as a rule a PickleError; it stays here, live, and who gathers it is told why
             return None, None
 
-    def _failed(self, attempt: Attempt, seconds: float, error: BaseException) -> Callable[[WorkerCore], None]:
-        blob, text = failure.dump(error, f"task {attempt.key!r}", skip_frames=1)
+    def _failed(self, attempt: Attempt, seconds: float, error: BaseException, own_frames: int = 1) -> Outcome:
+        if isinstance(error, Reschedule):
+            return lambda core: core.reschedule(attempt)
+        blob, text = failure.dump(error, f"task {attempt.key!r}", skip_frames=own_frames)
         return lambda core: core.fail(attempt, seconds, blob, text)
 
 
-def _give_account(attempt: Attempt, error: BaseException) -> Callable[[WorkerCore], None]:
+def _give_account(attempt: Attempt, error: BaseException) -> Outcome:
     """Make an attempt's failure of what went wrong with it outside its function, out of plain text."""
     blob, text = failure.dump(
         TaskError(f"Task {attempt.key!r} has ended without an outcome: {failure.words(error)}. Its worker goes on.")

@@ -10,6 +10,7 @@ import inspect
 import itertools
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -85,12 +86,17 @@ class WorkerServer:
         self.address = ""
         self.core = WorkerCore()
         self.loop = asyncio.get_running_loop()
+        self.thread_id = threading.get_ident()
+        self.scheduler_address = config.scheduler
+        self.client: Any = None
+        """The client that tasks share, from its first use on (``get_client``)."""
         self.finished: asyncio.Future[str] = self.loop.create_future()
         """Done when the worker is: "" after a good close, else the reason."""
         self._inproc = config.scheduler.startswith("inproc://")
         self.executor = Executor(
             self.core, config.nthreads, self._wake, self.loop, config.inline_limit, recorder, shares_memory=self._inproc
         )
+        self.executor.worker = self
         self._recorder = recorder
         self._link: Link | None = None
         self._listener: Listener | None = None
@@ -146,6 +152,8 @@ class WorkerServer:
             self._heartbeat.cancel()
         if self._listener is not None:
             self._listener.close()
+        if self.client is not None:
+            self.client.session.close("its worker has closed")
         for link in [self._link, *self._callers, *(peer.link for peer in self._peers.values())]:
             if link is not None:
                 link.close()

@@ -28,7 +28,10 @@ class Attempt(Struct, eq=False):
     priority: float
     inline: bool
     inputs: list[TaskId]
+    actor: bool = False
     state: str = WAITING
+    seceded: bool = False
+    """Whether it runs, and takes no thread."""
     missing: int = 0
     values: list[object] | None = None
     """Its inputs' values, from the moment it runs."""
