@@ -51,6 +51,18 @@ place = _place.get
 """Return where this code runs; None outside of tasks."""
 
 
+class AtHand:
+    """The client at hand, as what Dask computes on inside of tasks."""
+
+    def get(self, dsk: Any, keys: Any, **kwargs: Any) -> Any:
+        """Compute keys of a graph; see ``Client.get``."""
+        return client().get(dsk, keys, **kwargs)
+
+    def persist(self, collections: Any, **kwargs: Any) -> Any:
+        """Keep collections on the cluster; see ``Client.persist``."""
+        return client().persist(collections, **kwargs)
+
+
 def client() -> Any:
     """Return the client at hand: the worker's inside a task, else the current one; ValueError when there is none."""
     front: Any = sys.modules["windrow"]  # what is above this floor is found by its public name

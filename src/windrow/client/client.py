@@ -17,15 +17,19 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from windrow.client import absent, calls, current, options
+from windrow.client import absent, calls, current, dask_default, options
 from windrow.client.callbacks import CallbackThread
 from windrow.client.cluster import ClusterMethods
 from windrow.client.connection import Connection, checked_secret, checked_security, configured_address
+from windrow.client.datasets import DatasetMethods
+from windrow.client.graphs import GraphMethods
+from windrow.client.metadata import MetadataMethods
 from windrow.client.options import Duration
 from windrow.client.report import describe_identity
 from windrow.client.session import Session
 from windrow.client.submit import Submitter
 from windrow.client.tasks import TaskMethods
+from windrow.client.topics import Subscriptions, TopicMethods
 from windrow.client.waiting import follow
 from windrow.runtime import LoopThread
 from windrow.wire import messages as m
@@ -54,7 +58,7 @@ def _make_cluster(asynchronous: bool, kwargs: dict[str, Any]) -> Any:
 
 
 @absent.lacking(absent.CLIENT)
-class Client(TaskMethods, ClusterMethods):
+class Client(TaskMethods, GraphMethods, ClusterMethods, TopicMethods, MetadataMethods, DatasetMethods):
     """Connects to a cluster, and runs functions on it.
 
     Parameters
@@ -126,6 +130,8 @@ class Client(TaskMethods, ClusterMethods):
         self._set_as_default = set_as_default
         self._submitter = Submitter(self.session)
         self._callbacks = CallbackThread(f"callbacks of {self.id}")
+        self._subscriptions = Subscriptions(self.session, self._callbacks)
+        self._subscriptions.connect()
         self._identity: dict[str, Any] | None = None
         self._connection = Connection(
             address,
@@ -146,6 +152,7 @@ class Client(TaskMethods, ClusterMethods):
         _alive.add(self)
         if self._set_as_default:
             current.add_default(self)
+            dask_default.update()
 
     # ---------------------------------------------------------------- life
 
@@ -193,6 +200,7 @@ class Client(TaskMethods, ClusterMethods):
 
     def _leave(self) -> None:
         current.drop_default(self)
+        dask_default.update()
         _alive.discard(self)
 
     def shutdown(self) -> Any:

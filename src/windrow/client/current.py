@@ -25,6 +25,11 @@ def add_default(client: Client) -> None:
     _defaults.append(weakref.ref(client))
 
 
+def defaults() -> list[Client]:
+    """Return the live default clients, the newest last."""
+    return [client for ref in _defaults if (client := ref()) is not None and client.status != "closed"]
+
+
 def drop_default(client: Client) -> None:
     """This one is no default any more."""
     _defaults[:] = [ref for ref in _defaults if ref() is not None and ref() is not client]

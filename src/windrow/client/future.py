@@ -44,6 +44,9 @@ class Future:
 
     __slots__ = ("__weakref__", "client", "entry")
 
+    __dask_future__ = True
+    """Dask takes it for a reference to a task where it meets it in a graph."""
+
     def __init__(self, client: Client | None, entry: Entry) -> None:
         self.client = client
         self.entry = entry
@@ -201,6 +204,9 @@ class Future:
         # arrives.
         return payload.refer(self.entry.key) or (Future.unbound, (self.entry.key,))
 
+    def __dask_tokenize__(self) -> tuple[str, Key]:
+        return "Future", self.entry.key
+
     def __copy__(self) -> Future:
         return self
 
@@ -233,7 +239,7 @@ class Callback:
 
 
 def futures_of(o: object, client: Client | None = None) -> list[Future]:
-    """Find the futures in lists, tuples, sets and dicts, however nested; each once, in order.
+    """Find the futures in lists, tuples, sets, dicts and collections of Dask, however nested; each once, in order.
 
     Examples
     --------
@@ -275,7 +281,7 @@ def _indefinite(name: str) -> str:
 
 
 def _leaves(o: object) -> Iterator[object]:
-    """What lists, tuples, sets and dicts hold, however nested, in order."""
+    """What lists, tuples, sets and dicts hold, however nested, in order; of a collection of Dask its futures."""
     stack = [o]
     while stack:
         item = stack.pop()
@@ -283,5 +289,13 @@ def _leaves(o: object) -> Iterator[object]:
             stack.extend(reversed(list(item)))
         elif isinstance(item, dict):
             stack.extend(reversed(list(item.values())))
+        elif (graph := _graph_of(item)) is not None:
+            yield from (node for node in graph.values() if type(node) is Future)
         else:
             yield item
+
+
+def _graph_of(item: object) -> Any:
+    """Return the graph of a collection of Dask, None for anything else."""
+    make = getattr(item, "__dask_graph__", None)
+    return make() if callable(make) and not isinstance(item, type) else None

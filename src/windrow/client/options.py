@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
+
+from windrow.wire.messages import TaskOptions
 
 Workers: TypeAlias = str | int | Collection[str | int] | None
 Duration: TypeAlias = float | str | timedelta | None
+
+LIFT = 2.0**-10
+"""What a task's priority is above that of the task which submitted it."""
 
 ABSENT = "is not in this version of windrow"
 
@@ -30,6 +35,15 @@ class Options(Struct, frozen=True):
     retries: int = 0
     workers: tuple[str, ...] | None = None
     allow_other_workers: bool = False
+    resources: tuple[tuple[str, float], ...] = ()
+    actor: bool = False
+
+    def on_the_wire(self) -> TaskOptions:
+        """Return what a Graph says of it."""
+        workers = None if self.workers is None else list(self.workers)
+        return TaskOptions(
+            self.priority, self.retries, workers, self.allow_other_workers, dict(self.resources), self.actor
+        )
 
 
 DEFAULT = Options()
@@ -40,7 +54,7 @@ def checked(
     retries: int | None = None,
     workers: Workers = None,
     allow_other_workers: bool | None = False,
-    resources: object = None,
+    resources: Mapping[str, float] | None = None,
     actor: object = False,
     pure: object = True,
     fifo_timeout: Duration = FIFO_TIMEOUT,
@@ -68,10 +82,8 @@ def checked(
     if not isinstance(pure, bool):
         raise TypeError(f"pure must be True or False, not {pure!r}")
     seconds(fifo_timeout, "fifo_timeout")
-    if resources is not None:
-        raise NotImplementedError(f"resources= {ABSENT}; leave it out, or name workers with workers=")
-    if actor:
-        raise NotImplementedError(f"actor= {ABSENT}; leave it out")
+    if not isinstance(actor, bool):
+        raise TypeError(f"actor must be True or False, not {actor!r}")
     if allow_other_workers is not None and not isinstance(allow_other_workers, bool):
         raise TypeError(f"allow_other_workers must be True or False, not {allow_other_workers!r}")
     if allow_other_workers and workers is None:
@@ -81,7 +93,36 @@ def checked(
         retries=_retries(retries),
         workers=None if workers is None else tuple(worker_names(workers)),
         allow_other_workers=bool(allow_other_workers),
+        resources=_resources(resources),
+        actor=actor,
     )
+
+
+def lifted(options: Options, parent: float) -> Options:
+    """Options of a task that another one submits: before what was submitted from outside at the same priority.
+
+    The deeper the earlier, so that what was begun is finished before more is begun.
+
+    Examples
+    --------
+    >>> lifted(DEFAULT, parent=0.0).priority
+    0.0009765625
+    """
+    depth = parent - round(parent)
+    return structs.replace(options, priority=options.priority + depth + LIFT)
+
+
+def _resources(value: object) -> tuple[tuple[str, float], ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping):
+        raise TypeError(f"resources must be a dict such as {{'GPU': 1}}, not {type(value).__name__}")
+    for name, quantity in value.items():
+        if not isinstance(name, str):
+            raise TypeError(f"resources must have names of resources as keys, not {name!r}")
+        if isinstance(quantity, bool) or not isinstance(quantity, numbers.Real) or not float(quantity) >= 0:
+            raise ValueError(f"resources[{name!r}] must be a quantity, 0 or more, not {quantity!r}")
+    return tuple(sorted((name, float(quantity)) for name, quantity in value.items()))
 
 
 def _priority(value: object) -> float:

@@ -67,6 +67,8 @@ class Session:
         self.wake_due = False
         self.released: deque[Entry] = deque()
         self.gone = Latch(1)
+        self.on_topic: Callable[[m.Topic], None] | None = None
+        """Takes events of topics that were subscribed to; called on the loop, with the lock held."""
         self._outgoing: list[m.Message] = [m.HelloClient(id, name)]
         self._tail: m.Submit | None = None
         self._tail_options: Options | None = None
@@ -79,6 +81,7 @@ class Session:
             m.Failed: self._on_failed,
             m.Lost: self._on_lost_results,
             m.Cancelled: self._on_cancelled,
+            m.Topic: self._on_topic,
             m.Reply: self._on_reply,
             m.Call: self._on_call,
             m.Close: self._on_close,
@@ -169,6 +172,10 @@ class Session:
             del self.entries[entry.key]
             entry.settle(CANCELLED, detail=message.reason)
 
+    def _on_topic(self, message: m.Topic) -> None:
+        if self.on_topic is not None:
+            self.on_topic(message)
+
     def _on_reply(self, message: m.Reply) -> None:
         question = self._questions.pop(message.id, None)
         if question is not None:
@@ -247,6 +254,11 @@ class Session:
         """Raise ClosedClientError unless messages can leave."""
         if self.status != "running":
             raise errors.ClosedClientError(f"This client takes no work: {self.reason}.")
+
+    def greet(self, request: m.Request) -> None:
+        """Say this in the first frame; nobody waits for the answer."""
+        assert self.status == "connecting", "the first frame has left"
+        self._append(m.Call(0, request))
 
     def ask(self, request: m.Request) -> Question:
         """Send a `Call`; the question opens with its reply."""
@@ -386,9 +398,42 @@ class Session:
             options.retries,
             workers,
             options.allow_other_workers,
+            dict(options.resources),
+            options.actor,
         )
         self._outgoing.append(submit)
         self._tail, self._tail_options = submit, options
+
+    def submit_graph(self, graph: m.Graph, functions: Iterable[Function], wanted: Iterable[m.Key]) -> list[Entry]:
+        """Send a part of a graph; an entry for each key that is wanted of it."""
+        with self.lock:
+            self.check_open()
+            self._check_inputs(graph.known)
+            for function in functions:
+                self._declared.declare(function, self._outgoing)
+            self._append(graph)
+            made = []
+            for key in wanted:
+                entry = self._held(key)
+                if entry is None:
+                    self.entries[key] = entry = Entry(key, self.number)
+                else:
+                    entry.refs += 1
+                made.append(entry)
+        if not self.wake_due:
+            self.wake()
+        return made
+
+    def hold_those(self, keys: Iterable[m.Key]) -> dict[m.Key, Entry]:
+        """One more reference on each of these that is held; their entries."""
+        with self.lock:
+            if self.released:
+                self._release(len(self.released))
+            entries = self.entries
+            held = {key: entries[key] for key in keys if key in entries} if entries else {}
+            for entry in held.values():
+                entry.refs += 1
+            return held
 
     def _check_inputs(self, inputs: Iterable[m.Key]) -> None:
         for key in inputs:

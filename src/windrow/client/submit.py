@@ -22,11 +22,13 @@ from windrow.client.session import Session
 from windrow.errors import FutureCancelledError, PickleError
 from windrow.keys import as_bytes, checked
 from windrow.wire import payload
-from windrow.wire.messages import Blob, Key
+from windrow.wire.messages import Blob, Graph, Key
 from windrow.wire.payload import WHOLE_BYTES
 
 if TYPE_CHECKING:
+    from windrow.client.annotate import Chooser
     from windrow.client.future import Future
+    from windrow.client.lowering import Batch
 
 Wrap: TypeAlias = "Callable[[Entry], Future]"
 
@@ -117,6 +119,34 @@ class Submitter:
     def unique(self) -> str:
         """Text that no other client and no other call gives."""
         return f"{self._random}{next(self._serial):08x}"
+
+    # ---------------------------------------------------------------- a graph
+
+    def submit_graph(self, batches: Iterable[Batch], chooser: Chooser) -> dict[Key, Entry]:
+        """Send a graph part by part as it is pickled; the entries of what is wanted of it."""
+        find, number, number_of_next = self._functions.find, next(self._serial), 0
+        entries: dict[Key, Entry] = {}
+        for batch in batches:
+            functions = [find(function) for function in batch.functions]
+            option = [] if chooser.says_nothing else [chooser.option(key) for key in batch.keys]
+            graph = Graph(
+                number,
+                batch.known,
+                batch.keys,
+                [function.digest for function in functions],
+                batch.chosen,
+                batch.args,
+                batch.inputs,
+                batch.wanted,
+                [options.on_the_wire() for options in chooser.table],
+                option,
+                batch.more,
+            )
+            numbered = [*batch.known, *batch.keys]
+            wanted = [numbered[place - number_of_next] for place in batch.wanted]
+            number_of_next += len(numbered)
+            entries.update(zip(wanted, self._session.submit_graph(graph, functions, wanted), strict=True))
+        return entries
 
     # ---------------------------------------------------------------- many tasks
 

@@ -7,10 +7,11 @@ know: connections, messages on the wire.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from windrow import context
 from windrow.client import gather, options, scatter
 from windrow.client.base import Base
 from windrow.client.future import Future, futures_of, given_futures
@@ -28,7 +29,7 @@ class TaskMethods(Base):
         *args: Any,
         key: Key | None = None,
         workers: Workers = None,
-        resources: object = None,
+        resources: Mapping[str, float] | None = None,
         retries: int | None = None,
         priority: float = 0,
         fifo_timeout: Duration = FIFO_TIMEOUT,
@@ -73,6 +74,8 @@ class TaskMethods(Base):
         wanted = options.checked(
             priority, retries, workers, allow_other_workers, resources, actor or actors, pure, fifo_timeout
         )
+        if (place := context.place()) is not None:
+            wanted = options.lifted(wanted, place.priority)
         return Future(self, self._submitter.submit(func, args, kwargs, key, pure, wanted))  # type: ignore[arg-type]
 
     def map(
@@ -82,7 +85,7 @@ class TaskMethods(Base):
         key: str | Collection[Key] | None = None,
         workers: Workers = None,
         retries: int | None = None,
-        resources: object = None,
+        resources: Mapping[str, float] | None = None,
         priority: float = 0,
         allow_other_workers: bool | None = False,
         fifo_timeout: Duration = FIFO_TIMEOUT,
@@ -110,6 +113,8 @@ class TaskMethods(Base):
         wanted = options.checked(
             priority, retries, workers, allow_other_workers, resources, actor or actors, pure, fifo_timeout
         )
+        if (place := context.place()) is not None:
+            wanted = options.lifted(wanted, place.priority)
         wrap = partial(Future, self)  # type: ignore[arg-type]
         return self._submitter.map(wrap, func, iterables, kwargs, key, pure, batch_size, wanted)
 

@@ -496,6 +496,41 @@ class Ask(Struct, tag=112, array_like=True):
     blobs: list[Blob] = []
 
 
+class RegisterPlugin(Struct, tag=113, array_like=True):
+    """Set a plugin up: client -> scheduler, which keeps it and passes it on to workers or nannies by its ``kind``.
+
+    ``plugin`` is its pickle; ``kind`` is "scheduler", "worker" or "nanny". Reply value: who has set it up (addresses);
+    blobs: a pickled (ok, None or failure) each.
+    """
+
+    kind: str
+    name: str
+    plugin: Blob
+    idempotent: bool = False
+
+
+class UnregisterPlugin(Struct, tag=114, array_like=True):
+    """Tear a plugin down, and keep it no longer; the reply is as that to `RegisterPlugin`."""
+
+    kind: str
+    name: str
+
+
+class Arrive(Struct, tag=115, array_like=True):
+    """The first message of a worker or nanny that is to set its plugins up before its hello.
+
+    ``kind`` is "worker" or "nanny". Reply value: the plugins' names; blobs: their pickles.
+    """
+
+    kind: str
+
+
+class RestartWorkers(Struct, tag=116, array_like=True):
+    """Have nannies start these workers afresh, by address; their tasks run again elsewhere."""
+
+    workers: list[str]
+
+
 Request: TypeAlias = (
     WhoHas
     | HasWhat
@@ -510,6 +545,10 @@ Request: TypeAlias = (
     | Retire
     | Shutdown
     | Ask
+    | RegisterPlugin
+    | UnregisterPlugin
+    | Arrive
+    | RestartWorkers
 )
 
 FromClient: TypeAlias = (
@@ -546,8 +585,8 @@ FromWorker: TypeAlias = (
     | Reply
     | Close
 )
-FromNanny: TypeAlias = HelloNanny | Died | Log | Reply | Close
-ToNanny: TypeAlias = RestartWorker | Call | Close
+FromNanny: TypeAlias = HelloNanny | Died | Log | Call | Reply | Close
+ToNanny: TypeAlias = RestartWorker | Call | Reply | Close
 
 Message: TypeAlias = (
     Call

@@ -33,6 +33,7 @@ __all__ = [
     "loads",
     "nbytes",
     "refer",
+    "references",
     "resolve",
     "resolving",
 ]
@@ -277,6 +278,10 @@ class Collection:
         """Return the position of a key, a new one for a new key."""
         return self._positions.setdefault(key, len(self._positions))
 
+    def put(self, key: Key, position: int) -> None:
+        """Give a key this position; for all keys to come, or others may get the same."""
+        self._positions[key] = position
+
     def take(self) -> list[Key] | tuple[()]:
         """Return the keys collected since the last call, and start afresh: once a task."""
         if not self._positions:
@@ -343,6 +348,37 @@ def resolve(position: int) -> object:
             "different tasks"
         )
     return values[position]
+
+
+class Reference:
+    """Pickles as the value at a position of a task's inputs; made by `references`."""
+
+    __slots__ = ("__reduce_ex__",)
+
+    def __init__(self, position: int) -> None:
+        # An attribute instead of a method, and a lookup instead of a function: pickle never leaves C for it.
+        by_protocol = dict.fromkeys(range(pickle.HIGHEST_PROTOCOL + 1), (resolve, (position,)))
+        self.__reduce_ex__ = by_protocol.__getitem__  # type: ignore[assignment, method-assign]
+
+
+_references: list[Reference] = []
+
+
+def references(count: int) -> list[Reference]:
+    """Return objects that pickle as a task's inputs, by position: at least ``count`` of them, not to be changed.
+
+    For who builds arguments himself and knows the inputs; futures in the same payload need `Collection.position` first.
+
+    Examples
+    --------
+    >>> first, second = references(2)[:2]
+    >>> with resolving(["a", "b"]):
+    ...     loads(dumps([second, first, second]))
+    ['b', 'a', 'b']
+    """
+    while len(_references) < count:
+        _references.append(Reference(len(_references)))
+    return _references
 
 
 class resolving:  # lower case: it is used like a function, and is a class for speed

@@ -21,6 +21,9 @@ import threading
 import traceback
 from typing import Any
 
+from windrow import context
+from windrow.when_imported import when_imported
+
 PR_SET_PDEATHSIG = 1
 
 LIFELINE_S = 1.0
@@ -78,6 +81,7 @@ async def _serve(options: dict[str, Any]) -> int:
 
     config = msgspec.convert(options["config"], WorkerConfig)
     worker = WorkerServer(config, bytes.fromhex(options["secret"]), _recorder(options["recorder_fd"], config.nthreads))
+    when_imported("dask.config", _be_what_dask_computes_on)
     status_fd = options["status_fd"]
     os.set_inheritable(status_fd, False)
     starting = asyncio.ensure_future(worker.start())
@@ -98,6 +102,12 @@ async def _serve(options: dict[str, Any]) -> int:
         return 1
     _say(status_fd, CLOSED)
     return 0
+
+
+def _be_what_dask_computes_on(config: Any) -> None:
+    config.set(scheduler=context.AtHand().get)
+    if config.get("dataframe.shuffle.method", None) is None:
+        config.set({"dataframe.shuffle.method": "tasks"})
 
 
 def _say(status_fd: int, line: str) -> None:

@@ -1,0 +1,299 @@
+"""Methods of `Client` for Dask's collections and graphs: ``compute``, ``persist``, ``get``.
+
+What lives here: collections to graphs, and futures to collections. What this file must never know: nodes of graphs
+(lowering), messages (session).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from windrow import context
+from windrow.client import annotate, options
+from windrow.client.base import Base
+from windrow.client.future import Future
+from windrow.client.options import Duration, Options, Workers
+from windrow.keys import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GRAPH_FIFO_TIMEOUT = "60s"
+
+
+class GraphMethods(Base):
+    """What a client does with collections of Dask."""
+
+    def compute(
+        self,
+        collections: Any,
+        sync: bool = False,
+        optimize_graph: bool = True,
+        workers: Workers = None,
+        allow_other_workers: bool = False,
+        resources: Mapping[str, float] | None = None,
+        retries: int = 0,
+        priority: float = 0,
+        fifo_timeout: Duration = GRAPH_FIFO_TIMEOUT,
+        actors: object = None,
+        traverse: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """Compute collections on the cluster; returns futures at once.
+
+        Parameters
+        ----------
+        collections
+            A collection (an array, a bag, a data frame, a delayed object), or a list, tuple or set of them. What is no
+            collection passes through.
+        sync
+            Wait, and return the results instead of futures.
+        optimize_graph
+            Whether Dask optimises the graph.
+        traverse
+            Whether to look for collections inside lists, tuples, sets, dicts and iterators among ``collections``.
+        workers, allow_other_workers, resources, retries, priority, fifo_timeout
+            For all tasks, as in `submit`; they win over ``dask.annotate``.
+        actors
+            Accepted for the sake of existing programs: True makes actors of the results.
+
+        Returns
+        -------
+        Future or list of Future
+            One for each collection: its whole result. (With ``sync`` the results; an awaitable of them on an
+            asynchronous client.)
+
+        Examples
+        --------
+        >>> import dask.array
+        >>> x = dask.array.ones((10, 10), chunks=5)
+        >>> client.compute(x.sum()).result()  # doctest: +SKIP
+        100.0
+        """
+        from dask._expr import FinalizeCompute
+        from dask.base import collections_to_expr, is_dask_collection
+        from dask.core import flatten
+        from dask.delayed import delayed
+
+        given = _checked(workers, allow_other_workers, resources, retries, priority, fifo_timeout, actors)
+        single = not isinstance(collections, list | tuple | set | frozenset)
+        items = [collections] if single else list(collections)
+        if traverse:
+            kinds = (list, set, tuple, dict, Iterator)
+            items = [delayed(item) if isinstance(item, kinds) else item for item in items]
+        found = [item for item in items if is_dask_collection(item)]
+        if found:
+            expression = FinalizeCompute(collections_to_expr(found, optimize_graph)).optimize()
+            keys = list(flatten(expression.__dask_keys__()))
+            made = self._futures(expression, keys, given)
+            futures = iter([made[key] for key in keys])
+            items = [next(futures) if is_dask_collection(item) else item for item in items]
+        if sync:
+            return self.gather(items[0] if single else items)  # type: ignore[attr-defined]
+        return items[0] if single else items
+
+    def persist(
+        self,
+        collections: Any,
+        optimize_graph: bool = True,
+        workers: Workers = None,
+        allow_other_workers: bool | None = None,
+        resources: Mapping[str, float] | None = None,
+        retries: int | None = None,
+        priority: float = 0,
+        fifo_timeout: Duration = GRAPH_FIFO_TIMEOUT,
+        actors: object = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Compute collections on the cluster, and keep each part there; returns at once.
+
+        Parameters
+        ----------
+        collections
+            A collection, or a list, tuple or set of them.
+        optimize_graph, workers, allow_other_workers, resources, retries, priority, fifo_timeout, actors
+            As in `compute`.
+
+        Returns
+        -------
+        collection, or list of collections
+            The same, with a future for each part in place of its graph.
+
+        Examples
+        --------
+        >>> x = client.persist(x)  # doctest: +SKIP
+        """
+        from dask.base import collections_to_expr
+        from dask.core import flatten
+
+        given = _checked(workers, allow_other_workers, resources, retries, priority, fifo_timeout, actors)
+        single = not isinstance(collections, list | tuple | set | frozenset)
+        items = [collections] if single else list(collections)
+        expression = collections_to_expr(items, optimize_graph).optimize()
+        parts = [list(flatten(keys)) for keys in expression.__dask_keys__()]
+        made = self._futures(expression, [key for keys in parts for key in keys], given)
+        results = []
+        for item, keys in zip(items, parts, strict=True):
+            rebuild, state = item.__dask_postpersist__()
+            results.append(rebuild({key: made[key] for key in keys}, *state))
+        return results[0] if single else results
+
+    def get(
+        self,
+        dsk: Any,
+        keys: Any,
+        workers: Workers = None,
+        allow_other_workers: bool | None = None,
+        resources: Mapping[str, float] | None = None,
+        sync: bool = True,
+        asynchronous: bool | None = None,
+        direct: bool | None = None,
+        retries: int | None = None,
+        priority: float = 0,
+        fifo_timeout: Duration = GRAPH_FIFO_TIMEOUT,
+        actors: object = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Compute keys of a graph: what Dask calls when this client is its scheduler.
+
+        Parameters
+        ----------
+        dsk
+            A graph: a dict, a ``HighLevelGraph`` or an expression.
+        keys
+            A key, or nested lists of keys.
+        sync
+            False for futures, at once, in place of results.
+        workers, allow_other_workers, resources, retries, priority, fifo_timeout, actors
+            As in `compute`.
+        direct, asynchronous
+            Accepted for the sake of existing programs; ``direct`` is not used.
+
+        Returns
+        -------
+        object
+            Results (or futures) in the shape of ``keys``.
+
+        Examples
+        --------
+        >>> client.get({"x": (sum, [1, 2])}, "x")  # doctest: +SKIP
+        3
+        """
+        given = _checked(workers, allow_other_workers, resources, retries, priority, fifo_timeout, actors)
+        made = self._futures(dsk, list(_flat(keys)), given)
+        packed = _packed(keys, made)
+        if not sync:
+            return packed
+        return self.gather(packed, asynchronous=asynchronous)  # type: ignore[attr-defined]
+
+    def _futures(self, graph: Any, keys: list[Any], given: Options) -> dict[Any, Future]:
+        """Send a graph; a future for each of the keys."""
+        from windrow.client.lowering import lower
+
+        dsk, said = annotate.graph_of(graph)
+        self._bind_strangers(dsk.values())
+        wrap: Callable[..., Future] = Future
+        held = self.session.hold_those(dsk.keys())
+        # These futures keep what the graph's tasks are not to be made for, until they are tied to it.
+        kept = [wrap(self, entry) for entry in held.values()]
+        if held:
+            dsk = {key: node for key, node in dsk.items() if key not in held}
+        batches = lower(dsk, keys)
+        if (place := context.place()) is not None:
+            given = options.lifted(given, place.priority)
+        chooser = annotate.Chooser(said, given)
+        entries = self._submitter.submit_graph(batches, chooser)
+        made = {key: wrap(self, entry) for key, entry in entries.items()}
+        del kept
+        return {key: made[key] for key in dict.fromkeys(keys)}
+
+    def _bind_strangers(self, nodes: Iterable[Any]) -> None:
+        """Futures that came inside of something that was unpickled are bound to this client."""
+        for node in nodes:
+            if type(node) is Future and node.client is None:
+                node.bind_client(self)  # type: ignore[arg-type]
+
+    def normalize_collection(self, collection: Any) -> Any:
+        """Return a collection with futures in place of what this client holds already.
+
+        Parameters
+        ----------
+        collection
+            A collection of Dask.
+
+        Returns
+        -------
+        collection
+            An equal one.
+
+        Examples
+        --------
+        >>> client.normalize_collection(x)  # doctest: +SKIP
+        """
+        from dask._expr import Expr
+        from dask.highlevelgraph import HighLevelGraph
+
+        if isinstance(getattr(collection, "expr", None), Expr):
+            collection = collection.optimize()
+        before = collection.__dask_graph__()
+        held = self.session.hold_those(before.keys())
+        if not held:
+            return collection
+        changed = {
+            key: Future(self, held[key]) if key in held else node  # type: ignore[arg-type]
+            for key, node in dict(before).items()
+        }
+        rebuild, state = collection.__dask_postpersist__()
+        keys = set(_flat(collection.__dask_keys__()))
+        graph = HighLevelGraph.from_collections("normalized", _culled(changed, keys))
+        return rebuild(graph, *state)
+
+    @staticmethod
+    def collections_to_dsk(collections: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
+        """Return the graph of some collections, optimised, as a dict.
+
+        Examples
+        --------
+        >>> from dask import delayed
+        >>> len(GraphMethods.collections_to_dsk([delayed(sum)([1, 2])]))
+        1
+        """
+        from dask.base import collections_to_expr
+
+        return dict(collections_to_expr(list(collections), *args, **kwargs).optimize().__dask_graph__())
+
+
+def _checked(
+    workers: Workers,
+    allow_other_workers: bool | None,
+    resources: Mapping[str, float] | None,
+    retries: int | None,
+    priority: float,
+    fifo_timeout: Duration,
+    actors: object,
+) -> Options:
+    if allow_other_workers and workers is None:
+        raise ValueError("allow_other_workers=True says what to do when none of workers= is there: give workers= too")
+    return options.checked(
+        priority, retries, workers, allow_other_workers or False, resources, bool(actors), True, fifo_timeout
+    )
+
+
+def _flat(keys: Any) -> Iterator[Key]:
+    if isinstance(keys, list):
+        for item in keys:
+            yield from _flat(item)
+    else:
+        yield keys
+
+
+def _packed(keys: Any, made: Mapping[Any, Future]) -> Any:
+    return [_packed(item, made) for item in keys] if isinstance(keys, list) else made[keys]
+
+
+def _culled(dsk: dict[Any, Any], keys: Iterable[Any]) -> dict[Any, Any]:
+    from dask.optimization import cull
+
+    culled, _ = cull(dsk, list(keys))
+    return dict(culled)
