@@ -38,6 +38,9 @@ class Place(Protocol):
     def secede(self) -> None:
         """Leave the worker's threads, so that another task may start; again is harmless."""
 
+    def step_aside(self) -> None:
+        """Leave the worker's threads to wait: as `secede`, but what runs here meanwhile does nothing."""
+
     def rejoin(self) -> None:
         """Come back to the worker's threads, which may wait until one is free; again is harmless."""
 

@@ -5,6 +5,7 @@ What lives here: the iterator and its queue. What this file must never know: mes
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from time import monotonic
@@ -28,7 +29,7 @@ class as_completed:  # lower case: it is used like a function
     futures
         Futures of one client.
     loop
-        Accepted for the sake of existing programs, and not used.
+        Kept as an attribute, for the sake of existing programs.
     with_results
         Yield ``(future, result)``.
     raise_errors
@@ -52,6 +53,9 @@ class as_completed:  # lower case: it is used like a function
         *,
         timeout: Duration = None,
     ) -> None:
+        self.loop = loop
+        self.lock = threading.Lock()
+        """For the caller's use: nothing here takes it."""
         self.with_results = with_results
         self.raise_errors = raise_errors
         timeout_s = seconds(timeout)
@@ -175,6 +179,20 @@ class as_completed:  # lower case: it is used like a function
             yield self.next_batch(block=True)
 
     # ---------------------------------------------------------------- facts
+
+    @property
+    def futures(self) -> dict[Future, int]:
+        """Those that are not done, and how often each was added."""
+        counts: dict[Future, int] = {}
+        for waiting in list(self._waiting.values()):
+            for future in waiting:
+                counts[future] = counts.get(future, 0) + 1
+        return counts
+
+    @property
+    def queue(self) -> deque[Future]:
+        """Those that are done, and have not been yielded."""
+        return self._ready
 
     def count(self) -> int:
         """How many futures are still to come."""

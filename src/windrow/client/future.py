@@ -19,8 +19,9 @@ from windrow import context
 from windrow.client import gather
 from windrow.client.entry import CANCELLED, FINISHED, UNDONE, Entry
 from windrow.client.options import Duration, seconds
-from windrow.client.waiting import follow
+from windrow.client.waiting import entries_of, follow
 from windrow.keys import Key
+from windrow.wire import messages as m
 from windrow.wire import payload
 
 if TYPE_CHECKING:
@@ -152,12 +153,12 @@ class Future:
             return payload.loads(value)
         return client.run_steps(gather.result(self), seconds(timeout), f"result of {self.key!r}")
 
-    def exception(self, timeout: Duration = None) -> Any:
+    def exception(self, timeout: Duration = None, **kwargs: Any) -> Any:
         """Wait for the end, and return what the task raised: None unless the status is "error"."""
         client = self.bound()
         return client.run_steps(gather.exception(self), seconds(timeout), f"exception of {self.key!r}")
 
-    def traceback(self, timeout: Duration = None) -> Any:
+    def traceback(self, timeout: Duration = None, **kwargs: Any) -> Any:
         """Wait for the end, and return the traceback of what the task raised, or None."""
         client = self.bound()
         return client.run_steps(gather.traceback(self), seconds(timeout), f"traceback of {self.key!r}")
@@ -167,11 +168,11 @@ class Future:
 
     # ---------------------------------------------------------------- orders
 
-    def cancel(self, reason: str | None = None, msg: str | None = None, *, force: bool = False) -> Any:
+    def cancel(self, reason: str | None = None, msg: str | None = None, *, force: bool = False, **kwargs: Any) -> Any:
         """Cancel the task, for all futures on this key; see ``Client.cancel``."""
         return self.bound().cancel([self], force=force, reason=reason, msg=msg)
 
-    def retry(self) -> Any:
+    def retry(self, **kwargs: Any) -> Any:
         """Run the task again, if it raised."""
         return self.bound().retry([self])
 
@@ -252,6 +253,29 @@ def futures_of(o: object, client: Client | None = None) -> list[Future]:
             if future.client is not client:
                 raise ValueError(f"{future!r} belongs to another client")
     return list(found.values())
+
+
+def fire_and_forget(obj: object) -> None:
+    """Have tasks run to their end, though no future on them is kept; returns at once.
+
+    Parameters
+    ----------
+    obj
+        A future, a collection of Dask, or lists, tuples, sets and dicts of these.
+
+    Raises
+    ------
+    TypeError
+        There is something else among them.
+
+    Examples
+    --------
+    >>> fire_and_forget(client.submit(print, "done"))  # doctest: +SKIP
+    """
+    futures = given_futures(obj, "obj")
+    if futures:
+        session = futures[0].bound().session
+        session.ask(m.Ask("fire-and-forget", [entry.key for entry in entries_of(session, futures)]))
 
 
 def given_futures(o: object, argument: str) -> list[Future]:

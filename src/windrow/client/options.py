@@ -10,7 +10,7 @@ import math
 import numbers
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct, structs
 
@@ -47,6 +47,17 @@ class Options(Struct, frozen=True):
 
 
 DEFAULT = Options()
+
+
+class NoDefault:
+    """The type of `NO_DEFAULT`."""
+
+    def __repr__(self) -> str:
+        return "no_default"
+
+
+NO_DEFAULT: Any = NoDefault()
+"""Stands for an argument that was not given, where None means something."""
 
 
 def checked(
@@ -93,7 +104,7 @@ def checked(
         retries=_retries(retries),
         workers=None if workers is None else tuple(worker_names(workers)),
         allow_other_workers=bool(allow_other_workers),
-        resources=_resources(resources),
+        resources=checked_resources(resources),
         actor=actor,
     )
 
@@ -112,7 +123,14 @@ def lifted(options: Options, parent: float) -> Options:
     return structs.replace(options, priority=options.priority + depth + LIFT)
 
 
-def _resources(value: object) -> tuple[tuple[str, float], ...]:
+def checked_resources(value: object) -> tuple[tuple[str, float], ...]:
+    """Names and quantities of resources, in the order of names.
+
+    Examples
+    --------
+    >>> checked_resources({"GPU": 1})
+    (('GPU', 1.0),)
+    """
     if value is None:
         return ()
     if not isinstance(value, Mapping):

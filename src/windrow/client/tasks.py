@@ -14,8 +14,10 @@ from typing import Any
 from windrow import context
 from windrow.client import gather, options, scatter
 from windrow.client.base import Base
+from windrow.client.executor import ClientExecutor
 from windrow.client.future import Future, futures_of, given_futures
 from windrow.client.options import FIFO_TIMEOUT, Duration, Workers
+from windrow.client.recreate import recreate
 from windrow.client.waiting import DONE, entries_of
 from windrow.keys import Key
 
@@ -55,8 +57,10 @@ class TaskMethods(Base):
             Larger goes first.
         pure
             Whether equal arguments give equal results, so that the same call is done once.
-        resources, actor, actors
-            Not in this version.
+        resources
+            What it takes of its worker's resources while it runs, such as ``{"GPU": 1}``.
+        actor, actors
+            Make an object that stays on its worker (`Actor`), of the class ``func``.
         fifo_timeout
             Accepted for the sake of existing programs, and not used.
 
@@ -195,6 +199,42 @@ class TaskMethods(Base):
         """Run tasks that raised once more, from the root of their error on."""
         self.session.retry(entries_of(self.session, given_futures(futures, "futures")))
         return DONE if self.asynchronous else None
+
+    def recreate_task_locally(self, future_or_key: Future | Key) -> Any:
+        """Run a task here, on its inputs' values from the cluster, and return its result: to debug it.
+
+        Raises
+        ------
+        ValueError
+            The scheduler does not know it, or it is data that was scattered.
+        """
+        return recreate(self, future_or_key, failed=False)
+
+    def recreate_error_locally(self, future: Future) -> Any:
+        """Run the task that an error comes from here, on its inputs' values from the cluster; raises the error.
+
+        Raises
+        ------
+        ValueError
+            The future has no error.
+        """
+        return recreate(self, future, failed=True)
+
+    def get_executor(self, **kwargs: Any) -> ClientExecutor:
+        """Return a ``concurrent.futures.Executor`` that runs its calls on the cluster.
+
+        Parameters
+        ----------
+        **kwargs
+            For all of its calls, as in `submit`: ``workers``, ``allow_other_workers``, ``resources``, ``retries``,
+            ``pure`` (False by default: each call is run).
+
+        Raises
+        ------
+        TypeError
+            A keyword that is none of these.
+        """
+        return ClientExecutor(self, **kwargs)
 
     def futures_of(self, futures: Any) -> list[Future]:
         """Find the futures in lists, tuples, sets and dicts; raises for cancelled ones."""

@@ -69,7 +69,7 @@ def _wait_outside(latch: Latch, timeout_s: float | None) -> bool:
     place = context.place()
     if latch.opened or place is None or place.seceded:
         return latch.wait(timeout_s)
-    place.secede()
+    place.step_aside()
     try:
         return latch.wait(timeout_s)
     finally:

@@ -65,11 +65,17 @@ def leave_threads(state: State, worker: WorkerRecord, task: Task) -> None:
 
 
 def come_back_to_threads(state: State, worker: WorkerRecord, task: Task) -> None:
-    """An attempt takes a thread again, or has ended."""
+    """An attempt takes a thread again."""
     if task in worker.seceded:
-        del worker.seceded[task]
-        worker.threads -= 1
+        _stay_away_no_longer(worker, task)
+        task.cost_s = task.expected_s
+        worker.expected_s += task.cost_s
         state.open_or_idle(worker)
+
+
+def _stay_away_no_longer(worker: WorkerRecord, task: Task) -> None:
+    del worker.seceded[task]
+    worker.threads -= 1
 
 
 def end_attempt(state: State, task: Task) -> None:
@@ -84,7 +90,7 @@ def end_attempt(state: State, task: Task) -> None:
     if worker.recalled:
         worker.recalled.pop(task, None)
     if worker.seceded and task in worker.seceded:
-        come_back_to_threads(state, worker, task)
+        _stay_away_no_longer(worker, task)
     if task.restriction is not None:
         for name, quantity in task.restriction.resources:
             worker.used[name] -= quantity

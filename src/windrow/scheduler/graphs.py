@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from windrow.scheduler.clients import drop_all, restriction_of, want_again
+from windrow.scheduler.news import Asked
 from windrow.scheduler.state import (
     FORGOTTEN,
     RELEASED,
@@ -47,10 +48,20 @@ def on_graph(state: State, client: ClientRecord, message: Graph) -> None:
         client.graphs[message.graph] = parts
         state.clients[parts.keeper.id] = parts.keeper
     parts.tasks.extend([state.tasks.get(key) for key in message.known])
-    fresh = _make_tasks(state, parts, message)
+    fresh: list[Task] = []
+    try:
+        _make_tasks(state, parts, message, fresh)
+        _check_wanted(parts, message)
+    except Unexpected:
+        for task in reversed(fresh):
+            let_go(state, task)
+        raise
     if client.graphs.get(message.graph) is parts:
         for task in fresh:
             state.want(parts.keeper, task)
+    if state.news is not None:
+        named = [parts.tasks[number] for number in message.wanted if 0 <= number < len(parts.tasks)]
+        state.news.append(Asked(client.id, message, [task.key for task in named if task is not None]))
     _want(state, client, parts, message, fresh)
     for task in reversed(fresh):  # what only tasks depend on that were there already is not needed
         if not task.clients and not task.dependents:
@@ -71,12 +82,11 @@ def _check_columns(message: Graph) -> None:
         raise Unexpected("a Graph has tasks, and no options for them")
 
 
-def _make_tasks(state: State, parts: Parts, message: Graph) -> list[Task]:
-    """Make the tasks that are not there, and number them all."""
+def _make_tasks(state: State, parts: Parts, message: Graph, fresh: list[Task]) -> None:
+    """Make the tasks that are not there, into ``fresh``, and number them all."""
     functions: list[FunctionRecord | None] = [state.functions.get(digest) for digest in message.functions]
     restrictions = [restriction_of(options) for options in message.options]
     tasks, by_id, numbered = state.tasks, state.by_id, parts.tasks
-    fresh: list[Task] = []
     next_id, option = state.next_id, message.option
     columns = zip(message.keys, message.chosen, message.args, message.inputs, strict=True)
     try:
@@ -111,19 +121,21 @@ def _make_tasks(state: State, parts: Parts, message: Graph) -> list[Task]:
         raise Unexpected("a Graph refers to a task, function or option that it does not have") from None
     finally:
         state.next_id = next_id
-    return fresh
 
 
 def _all_known(sources: Sequence[Task | None]) -> bool:
     return not any(source is None or source.state is FORGOTTEN for source in sources)
 
 
+def _check_wanted(parts: Parts, message: Graph) -> None:
+    if message.wanted and not 0 <= min(message.wanted) <= max(message.wanted) < len(parts.tasks):
+        raise Unexpected("a Graph wants a task that it does not have")
+
+
 def _want(state: State, client: ClientRecord, parts: Parts, message: Graph, fresh: list[Task]) -> None:
     new = dict.fromkeys(fresh)
     first = len(parts.tasks) - len(message.keys)
     for number in message.wanted:
-        if not 0 <= number < len(parts.tasks):
-            raise Unexpected("a Graph wants a task that it does not have")
         task = parts.tasks[number]
         if task is not None and task.state is not FORGOTTEN:
             if task in new:

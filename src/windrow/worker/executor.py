@@ -39,10 +39,12 @@ Outcome = Callable[[WorkerCore], None]
 class Seat:
     """Where a task runs in a thread (`context.Place`): a place among the worker's threads, which it may leave."""
 
-    __slots__ = ("attempt", "executor", "slot")
+    __slots__ = ("attempt", "cell", "executor", "slot")
 
     def __init__(self, executor: Executor, slot: int) -> None:
         self.executor = executor
+        self.cell: int | None = None
+        """Its cell of the flight recorder while it runs outside of the threads."""
         self.slot: int | None = slot
         """The number of the place; None when the thread has left it."""
         self.attempt: Attempt | None = None
@@ -72,7 +74,12 @@ class Seat:
     def secede(self) -> None:
         """Leave the place to another thread; again is harmless."""
         if self.slot is not None:
-            self.executor.leave(self)
+            self.executor.leave(self, runs_on=True)
+
+    def step_aside(self) -> None:
+        """Leave the place to another thread, to wait."""
+        if self.slot is not None:
+            self.executor.leave(self, runs_on=False)
 
     def rejoin(self) -> None:
         """Wait for a place, and take it; again is harmless."""
@@ -83,12 +90,13 @@ class Seat:
 class OnLoop:
     """Where a coroutine runs (`context.Place`): it takes no thread."""
 
-    __slots__ = ("attempt", "executor")
+    __slots__ = ("attempt", "cell", "executor")
 
     seceded = True
 
     def __init__(self, executor: Executor, attempt: Attempt) -> None:
         self.executor = executor
+        self.cell: int | None = None
         self.attempt = attempt
 
     @property
@@ -109,8 +117,26 @@ class OnLoop:
     def secede(self) -> None:
         """Do nothing: it takes no thread."""
 
+    def step_aside(self) -> None:
+        """Do nothing: it takes no thread."""
+
     def rejoin(self) -> None:
         """Do nothing: it takes no thread."""
+
+
+CELLS_OUTSIDE = 64
+"""So many tasks that run outside of the threads leave a trace in the flight recorder; the others cannot be blamed."""
+
+
+def recorder_cells(nthreads: int) -> int:
+    """Return how many cells a flight recorder has: for each thread, for some outside, and one for the worker's use.
+
+    Examples
+    --------
+    >>> recorder_cells(2)
+    67
+    """
+    return nthreads + CELLS_OUTSIDE + 1
 
 
 class Executor:
@@ -129,7 +155,7 @@ class Executor:
     shares_memory
         Whether the scheduler is in this process, so that what it sends must be copied before a task may change it.
     recorder
-        A cell a thread, where the id of the task that it runs is written: readable after a crash.
+        Cells where the ids of tasks that run are written: readable after a crash. See `recorder_cells`.
     """
 
     def __init__(
@@ -157,7 +183,9 @@ class Executor:
         self._waiting: deque[Seat] = deque()  # those that have left and want a place again
         self._given = threading.Condition(self.lock)
         self._functions: dict[int, Callable[..., Any]] = {}
-        self._cells = recorder if recorder is not None else memoryview(bytearray(8 * nthreads)).cast("q")
+        size = 8 * recorder_cells(nthreads)
+        self._cells = recorder if recorder is not None else memoryview(bytearray(size)).cast("q")
+        self._free_cells = list(range(nthreads, len(self._cells) - 1))
         self._threads = [self._new_thread(slot) for slot in range(nthreads)]
 
     def start(self) -> None:
@@ -185,6 +213,12 @@ class Executor:
                 self.core.data.dropped.append(self._functions.pop(number, None))
             self.core.forgotten_functions.clear()
 
+    def forget_functions(self) -> None:
+        """Load each function anew before its next call."""
+        with self.lock:
+            self.core.data.dropped.append(self._functions)
+            self._functions = {}
+
     def _new_thread(self, slot: int) -> threading.Thread:
         return threading.Thread(target=self._serve, args=(Seat(self, slot),), name=f"windrow-task-{slot}", daemon=True)
 
@@ -207,6 +241,8 @@ class Executor:
                 finish = _give_account(attempt, error)
             with lock:
                 finish(core)
+                if seat.cell is not None:
+                    self._free_cell(seat.cell)
                 if self._waiting and seat.slot is not None:
                     self._give_up(seat)
                 attempt = core.next_attempt() if seat.slot is not None else None
@@ -240,13 +276,15 @@ class Executor:
 
     # ------------------------------------------------------------ leaving a place, and coming back
 
-    def leave(self, seat: Seat) -> None:
+    def leave(self, seat: Seat, runs_on: bool) -> None:
         """Take a thread from its place, which goes to one that waits for it, or to a new one."""
         with self.lock:
             slot, attempt = seat.slot, seat.attempt
             assert slot is not None
             assert attempt is not None, "only what runs can leave"
             self.core.leave(attempt)
+            if runs_on:
+                seat.cell = self._take_cell(attempt)
             if self._waiting:
                 self._give_up(seat)
             else:
@@ -266,6 +304,8 @@ class Executor:
             if seat.slot is None:
                 return
             self._cells[seat.slot] = seat.attempt.id
+            self._free_cell(seat.cell)
+            seat.cell = None
             self.core.come_back(seat.attempt)
         self._tell()
 
@@ -274,6 +314,19 @@ class Executor:
         heir = self._waiting.popleft()
         heir.slot, seat.slot = seat.slot, None
         self._given.notify_all()
+
+    def _take_cell(self, attempt: Attempt) -> int | None:
+        """Note (with the lock held) that an attempt runs outside of the threads; None if there is no room for it."""
+        if not self._free_cells:
+            return None
+        cell = self._free_cells.pop()
+        self._cells[cell] = attempt.id
+        return cell
+
+    def _free_cell(self, cell: int | None) -> None:
+        if cell is not None:
+            self._cells[cell] = 0
+            self._free_cells.append(cell)
 
     def _tell(self) -> None:
         """Have the loop carry away what the core has to say."""
@@ -320,10 +373,11 @@ class Executor:
 
         def done(future: Future[tuple[Any, BaseException | None]]) -> None:
             # The result is pickled, and its end may run anything: in a thread, not on the loop that calls this.
-            threading.Thread(target=self._end_on_loop, args=(attempt, future, start), daemon=True).start()
+            threading.Thread(target=self._end_on_loop, args=(place, future, start), daemon=True).start()
 
         def begin(core: WorkerCore) -> None:
             core.leave(attempt)
+            place.cell = self._take_cell(attempt)
             try:
                 future = asyncio.run_coroutine_threadsafe(failure.caught(run()), self.loop)
             except RuntimeError:  # the loop has ended, and the worker with it
@@ -333,8 +387,8 @@ class Executor:
 
         return begin
 
-    def _end_on_loop(self, attempt: Attempt, future: Future[tuple[Any, BaseException | None]], start: float) -> None:
-        seconds = perf_counter() - start
+    def _end_on_loop(self, place: OnLoop, future: Future[tuple[Any, BaseException | None]], start: float) -> None:
+        attempt, seconds = place.attempt, perf_counter() - start
         try:
             if future.cancelled():
                 return  # with the worker
@@ -346,6 +400,7 @@ class Executor:
             finish = self._failed(attempt, seconds, error)
         with self.lock:
             finish(self.core)
+            self._free_cell(place.cell)
         self._tell()
 
     def _load(self, number: int) -> Callable[..., Any]:
