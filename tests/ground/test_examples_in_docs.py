@@ -22,6 +22,7 @@ MODULES = [
     "windrow.wire.culprit",
     "windrow.wire.framing",
     "windrow.wire.payload",
+    "windrow.wire.program",
 ]
 
 

@@ -12,7 +12,7 @@ target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError
 from operator import is_
@@ -75,7 +75,9 @@ class Batch:
     more: bool = True
 
 
-def lower(graph: Mapping[Any, Any], wanted: Iterable[Any], batch_size: int = BATCH) -> Iterator[Batch]:
+def lower(
+    graph: Mapping[Any, Any], wanted: Iterable[Any], batch_size: int = BATCH, *, held: Container[Any] = ()
+) -> Iterator[Batch]:
     """Turn a graph into batches of tasks.
 
     Parameters
@@ -87,6 +89,9 @@ def lower(graph: Mapping[Any, Any], wanted: Iterable[Any], batch_size: int = BAT
         Keys whose results are wanted. Only tasks that they need are kept.
     batch_size
         The most tasks in a batch.
+    held
+        Keys of the graph whose results exist already: taken for known, their nodes left aside. To leave them out of the
+        graph instead would make mere text of them in tasks of the older kind.
 
     Returns
     -------
@@ -109,7 +114,7 @@ def lower(graph: Mapping[Any, Any], wanted: Iterable[Any], batch_size: int = BAT
     >>> batch.known, batch.keys, batch.functions[1], batch.inputs, batch.wanted
     (['elsewhere'], ['x', 'y'], <built-in function add>, [[], [1, 0]], [2])
     """
-    return _Lowering(_Plan(graph, wanted)).batches(batch_size)
+    return _Lowering(_Plan(graph, wanted, held)).batches(batch_size)
 
 
 # ---------------------------------------------------------------- which tasks, in which order
@@ -122,7 +127,7 @@ class _Plan:
     hold have no place; ``outside`` has those that are needed.
     """
 
-    def __init__(self, graph: Mapping[Any, Any], wanted: Iterable[Any]) -> None:
+    def __init__(self, graph: Mapping[Any, Any], wanted: Iterable[Any], held: Container[Any]) -> None:
         self.wanted: dict[Any, None] = dict.fromkeys(wanted)
         self.aliases: dict[Any, Any] = {}
         self.names: list[Any] = []
@@ -131,6 +136,8 @@ class _Plan:
         self.outside: dict[Any, None] = {}
         known, alias, modern = nodes.spec().GraphNode, nodes.spec().Alias, nodes.modern
         for key, node in graph.items():
+            if key in held:
+                continue
             if not isinstance(node, known):
                 node = modern(key, node, graph)
             if type(node) is not alias:
@@ -181,12 +188,14 @@ class _Plan:
         open_ended: list[tuple[int, Any]] = []
         for node in self.nodes:
             keys = node.dependencies
-            needs = [placed[key] for key in keys if key in placed]
+            try:
+                needs = [placed[key] for key in keys]
+            except KeyError:
+                open_ended.append((len(inputs), keys))
+                needs = [placed[key] for key in keys if key in placed]
             if len(needs) > 1:
                 # A set's order means nothing; the graph's own is mostly that of neighbours.
-                needs = sorted(set(needs))
-            if len(needs) < len(keys):
-                open_ended.append((len(inputs), keys))
+                needs = sorted(set(needs)) if self.aliases else sorted(needs)
             inputs.append(needs)
         try:
             order = ordered(inputs, [placed[key] for key in self.wanted if key in placed])
@@ -198,9 +207,27 @@ class _Plan:
                 if place in needed:
                     self.outside.update((self.target(key), None) for key in keys if key not in placed)
         self.outside.update((key, None) for key in self.wanted if key not in placed)
-        for place in order:
-            self.names[place] = checked(self.names[place])
+        _check(self.names, order)
         return order
+
+
+def _check(names: list[Any], order: list[int]) -> None:
+    """Replace the names of needed tasks by keys, or raise what `checked` raises."""
+    plain: set[Any] = set()
+    for place in order:
+        name = names[place]
+        if type(name) is tuple and name:
+            # Chunks of a collection have the same text in front and small numbers behind.
+            for part in name:
+                kind = type(part)
+                if not (part in plain if kind is str else kind is int and -(2**63) <= part < 2**63):
+                    break
+            else:
+                continue
+            if type(name[0]) is str:
+                checked(name[0])
+                plain.add(name[0])
+        names[place] = checked(name)
 
 
 def _cycle(key: Any) -> ValueError:
@@ -404,10 +431,14 @@ class _Lowering:
         return outside
 
     def _seats_in(self, seats: Seats) -> nodes.Seat:
-        number_of, references = self._number_of, self._references
+        number_of, references, placed, numbers = self._number_of, self._references, self._plan.place, self._number
 
         def seat(key: Any) -> object:
-            position = seats.setdefault(number_of(key), len(seats))
+            place = placed.get(key, -1)
+            number = numbers[place] if place >= 0 else -1
+            if number < 0:
+                number = number_of(key)
+            position = seats.setdefault(number, len(seats))
             if position >= len(references):
                 payload.references(2 * position)
             return references[position]

@@ -4,8 +4,9 @@ What lives here: one function over numbers. What this file must never know: keys
 
 The scheduler runs what was submitted first, first. So the order decides how many results lie about waiting for others:
 this one goes depth first from what is wanted, runs at once whatever sets a result free, and goes on where the oldest
-result waits for its users. It is linear, at about a microsecond a task, and keeps no more results alive than
-``dask.order``, which takes 15 to 40, on nearly all graphs of arrays and tables that were compared.
+result waits for its users. It is linear, at one to three microseconds a task, where ``dask.order`` takes 15 to 40. Of
+the graphs of arrays and tables that were compared it keeps notably more results alive only where two tables are merged
+and reduced to one value (less than twice as many).
 """
 
 from __future__ import annotations

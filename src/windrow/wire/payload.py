@@ -83,16 +83,16 @@ def dumps(obj: object, what: str = "the object", *, borrow: bool = False) -> Blo
     >>> loads(dumps({"x": [1, 2]}))
     {'x': [1, 2]}
     """
-    buffers: list[pickle.PickleBuffer] = []
+    large = _Large()
     try:
-        stream = _dumps(obj, 5, buffer_callback=buffers.append)
+        stream = _dumps(obj, 5, buffer_callback=large)
     except Exception:  # any class's own reduction may raise anything; cloudpickle decides, and its error is told
         return _attach(*_by_value(obj, what), borrow)
     # "_main__" finds both __main__ and __mp_main__, in one search.
     if b"_main__" in stream or _must_go_by_value():
         return _attach(*_by_value(obj, what), borrow)
-    if buffers:
-        return _attach(*_sorted_out(_dumps, obj, stream, buffers), borrow)
+    if large:
+        return _attach(stream, large, borrow)
     if len(stream) < ATTACH_BYTES:
         return stream
     return Attached([Buffer(stream)])
@@ -187,21 +187,16 @@ def _attach(stream: bytes, buffers: list[pickle.PickleBuffer], borrow: bool) -> 
     return Attached(frames)
 
 
-def _sorted_out(
-    dumper: Callable[..., bytes], obj: object, stream: bytes, buffers: list[pickle.PickleBuffer]
-) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    """Keep the large buffers out of band only; pickle again when there are others."""
-    if all(_is_large(buffer) for buffer in buffers):
-        return stream, buffers
-    large: list[pickle.PickleBuffer] = []
+class _Large(list[pickle.PickleBuffer]):
+    """Takes the large buffers out of band, while pickling; the others stay where they are."""
 
-    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+    __slots__ = ()
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
         if _is_large(buffer):
-            large.append(buffer)
+            self.append(buffer)
             return False
         return True
-
-    return dumper(obj, 5, buffer_callback=keep_in_band), large
 
 
 def _is_large(buffer: pickle.PickleBuffer) -> bool:
@@ -221,10 +216,9 @@ def _must_go_by_value() -> bool:
 def _by_value(obj: object, what: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
     import cloudpickle
 
-    buffers: list[pickle.PickleBuffer] = []
+    large = _Large()
     try:
-        stream = cloudpickle.dumps(obj, protocol=5, buffer_callback=buffers.append)
-        return _sorted_out(cloudpickle.dumps, obj, stream, buffers)
+        return cloudpickle.dumps(obj, protocol=5, buffer_callback=large), large
     except Exception as error:  # see dumps: a reduction may raise anything
         from windrow.wire import culprit
 
@@ -262,9 +256,10 @@ class Collection:
     (0,) (1,) (0,) ['x', 'y'] ()
     """
 
-    __slots__ = ("_positions", "_previous")
+    __slots__ = ("_positions", "_previous", "holder")
 
-    def __init__(self) -> None:
+    def __init__(self, holder: object = None) -> None:
+        self.holder = holder
         self._positions: dict[Key, int] = {}
         self._previous: Collection | None = None
 
@@ -300,8 +295,13 @@ class Collection:
         self._previous = None
 
 
-def collecting() -> Collection:
+def collecting(holder: object = None) -> Collection:
     """Return a `Collection` to use in a ``with`` block, around any number of `dumps`.
+
+    Parameters
+    ----------
+    holder
+        Whose futures may stand behind objects that could do without (see `refer_as`); True for anybody's.
 
     Examples
     --------
@@ -310,7 +310,7 @@ def collecting() -> Collection:
     >>> list(inputs)
     []
     """
-    return Collection()
+    return Collection(holder)
 
 
 def refer(key: Key) -> tuple[Callable[[int], object], tuple[int]] | None:
@@ -325,6 +325,35 @@ def refer(key: Key) -> tuple[Callable[[int], object], tuple[int]] | None:
     if collection is None:
         return None
     return resolve, (collection.position(key),)
+
+
+class Referring:
+    """Pickles as a reduction that was made before."""
+
+    __slots__ = ("_reduction",)
+
+    def __init__(self, reduction: tuple[Callable[[int], object], tuple[int]]) -> None:
+        self._reduction = reduction
+
+    def __reduce__(self) -> tuple[Callable[[int], object], tuple[int]]:
+        return self._reduction
+
+
+def refer_as(holder: object, key: Key) -> Referring | None:
+    """Return what pickles as the value of a key, for an object that travels by itself where this gives None.
+
+    Examples
+    --------
+    >>> with collecting("mine") as inputs:
+    ...     refer_as("yours", "x"), list(inputs)
+    (None, [])
+    """
+    collection = _local.collection
+    if collection is None or collection.holder is None or collection.holder not in (True, holder):
+        return None
+    reduction = refer(key)
+    assert reduction is not None
+    return Referring(reduction)
 
 
 def resolve(position: int) -> object:
