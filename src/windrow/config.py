@@ -26,14 +26,22 @@ class Setting(NamedTuple):
 
 
 DEFAULTS: Final[dict[str, Setting]] = {
+    "distributed.scheduler.active-memory-manager.start": Setting(False, "Whether copies that nobody needs are dropped"),
+    "distributed.scheduler.active-memory-manager.interval": Setting("2s", "How often these are looked for"),
     "distributed.scheduler.allowed-failures": Setting(3, "Deaths of workers that a task may survive"),
+    "distributed.scheduler.locks.lease-timeout": Setting(
+        "30s", "Silence of a holder that frees a lock or semaphore; 'inf': never"
+    ),
     "distributed.scheduler.worker-ttl": Setting("5 minutes", "Silence that ends a worker without a nanny"),
+    "distributed.admin.log-length": Setting(10000, "Log records that each process remembers"),
+    "distributed.admin.low-level-log-length": Setting(1000, "Events that the scheduler remembers, for each topic"),
     "distributed.comm.timeouts.connect": Setting("30s", "How long a connection is tried"),
     "distributed.nanny.environ": Setting({}, "Environment variables for worker processes"),
     "distributed.nanny.pre-spawn-environ": Setting(
         {"MALLOC_TRIM_THRESHOLD_": 65536, "OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
         "Environment variables that must be there before a worker's interpreter starts",
     ),
+    "distributed.worker.resources": Setting({}, "What each worker offers beside its threads, such as {'GPU': 1}"),
     "distributed.dashboard.link": Setting("{scheme}://{host}:{port}/status", "The form of `dashboard_link`"),
     "temporary-directory": Setting(None, "Where workers put their directories; None: the system's place"),
     "windrow.frame-limit": Setting("64 GiB", "The largest frame that an authenticated peer may send"),

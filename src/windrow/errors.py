@@ -9,6 +9,8 @@ never know: how or where they are raised.
     ├── TaskError                    something about one task
     │   ├── KilledWorker             it ended its workers too often
     │   ├── PickleError              an argument, a result or an exception cannot travel
+    │   ├── ActorLostError           an actor's worker has ended, or nobody has held the actor (a RuntimeError)
+    │   ├── ActorCallError (OSError) an actor's worker has ended during a call
     │   └── FutureCancelledError     it was cancelled, or its data cannot be had again
     ├── Reschedule                   what a task raises to be run again
     ├── ClosedClientError            the client, or its cluster, is closed
@@ -103,6 +105,36 @@ class PickleError(TaskError, TypeError):
             f"{self.what} cannot be sent to another process: {self.culprit} ({self.cause}). "
             "Make the object where it is used, or give its class a __reduce__ method."
         )
+
+
+class ActorLostError(TaskError, RuntimeError):
+    """An actor is gone, and its state with it.
+
+    Parameters
+    ----------
+    key
+        The actor's key.
+    reason
+        Why, as a sentence without its stop: which worker, and of what cause.
+
+    Examples
+    --------
+    >>> print(ActorLostError("Counter-1", "worker 0 (pid 7), where it lived, has ended: killed by SIGKILL"))
+    Actor 'Counter-1' is gone: worker 0 (pid 7), where it lived, has ended: killed by SIGKILL. Its state cannot be made \
+again; submit a new actor.
+    """
+
+    def __init__(self, key: object, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Actor {self.key!r} is gone: {self.reason}. Its state cannot be made again; submit a new actor."
+
+
+class ActorCallError(TaskError, OSError):
+    """A call to an actor has no answer, because its worker has ended; whether it was carried out is not known."""
 
 
 class FutureCancelledError(TaskError, CancelledError):

@@ -461,14 +461,14 @@ def test_restart_ends_questions_to_the_workers_that_go(world: World) -> None:
     world.clear()
 
 
-def test_retired_worker_is_closed_and_its_values_made_again(world: World) -> None:
+def test_retired_worker_is_closed_when_another_holds_its_values(world: World) -> None:
     client = world.client()
     first, second = world.workers(2)
     large_on(world, client, first, "a")
     world.ask(client, Retire(["w1"]))
-    lost, reply = world.take(client)
-    assert lost.keys == ["a"]
-    assert reply.value == ["tcp://w1"]
+    assert (world.heard(second), world.take(client), world.take(first)) == (["copy a@w1"], [], [])
+    world.copied(second, "a")
+    assert world.answer(client).value == ["tcp://w1"]
     assert [type(message) for message in world.take(first)][-1] is Close
     assert list(world.state.workers.values()) == [second]
     world.clear()

@@ -6,8 +6,8 @@ checked. A test ends by having claimed all that was sent; what is left over fail
 `World.heard` tells what a peer was sent in a short form that tests can compare:
 
 - to workers: ``run b#2(a, c=7, d@w1+w2)``: the second attempt at b, whose input a is (or will be) there already, c is
-  shipped with the value 7, d is to be fetched from w1 or w2; ``free a b``, ``recall a``, ``put a=1``. A `Function`
-  message is left out; tests about functions use `World.take`.
+  shipped with the value 7, d is to be fetched from w1 or w2; ``free a b``, ``recall a``, ``put a=1``, ``copy a@w1``. A
+  `Function` message is left out; tests about functions use `World.take`.
 - to clients: ``finished a=1 b`` (b's value does not ride along), ``failed a b: text``, ``lost a``,
   ``cancelled a: why``.
 """
@@ -27,6 +27,8 @@ from windrow.wire.messages import (
     Cancel,
     Cancelled,
     Close,
+    Copied,
+    Copy,
     Declare,
     Died,
     Done,
@@ -71,6 +73,7 @@ class World:
         self.inbox: dict[Peer[Any], list[Any]] = {}
         self.names: dict[int, str] = {}
         self.runs: dict[tuple[Peer[Any], str], Run] = {}
+        self.copies: dict[tuple[Peer[Any], str], Copy] = {}
         self.calls = 0
         self.count = 0
 
@@ -193,6 +196,12 @@ class World:
         """A worker has fetched values."""
         self.say(worker, Holds([self.id(key) for key in keys]))
 
+    def copied(self, worker: WorkerRecord, *keys: str, held: bool = True) -> None:
+        """A worker has fetched the copies that it was last asked for, or could not."""
+        self.flush()
+        copies = [self.copies[worker, key] for key in keys]
+        self.say(worker, *(Copied(copy.task, copy.number, held) for copy in copies))
+
     def reply(self, worker: WorkerRecord, *blobs: bytes | None, to: Call) -> None:
         """A worker answers what the scheduler asked."""
         self.say(worker, Reply(to.id, blobs=list(blobs)))
@@ -231,6 +240,8 @@ class World:
             for message in decoded:
                 if type(message) is Run:
                     self.runs[peer, message.key] = message
+                elif type(message) is Copy:
+                    self.copies[peer, message.key] = message
         self._check()
 
     def take(self, peer: Peer[Any]) -> list[Any]:
@@ -328,6 +339,8 @@ class World:
             return f"run {message.key}{number}" + (f"({inputs})" if inputs else "")
         if kind is Free or kind is Recall:
             return " ".join([kind.__name__.lower(), *(self.names[id] for id in message.tasks)])
+        if kind is Copy:
+            return f"copy {message.key}@{'+'.join(address.removeprefix('tcp://') for address in message.holders)}"
         if kind is Put:
             return f"put {message.key}={message.value.decode()}"
         if kind is Finished:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from windrow.wire.messages import Done, Erred, Ghosts, Holds, Message, Missing, Returned, Run, TaskId
+from windrow.wire.messages import Copied, Done, Erred, Ghosts, Holds, Message, Missing, Returned, Run, TaskId
 from windrow.worker.core import WorkerCore
 from windrow.worker.state import READY, RUNNING, WAITING, Attempt
 from windrow.worker.store import Packed
@@ -91,7 +91,8 @@ class Lone:
     def is_empty(self) -> bool:
         """Whether nothing at all is kept."""
         core = self.core
-        return not any((core.data, core.attempts, core.waiting_for, core.fetching, core.ready, core.functions))
+        parts = (core.data, core.attempts, core.waiting_for, core.fetching, core.copying, core.ready, core.functions)
+        return not any(parts)
 
     def _check(self) -> None:
         core = self.core
@@ -103,6 +104,9 @@ class Lone:
         for id, waiting in core.waiting_for.items():
             assert waiting, f"an empty list waits for {id}"
             assert id in core.fetching or id in core.attempts, f"nothing brings {id}, for which {waiting} wait"
+        for id in core.copying:
+            assert id in core.fetching, f"nothing brings {id}, which is to be copied"
+            assert id not in core.data, f"{id} is here, and nobody was told"
         assert core.running >= 0
 
     def _brief(self, message: Any) -> str:
@@ -118,6 +122,8 @@ class Lone:
             return f"missing {message.task}#{message.attempt} for {message.input}{tried}"
         if type(message) is Ghosts:
             return f"ghosts {message.count}"
+        if type(message) is Copied:
+            return f"{'copied' if message.held else 'not copied'} {message.task}#{message.number}"
         if type(message) is Holds:
             return " ".join(["holds", *map(str, message.tasks)])
         return repr(message)

@@ -74,6 +74,7 @@ class Chooser:
             "workers": given.workers is not None,
             "allow_other_workers": given.workers is not None,
             "resources": bool(given.resources),
+            "actor": False,
         }
         self._said = {name: values for name, values in annotations.items() if not explicit[name] and values}
 
@@ -106,5 +107,5 @@ class Chooser:
             found.get("workers", given.workers),
             bool(found.get("allow_other_workers", given.allow_other_workers)),
             found.get("resources", dict(given.resources)),
-            given.actor,
+            found.get("actor", given.actor),
         )

@@ -54,6 +54,7 @@ class Base:
         timeout_s: float | None = None,
         then: Callable[[m.Reply | None], Any] | None = None,
         undo: object = None,
+        asynchronous: bool | None = None,
     ) -> Any:
         """Ask one of the scheduler's services, and wait for its answer; an awaitable on an asynchronous client.
 
@@ -67,12 +68,15 @@ class Base:
             Makes the result of the reply, which is None when the time is over; by default its ``value``, and
             TimeoutError.
         undo
-            A request to send when the wait is given up otherwise (Ctrl-C, a cancelled coroutine).
+            A request to send when the wait is given up otherwise (Ctrl-C, a cancelled coroutine); or a function to
+            call on the loop with a reply that was on its way already.
+        asynchronous
+            Whether to return an awaitable; by default whether this client does here.
         """
         from windrow.client import calls
 
         return self.run_steps(
-            calls.consult(self.session, service, request, blobs, timeout_s, then, undo), None, service
+            calls.consult(self.session, service, request, blobs, timeout_s, then, undo), None, service, asynchronous
         )
 
     def bind(self, key: Key) -> Future:

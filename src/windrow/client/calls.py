@@ -6,15 +6,18 @@ made, and what the scheduler does to answer.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
-from windrow.client.options import ABSENT
-from windrow.client.session import Session
+from windrow.client.session import Question, Session
 from windrow.client.waiting import Steps, paused
 from windrow.errors import ClosedClientError, WindrowError, WorkerStartTimeoutError
 from windrow.wire import messages as m
 from windrow.wire import payload
+
+log = logging.getLogger("windrow.client")
 
 POLL_S = 0.02
 
@@ -73,7 +76,9 @@ def consult(
         yield question
     except BaseException:
         session.withdraw(question)
-        if undo is not None and session.status == "running":
+        if callable(undo):
+            question.attach(partial(_undo, session, question, undo))
+        elif undo is not None and session.status == "running":
             session.ask(m.Ask(service, undo))
         raise
     reply = question.reply
@@ -86,6 +91,16 @@ def consult(
     if reply.late:
         raise TimeoutError(f"{service}: not there after {timeout_s:g} s")
     return reply.value
+
+
+def _undo(session: Session, question: Question, undo: Callable[[m.Reply], None]) -> None:
+    """Have a reply taken back for which nobody waits any more; on the loop, as this runs under the session's lock."""
+    reply, loop = question.reply, session.loop
+    if reply is not None and not reply.late and reply.error is None and loop is not None:
+        try:
+            loop.call_soon_threadsafe(undo, reply)
+        except RuntimeError:
+            pass  # the loop is closed, and the scheduler takes the client's end for an answer
 
 
 def chosen_workers(session: Session, names: list[str]) -> Steps[dict[str, Any]]:
@@ -144,6 +159,9 @@ def retire(session: Session, workers: list[str]) -> Steps[dict[str, Any]]:
     """Close workers in good order; what was known of those that are closed."""
     chosen = yield from chosen_workers(session, workers)
     closed = yield from ask_value(session, m.Retire(list(chosen)))
+    stayed = [address for address in chosen if address not in closed]
+    if stayed:
+        log.warning("not retired, because actors live there, whose state would be lost: %s", ", ".join(stayed))
     return {address: chosen.get(address, {}) for address in closed}
 
 
@@ -197,10 +215,8 @@ def call_blob(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> m
     return payload.dumps((function, args, kwargs), f"The call of {getattr(function, '__name__', function)!r}")
 
 
-def checked_on_error(on_error: str, nanny: bool) -> str:
+def checked_on_error(on_error: str) -> str:
     """``on_error`` of `run`, if it is one of the three."""
     if on_error not in ("raise", "return", "ignore"):
         raise ValueError(f"on_error must be 'raise', 'return' or 'ignore', not {on_error!r}")
-    if nanny:
-        raise NotImplementedError(f"nanny=True {ABSENT}; run the function on the workers")
     return on_error

@@ -12,12 +12,14 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from windrow import config
 from windrow.client import absent, calls, current, dask_default, options
+from windrow.client.actors import ActorMethods
 from windrow.client.callbacks import CallbackThread
 from windrow.client.cluster import ClusterMethods
 from windrow.client.connection import Connection, checked_secret, checked_security, configured_address
@@ -25,7 +27,9 @@ from windrow.client.datasets import DatasetMethods
 from windrow.client.graphs import GraphMethods
 from windrow.client.metadata import MetadataMethods
 from windrow.client.options import Duration
+from windrow.client.plugins import PluginMethods
 from windrow.client.report import describe_identity
+from windrow.client.reports import ReportMethods
 from windrow.client.session import Session
 from windrow.client.submit import Submitter
 from windrow.client.tasks import TaskMethods
@@ -37,7 +41,7 @@ from windrow.wire import messages as m
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-TIMEOUT_S = 30.0
+TIMEOUT = "distributed.comm.timeouts.connect"
 
 cluster_factory: Callable[..., Any] | None = None
 """Makes the cluster of a `Client()` without an address; ``windrow.deploy`` sets it."""
@@ -58,7 +62,17 @@ def _make_cluster(asynchronous: bool, kwargs: dict[str, Any]) -> Any:
 
 
 @absent.lacking(absent.CLIENT)
-class Client(TaskMethods, GraphMethods, ClusterMethods, TopicMethods, MetadataMethods, DatasetMethods):
+class Client(
+    TaskMethods,
+    GraphMethods,
+    ClusterMethods,
+    PluginMethods,
+    TopicMethods,
+    MetadataMethods,
+    DatasetMethods,
+    ReportMethods,
+    ActorMethods,
+):
     """Connects to a cluster, and runs functions on it.
 
     Parameters
@@ -68,7 +82,8 @@ class Client(TaskMethods, GraphMethods, ClusterMethods, TopicMethods, MetadataMe
     loop
         A `LoopThread` to share; by default the cluster's, or one of this client's own.
     timeout
-        For connecting, and where a method has no other: seconds, or such as ``"30 s"``.
+        For connecting, and where a method has no other: seconds, or such as ``"30 s"``; by default what
+        ``distributed.comm.timeouts.connect`` says.
     set_as_default
         Be what `default_client` finds.
     scheduler_file
@@ -79,7 +94,9 @@ class Client(TaskMethods, GraphMethods, ClusterMethods, TopicMethods, MetadataMe
         Part of the client's id.
     secret
         The cluster's secret; by default the one that this user's own schedulers have published.
-    security, heartbeat_interval, serializers, deserializers, extensions, direct_to_workers, connection_limit
+    extensions
+        Classes by name: each is called with this client, and what it makes is found in ``client.extensions``.
+    security, heartbeat_interval, serializers, deserializers, direct_to_workers, connection_limit
         Accepted for the sake of existing programs; ``security`` must be None or False.
     **kwargs
         For the own `LocalCluster`: ``n_workers=4``, ``processes=False``, …
@@ -96,7 +113,7 @@ class Client(TaskMethods, GraphMethods, ClusterMethods, TopicMethods, MetadataMe
         self,
         address: Any = None,
         loop: LoopThread | None = None,
-        timeout: Duration = TIMEOUT_S,
+        timeout: Duration = options.NO_DEFAULT,
         set_as_default: bool = True,
         scheduler_file: str | None = None,
         security: object = None,
@@ -105,14 +122,14 @@ class Client(TaskMethods, GraphMethods, ClusterMethods, TopicMethods, MetadataMe
         heartbeat_interval: object = None,
         serializers: object = None,
         deserializers: object = None,
-        extensions: object = None,
+        extensions: Mapping[str, Callable[[Client], Any]] | None = None,
         direct_to_workers: bool | None = None,
         connection_limit: int = 512,
         *,
         secret: bytes | str | None = None,
         **kwargs: Any,
     ) -> None:
-        timeout_s = options.seconds(timeout)
+        timeout_s = options.seconds(config.get(TIMEOUT) if timeout is options.NO_DEFAULT else timeout)  # type: ignore[arg-type]
         if timeout_s is None:
             raise ValueError("timeout must be a duration, not None")
         checked_security(security)
@@ -124,6 +141,9 @@ class Client(TaskMethods, GraphMethods, ClusterMethods, TopicMethods, MetadataMe
             _check_loop()
         self.id = f"Client-{name}-{os.urandom(8).hex()}" if name else f"Client-{os.urandom(8).hex()}"
         self.name = name
+        self.direct_to_workers = bool(direct_to_workers)
+        self.scheduler_file = scheduler_file
+        self.preloads: list[object] = []
         self.session = Session(self.id, name or "")
         self._asynchronous = asynchronous
         self._timeout_s = timeout_s
@@ -144,6 +164,7 @@ class Client(TaskMethods, GraphMethods, ClusterMethods, TopicMethods, MetadataMe
         )
         finalizer = weakref.finalize(self, _abandon, self._connection, self.session, self._callbacks)
         finalizer.atexit = False  # at exit there is _close_all, which waits
+        self.extensions = {word: make(self) for word, make in (extensions or {}).items()}
         if not asynchronous:
             self._connection.open(self.session)
             self._opened()
@@ -236,6 +257,10 @@ class Client(TaskMethods, GraphMethods, ClusterMethods, TopicMethods, MetadataMe
         assert self._connection.loop_thread is not None
         return self._connection.loop_thread.run(coroutine, options.seconds(callback_timeout, "callback_timeout"))
 
+    def start(self, **kwargs: Any) -> Any:
+        """Connect, where that has not happened yet: an asynchronous client returns an awaitable."""
+        return self._start() if self._asynchronous else None
+
     # ---------------------------------------------------------------- facts
 
     @property
@@ -264,6 +289,17 @@ class Client(TaskMethods, GraphMethods, ClusterMethods, TopicMethods, MetadataMe
         """Status by key, of all that this client holds."""
         with self.session.lock:
             return {key: entry.status for key, entry in self.session.entries.items()}
+
+    @property
+    def refcount(self) -> dict[m.Key, int]:
+        """How many futures this client has, by key."""
+        with self.session.lock:
+            return {key: entry.refs for key, entry in self.session.entries.items()}
+
+    @property
+    def generation(self) -> int:
+        """How often this client has seen its cluster restarted."""
+        return self.session.restarts
 
     @property
     def callbacks(self) -> CallbackThread:

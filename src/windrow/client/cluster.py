@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from windrow.client import calls, options
+from windrow.client import calls, facts, options
 from windrow.client.base import Base
 from windrow.client.future import given_futures
 from windrow.client.options import Duration, Workers
@@ -47,7 +47,7 @@ class ClusterMethods(Base):
         if reply is not None and reply.error is None:
             self._identity = reply.value
 
-    def nthreads(self, workers: Workers = None) -> Any:
+    def nthreads(self, workers: Workers = None, **kwargs: Any) -> Any:
         """Threads by worker address."""
         names = None if workers is None else options.worker_names(workers)
         return self._ask(calls.nthreads(self.session, names), "nthreads")
@@ -57,17 +57,17 @@ class ClusterMethods(Base):
     def who_has(self, futures: Any = None, **kwargs: Any) -> Any:
         """Addresses of the workers that hold each key; all keys when none are given."""
         keys = None if futures is None else [future.key for future in given_futures(futures, "futures")]
-        return self._ask(calls.ask_value(self.session, m.WhoHas(keys)), "who_has")
+        return self._ask(facts.by_key(self.session, m.WhoHas(keys)), "who_has")
 
     def has_what(self, workers: Workers = None, **kwargs: Any) -> Any:
         """Keys that each worker holds."""
         names = None if workers is None else options.worker_names(workers)
-        return self._ask(calls.ask_value(self.session, m.HasWhat(names)), "has_what")
+        return self._ask(facts.by_worker(self.session, m.HasWhat(names)), "has_what")
 
     def processing(self, workers: Workers = None) -> Any:
         """Keys of the tasks assigned to each worker and not done."""
         names = None if workers is None else options.worker_names(workers)
-        return self._ask(calls.ask_value(self.session, m.Processing(names)), "processing")
+        return self._ask(facts.by_worker(self.session, m.Processing(names)), "processing")
 
     def wait_for_workers(self, n_workers: int, timeout: Duration = None) -> Any:
         """Wait until so many workers run; WorkerStartTimeoutError when the time is over."""
@@ -89,10 +89,11 @@ class ClusterMethods(Base):
         """Run a function on workers, outside the task system; {address: result}.
 
         With ``wait=False`` it is only started, and None returned; what it raises is not heard of. A parameter named
-        ``dask_worker`` receives the worker. ``on_error``: ``"raise"``, ``"return"`` (exceptions as results) or
+        ``dask_worker`` receives the worker; with ``nanny=True`` the function runs where the workers' nannies are, and it
+        receives the nanny. ``on_error``: ``"raise"``, ``"return"`` (exceptions as results) or
         ``"ignore"`` (leave them out).
         """
-        on_error = calls.checked_on_error(on_error, nanny)
+        on_error = calls.checked_on_error(on_error)
         names = None if workers is None else options.worker_names(workers)
         call = calls.call_blob(function, args, kwargs)
         return self.run_steps(calls.run(self.session, call, names, wait, nanny, on_error), None, "run")

@@ -74,7 +74,7 @@ class as_completed:  # lower case: it is used like a function
 
     def add(self, future: Future) -> None:
         """Take one more future."""
-        if not isinstance(future, Future):
+        if not isinstance(future, Future) and not gather.is_call(future):
             raise TypeError(f"as_completed takes futures, not {type(future).__name__}")
         session = future.bound().session
         if self._session is None:

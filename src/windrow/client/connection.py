@@ -123,6 +123,12 @@ class Connection:
             secret = security.secret_for(address)
         return await connect(address, secret=secret, timeout_s=self._timeout_s)
 
+    @property
+    def secret(self) -> bytes | None:
+        """The cluster's secret, if it is known on this side."""
+        found = getattr(self.cluster, "secret", None) if self._secret is None else self._secret
+        return found if isinstance(found, bytes) else None
+
     def _read_file(self) -> bool:
         """Take address and secret from the scheduler file; False while it is not there, or not whole."""
         import json

@@ -150,7 +150,9 @@ class Future:
         if not client.asynchronous and (value := entry.value) is not None and type(value) is bytes:
             if timeout is not None:
                 seconds(timeout)  # a wrong one is told even where nothing is waited for
-            return payload.loads(value)
+            loaded = payload.loads(value)
+            gather.hold_actors((loaded,), client)
+            return loaded
         return client.run_steps(gather.result(self), seconds(timeout), f"result of {self.key!r}")
 
     def exception(self, timeout: Duration = None, **kwargs: Any) -> Any:

@@ -8,7 +8,8 @@ Loading happens in the waiting thread, never on the loop. Nothing loaded is kept
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,9 @@ def error_of(entry: Entry) -> BaseException | None:
 
 def result(future: Future) -> Steps[Any]:
     """One result. The steps hold the future, or ``await client.submit(f).result()`` would release it while it waits."""
-    values = yield from results(future.bound().session, [future.entry], skip=False)
+    client = future.bound()
+    values = yield from results(client.session, [future.entry], skip=False)
+    hold_actors(values, client)
     return values[0]
 
 
@@ -69,6 +72,21 @@ def traceback(future: Future) -> Steps[TracebackType | None]:
     """The traceback of what a task raised."""
     error = yield from exception(future)
     return None if error is None else error.__traceback__
+
+
+def hold_actors(values: Iterable[Any], client: Any) -> None:
+    """Have proxies of actors among results keep their actors alive, by futures of this client."""
+    module = sys.modules.get("windrow.primitives.actor")  # which is there as soon as there is one proxy
+    if module is not None and client.status == "running":
+        for value in values:
+            if type(value) is module.Actor:
+                module.keep_alive(value, client)
+
+
+def is_call(future: object) -> bool:
+    """Say whether this is the future of a call to an actor: for who waits, no other than one of a task."""
+    module = sys.modules.get("windrow.primitives.actor")
+    return module is not None and isinstance(future, module.ActorFuture)
 
 
 class Bad:
@@ -143,10 +161,14 @@ def structure(session: Session, data: Any, skip: bool) -> Steps[Any]:
     if type(data) is list and all(type(item) is Future for item in data):
         entries = entries_of(session, data)
         values = yield from results(session, entries, skip)
+        if data:
+            hold_actors(values, data[0].client)
         return [value for value in values if value is not BAD_RESULT] if skip else values
     futures = futures_of(data)
     entries = entries_of(session, futures)
     values = yield from results(session, entries, skip)
+    if futures:
+        hold_actors(values, futures[0].client)
     by_id = dict(zip(map(id, futures), values, strict=True))
     if isinstance(data, list) and skip:
         data = [item for item in data if by_id.get(id(item)) is not BAD_RESULT]

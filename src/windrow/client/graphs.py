@@ -61,7 +61,7 @@ class GraphMethods(Base):
         workers, allow_other_workers, resources, retries, priority, fifo_timeout
             For all tasks, as in `submit`; they win over ``dask.annotate``.
         actors
-            Accepted for the sake of existing programs: True makes actors of the results.
+            True makes actors of the results; a list of keys, or a dict of True and False by key, of those tasks.
 
         Returns
         -------
@@ -81,7 +81,7 @@ class GraphMethods(Base):
         from dask.core import flatten
         from dask.delayed import delayed
 
-        given = _checked(workers, allow_other_workers, resources, retries, priority, fifo_timeout, actors)
+        given = _checked(workers, allow_other_workers, resources, retries, priority, fifo_timeout)
         single = not isinstance(collections, list | tuple | set | frozenset)
         items = [collections] if single else list(collections)
         if traverse:
@@ -91,7 +91,7 @@ class GraphMethods(Base):
         if found:
             expression = FinalizeCompute(collections_to_expr(found, optimize_graph)).optimize()
             keys = list(flatten(expression.__dask_keys__()))
-            made = self._futures(expression, keys, given)
+            made = self._futures(expression, keys, given, actors)
             futures = iter([made[key] for key in keys])
             items = [next(futures) if is_dask_collection(item) else item for item in items]
         if sync:
@@ -132,12 +132,12 @@ class GraphMethods(Base):
         from dask.base import collections_to_expr
         from dask.core import flatten
 
-        given = _checked(workers, allow_other_workers, resources, retries, priority, fifo_timeout, actors)
+        given = _checked(workers, allow_other_workers, resources, retries, priority, fifo_timeout)
         single = not isinstance(collections, list | tuple | set | frozenset)
         items = [collections] if single else list(collections)
         expression = collections_to_expr(items, optimize_graph).optimize()
         parts = [list(flatten(keys)) for keys in expression.__dask_keys__()]
-        made = self._futures(expression, [key for keys in parts for key in keys], given)
+        made = self._futures(expression, [key for keys in parts for key in keys], given, actors)
         results = []
         for item, keys in zip(items, parts, strict=True):
             rebuild, state = item.__dask_postpersist__()
@@ -185,18 +185,20 @@ class GraphMethods(Base):
         >>> client.get({"x": (sum, [1, 2])}, "x")  # doctest: +SKIP
         3
         """
-        given = _checked(workers, allow_other_workers, resources, retries, priority, fifo_timeout, actors)
-        made = self._futures(dsk, list(_flat(keys)), given)
+        given = _checked(workers, allow_other_workers, resources, retries, priority, fifo_timeout)
+        made = self._futures(dsk, list(_flat(keys)), given, actors)
         packed = _packed(keys, made)
         if not sync:
             return packed
         return self.gather(packed, asynchronous=asynchronous)  # type: ignore[attr-defined]
 
-    def _futures(self, graph: Any, keys: list[Any], given: Options) -> dict[Any, Future]:
+    def _futures(self, graph: Any, keys: list[Any], given: Options, actors: object) -> dict[Any, Future]:
         """Send a graph; a future for each of the keys."""
         from windrow.client.lowering import lower
 
         dsk, said = annotate.graph_of(graph)
+        if actors:
+            said = {**said, "actor": _actors(actors, keys)}
         self._bind_strangers(dsk.values())
         wrap: Callable[..., Future] = Future
         held = self.session.hold_those(dsk.keys())
@@ -288,13 +290,21 @@ def _checked(
     retries: int | None,
     priority: float,
     fifo_timeout: Duration,
-    actors: object,
 ) -> Options:
     if allow_other_workers and workers is None:
         raise ValueError("allow_other_workers=True says what to do when none of workers= is there: give workers= too")
     return options.checked(
-        priority, retries, workers, allow_other_workers or False, resources, bool(actors), True, fifo_timeout
+        priority, retries, workers, allow_other_workers or False, resources, False, True, fifo_timeout
     )
+
+
+def _actors(actors: object, keys: Iterable[Any]) -> dict[Any, bool]:
+    """Return which tasks make actors; TypeError for what does not say."""
+    if isinstance(actors, dict):
+        return {key: bool(chosen) for key, chosen in actors.items()}
+    if actors is True or isinstance(actors, list | tuple | set | frozenset):
+        return dict.fromkeys(keys if actors is True else actors, True)
+    raise TypeError(f"actors must be True, False, a list of keys or a dict by key, not {actors!r}")
 
 
 def _flat(keys: Any) -> Iterator[Key]:

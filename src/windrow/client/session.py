@@ -61,6 +61,7 @@ class Session:
         self.status = "connecting"
         self.reason = "it is not connected yet: use 'with', or 'await' an asynchronous client"
         self.number = 0
+        self.restarts = 0
         self.remote = ""
         self.loop: AbstractEventLoop | None = None
         self.thread_id = 0
@@ -514,6 +515,7 @@ class Session:
 
     def forget_all(self, entries: Iterable[Entry], reason: str) -> None:
         """The scheduler has forgotten these (a restart): cancelled here, with nothing to send."""
+        self.restarts += 1
         with self.lock:
             self._drop([entry for entry in entries if self.entries.get(entry.key) is entry], reason)
 

@@ -78,7 +78,7 @@ class Submitter:
             entry = self._session.hold(key := checked(key))
             if entry is not None:
                 return entry
-        with payload.collecting() as collection:
+        with payload.collecting(self._session) as collection:
             function, args = self._function(func, args, collection)
             blob = payload.dumps((args, kwargs), function.what)
             inputs = collection.take()
@@ -168,7 +168,7 @@ class Submitter:
         keys: Iterator[Key] | None = None
         if key is not None and prefix is None:
             rows, keys = _with_keys(rows, key)
-        with payload.collecting() as collection:
+        with payload.collecting(self._session) as collection:
             function, first = self._function(func, (), collection)
             if first:
                 rows = (first + row for row in rows)

@@ -80,7 +80,7 @@ class TaskMethods(Base):
         )
         if (place := context.place()) is not None:
             wanted = options.lifted(wanted, place.priority)
-        return Future(self, self._submitter.submit(func, args, kwargs, key, pure, wanted))  # type: ignore[arg-type]
+        return Future(self, self._submitter.submit(func, args, kwargs, key, pure and not wanted.actor, wanted))  # type: ignore[arg-type]
 
     def map(
         self,
@@ -120,7 +120,7 @@ class TaskMethods(Base):
         if (place := context.place()) is not None:
             wanted = options.lifted(wanted, place.priority)
         wrap = partial(Future, self)  # type: ignore[arg-type]
-        return self._submitter.map(wrap, func, iterables, kwargs, key, pure, batch_size, wanted)
+        return self._submitter.map(wrap, func, iterables, kwargs, key, pure and not wanted.actor, batch_size, wanted)
 
     def gather(
         self, futures: Any, errors: str = "raise", direct: bool | None = None, asynchronous: bool | None = None

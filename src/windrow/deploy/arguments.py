@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from windrow import addressing, system
+from windrow import addressing, config, system
+from windrow.client import options
 from windrow.client.options import ABSENT
 
 
@@ -95,6 +96,19 @@ def check_kinds(
         raise TypeError(f"env must be a dict of environment variables, not {env!r}")
     if isinstance(scheduler_port, bool) or not isinstance(scheduler_port, int) or not 0 <= scheduler_port < 65536:
         raise ValueError(f"scheduler_port must be a port's number (0: any that is free), not {scheduler_port!r}")
+
+
+def checked_resources(resources: object) -> dict[str, float]:
+    """Return what each worker offers beside its threads; by default what ``distributed.worker.resources`` says.
+
+    Examples
+    --------
+    >>> checked_resources({"GPU": 2})
+    {'GPU': 2.0}
+    """
+    if resources is None:
+        resources = config.get("distributed.worker.resources")
+    return dict(options.checked_resources(resources))
 
 
 def chosen_host(host: object, others: Mapping[str, Any], processes: bool, scheduler_port: int) -> str | None:

@@ -16,6 +16,7 @@ from windrow.deploy import arguments
 from windrow.deploy.cluster import Cluster
 from windrow.deploy.nanny import Nanny
 from windrow.errors import WorkerStartTimeoutError
+from windrow.plugins.held import TEARDOWN_S
 from windrow.scheduler.server import SchedulerServer
 from windrow.transport import Link
 from windrow.worker.server import WorkerConfig, WorkerServer
@@ -40,6 +41,8 @@ class LocalCluster(Cluster):
         limit.
     env
         Environment variables for worker processes.
+    resources
+        What each worker offers beside its threads, such as ``{"GPU": 1}``; tasks take of it (``submit(resources=)``).
     asynchronous
         See `Cluster`.
     dashboard_address, silence_logs
@@ -76,6 +79,7 @@ class LocalCluster(Cluster):
         asynchronous: bool = False,
         memory_limit: str | float | None = "auto",
         env: dict[str, str] | None = None,
+        resources: dict[str, float] | None = None,
         **others: Any,
     ) -> None:
         arguments.check_others(others, LocalCluster)
@@ -86,6 +90,7 @@ class LocalCluster(Cluster):
         self._port = scheduler_port
         self._memory_limit = arguments.memory_limit_bytes(memory_limit, self._n_workers, self._nthreads)
         self._env = {key: str(value) for key, value in (env or {}).items()}
+        self._resources = arguments.checked_resources(resources)
         self._names = iter(range(2**31))
         self.workers: dict[int, Nanny | WorkerServer] = {}
         """Nannies (or workers of this process) by name."""
@@ -129,6 +134,8 @@ class LocalCluster(Cluster):
             host=self._host or "127.0.0.1",
             memory_limit=self._memory_limit,
             inline_limit=config.size_bytes("windrow.inline-limit"),
+            resources=self._resources,
+            echoes=False,  # onto the terminal where clients print already
         )
         if self.processes:
             return Nanny(settings, self.secret, self.scheduler.inproc_address, self._env)
@@ -154,9 +161,12 @@ class LocalCluster(Cluster):
         for worker in self.workers.values():
             if isinstance(worker, Nanny):
                 worker.expect_end()
+        grace_s = 0.0
         if hasattr(self, "scheduler"):
+            grace_s = TEARDOWN_S if self.scheduler.core.state.plugins["worker"] else 0.0
             await self.scheduler.close()
-        await asyncio.gather(*(worker.close() for worker in self.workers.values()))
+        nannies = [worker.close(grace_s=grace_s) for worker in self.workers.values() if isinstance(worker, Nanny)]
+        await asyncio.gather(*nannies, *(worker.close() for worker in self.workers.values() if isinstance(worker, WorkerServer)))
         self.workers.clear()
 
     def _asked_to_close(self) -> None:

@@ -18,6 +18,7 @@ import logging
 import mmap
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,8 +28,9 @@ import time
 import uuid
 from array import array
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import ExitStack
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 from msgspec import Struct
@@ -36,9 +38,29 @@ from msgspec import Struct
 from windrow import config, transport
 from windrow.deploy import forward
 from windrow.errors import WorkerStartError
+from windrow.plugins.calling import answer_call
+from windrow.plugins.held import Held, arrive
+from windrow.plugins.scratch import Scratch, new_path
+from windrow.primitives import plain
+from windrow.primitives.topics import names_of
 from windrow.transport import Link
-from windrow.wire.messages import Close, Died, HelloNanny, Message, RestartWorker, TaskId
+from windrow.wire import failure
+from windrow.wire.messages import (
+    Call,
+    Close,
+    Died,
+    HelloNanny,
+    Log,
+    Message,
+    RegisterPlugin,
+    Reply,
+    RestartWorker,
+    RunFunction,
+    TaskId,
+    UnregisterPlugin,
+)
 from windrow.worker.__main__ import CLOSED, JOINED
+from windrow.worker.executor import recorder_cells
 from windrow.worker.server import WorkerConfig
 
 logger = logging.getLogger("windrow.nanny")
@@ -136,7 +158,8 @@ class _Process:
     def _start(self, undo: ExitStack) -> None:
         """Start the process; ``undo`` takes back what was done until something failed."""
         nanny = self.nanny
-        size = 8 * (nanny.config.nthreads + 1)
+        self.directory = new_path("worker", nanny.config.local_directory)
+        size = 8 * recorder_cells(nanny.config.nthreads)
         with ExitStack() as passed:  # descriptors that are the process's alone, once it has them
             recorder_fd = _shared_page(size)
             passed.callback(os.close, recorder_fd)
@@ -146,7 +169,9 @@ class _Process:
             undo.callback(os.close, self._status_fd)
             passed.callback(os.close, status_fd)
             options = {
-                "config": msgspec.to_builtins(nanny.config),
+                "config": msgspec.to_builtins(
+                    msgspec.structs.replace(nanny.config, local_directory=self.directory),
+                ),
                 "secret": nanny.secret.hex(),
                 "path": [entry or os.getcwd() for entry in sys.path],
                 "parent_pid": os.getpid(),
@@ -208,6 +233,8 @@ class _Process:
         *running, peak_seen_bytes = array("q", self._recorder[:])
         self.running = [TaskId(id) for id in running if id]
         self._recorder.close()
+        if os.path.exists(self.directory):  # it had no time to remove it, or no longer than for a part
+            threading.Thread(target=shutil.rmtree, args=(self.directory, True), name="nanny-tidy", daemon=True).start()
         if peak_bytes <= self._own_peak_bytes:
             peak_bytes = peak_seen_bytes
         lines = [line.decode(errors="replace") for line in (*self._lines, self._partial)]
@@ -316,8 +343,13 @@ class Nanny:
         self.name = config.name
         self.secret = secret
         self.scheduler = scheduler or config.scheduler
-        self.env = env or {}
+        self.env = dict(env or {})
         self.loop = asyncio.get_running_loop()
+        self.held = Held(self, "nanny", in_thread=True)
+        self.scratch = Scratch(new_path("nanny", config.local_directory))
+        self._started: set[asyncio.Future[None]] = set()
+        """Who waits for the next worker to join."""
+        self._background: set[asyncio.Task[None]] = set()
         self.restarts = 0
         self.finished: asyncio.Future[WorkerStartError | None] = self.loop.create_future()
         """Done when there will be no worker any more: it was closed or retired (None), or is given up."""
@@ -356,6 +388,12 @@ class Nanny:
         if self._closing:  # meanwhile
             link.close()
             return
+        try:
+            await arrive(link, self.held)
+        except RuntimeError as error:
+            link.close()
+            logger.error("the nanny of worker %r cannot start: %s", self.name, error)
+            raise
         self._link = link
         link.on_lost = lambda reason: None
         link.on_batch = self._on_batch
@@ -404,10 +442,87 @@ class Nanny:
         for message in messages:
             if type(message) is RestartWorker and self._process is not None:
                 self._process.kill()
+            elif type(message) is Call:
+                self._background_task(self._answer(message))
 
     def on_joined(self) -> None:
         """The worker has joined the scheduler."""
         self._start_failures = 0
+        for waiting in self._started:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    # ------------------------------------------------------------ what is asked of the nanny itself
+
+    def _background_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _answer(self, call: Call) -> None:
+        request = call.request
+        if isinstance(request, RegisterPlugin | UnregisterPlugin):
+            blob = await self.held.answer(request, then=self._after_setup)
+        elif type(request) is RunFunction:
+            blob = await answer_call(request.call, self, f"the nanny of worker {self.name!r}")
+        else:
+            error = ValueError(f"a nanny has no answer to {type(request).__name__}")
+            blob = None
+            self._send([Reply(call.id, error=failure.dump(error)[0])])
+        if blob is not None:
+            self._send([Reply(call.id, blobs=[blob])])
+
+    async def _after_setup(self, plugin: Any) -> None:
+        if getattr(plugin, "restart", False):
+            await self.restart()
+
+    def _send(self, messages: list[Message]) -> None:
+        if self._link is not None:
+            self._link.send(messages)
+
+    async def restart(self, timeout: float = 30.0, reason: str = "") -> str:
+        """Start the worker afresh; ``"OK"`` when it has joined, ``"timed out"`` when it has not in time."""
+        if self._closing or self._process is None:
+            return "OK"  # there is none, and what comes next is fresh
+        joined = self.loop.create_future()
+        self._started.add(joined)
+        try:
+            self._process.kill()
+            done, _ = await asyncio.wait([joined, self.finished], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._started.discard(joined)
+        return "OK" if joined in done else "timed out"
+
+    @property
+    def plugins(self) -> dict[str, Any]:
+        """The plugins that are set up here, by name."""
+        return self.held.plugins
+
+    @property
+    def local_directory(self) -> str:
+        """A directory of the nanny's own; made now, and removed when it closes."""
+        return self.scratch.path
+
+    @property
+    def nthreads(self) -> int:
+        """The worker's threads for tasks."""
+        return self.config.nthreads
+
+    @property
+    def scheduler_addr(self) -> str:
+        """The scheduler's address, as the worker has it."""
+        return self.config.scheduler
+
+    def is_alive(self) -> bool:
+        """Whether there is a worker process."""
+        return self._process is not None and self._process.popen.returncode is None
+
+    def log_event(self, topic: str | list[str] | tuple[str, ...], msg: Any) -> None:
+        """Log an event, as ``Client.log_event`` does; from any thread."""
+        event = Log(names_of(topic), time.time(), plain.checked(msg))
+        self.loop.call_soon_threadsafe(lambda: self._send([event]))
+
+    # ------------------------------------------------------------ the end of a process
 
     def tell_end(self, process: _Process, account: str) -> None:
         """Tell the scheduler of its worker's end; of one that is expected it is told before, and then again."""
@@ -439,12 +554,19 @@ class Nanny:
         if self._process is not None:
             self._process.expected = True
 
-    async def close(self, timeout_s: float = 2.0) -> None:
-        """End the worker and all that it has started; at once, as nothing of it is wanted any more."""
+    async def close(self, timeout_s: float = 2.0, grace_s: float = 0.0) -> None:
+        """End the worker and all that it has started; at once, as nothing of it is wanted any more.
+
+        With ``grace_s`` it has so long to end by itself: the scheduler has closed, and its plugins are torn down.
+        """
         self.expect_end()
         process = self._process
         if process is not None:
+            if grace_s:
+                await asyncio.wait([process.ended], timeout=grace_s)
             process.kill()
             await asyncio.wait([process.ended], timeout=timeout_s)
         self._finish(None)
+        await self.held.close()
+        self.scratch.remove()
         await forward.stderr.drained(FLUSH_S)

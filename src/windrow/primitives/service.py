@@ -26,6 +26,10 @@ class Desk(Protocol):
     def now_s(self) -> float:
         """The scheduler's time, in seconds; monotonic, from an unknown start."""
 
+    @property
+    def config(self) -> Any:
+        """The scheduler's knobs (``scheduler.state.SchedulerConfig``)."""
+
     def answer(
         self,
         question: Question,
@@ -36,14 +40,17 @@ class Desk(Protocol):
     ) -> None:
         """Answer a question; see `Question`, which is what services call."""
 
-    def hold(self, owner: str, key: Key) -> bool:
+    def hold(self, owner: str, key: Key, brief: bool = False) -> bool:
         """Want a task's result on behalf of ``owner``, as a client does; False if there is no such task.
 
-        An owner counts once a key; `let_go` ends it.
+        An owner counts once a key; `let_go` ends it. All that a ``brief`` owner wants ends by itself, with the task.
         """
 
     def let_go(self, owner: str, key: Key) -> None:
         """End a `hold`."""
+
+    def is_here(self, client: str) -> bool:
+        """Whether this client has not gone."""
 
     def send(self, client: str, message: Any) -> None:
         """Send a message to a client, by id; nothing happens if it is gone."""

@@ -6,6 +6,7 @@ how a task is placed, or what workers say.
 
 from __future__ import annotations
 
+from windrow.scheduler.news import Asked, Came, Left, note_move
 from windrow.scheduler.state import (
     ERRED,
     MEMORY,
@@ -44,6 +45,8 @@ def join(state: State, hello: HelloClient) -> ClientRecord:
         leave(state, former)
     client = ClientRecord(hello.id, hello.name)
     state.clients[client.id] = client
+    if state.news is not None:
+        state.news.append(Came("client", client.id))
     return client
 
 
@@ -57,6 +60,8 @@ def leave(state: State, client: ClientRecord) -> None:
     on_undeclare(state, client, Undeclare(list(client.declared)))
     if state.desk is not None:
         state.desk.left(client)
+    if state.news is not None:
+        state.news.append(Left("client", client.id))
 
 
 def drop_all(state: State, client: ClientRecord) -> None:
@@ -105,6 +110,9 @@ def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
     tasks, by_id, queue, wants, alone = state.tasks, state.by_id, state.queue, client.wants, client.alone
     next_id, priority, retries, inputs = state.next_id, message.priority, message.retries, message.inputs
     simple = restriction is None and not inputs
+    moves = state.moves
+    if state.news is not None:
+        state.news.append(Asked(client.id, message, message.keys))
     for index, (key, args) in enumerate(zip(message.keys, message.args, strict=True)):
         if key in tasks:
             want_again(state, client, tasks[key])
@@ -119,6 +127,8 @@ def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
         wants[task] = None
         task.clients = alone
         if simple:  # what `need` comes to for a task without inputs or restriction, ten thousand times a tick
+            if moves is not None:
+                note_move(state, task, QUEUED)
             queue.push(task)
             task.state = QUEUED
         else:

@@ -13,8 +13,9 @@ from typing import Any
 from msgspec import Struct
 
 from windrow.primitives import SERVICES
-from windrow.scheduler import balance, clients, graphs, requests, workers
+from windrow.scheduler import balance, clients, copies, graphs, requests, workers
 from windrow.scheduler.dispatch import dispatch
+from windrow.scheduler.memory_manager import MemoryManager
 from windrow.scheduler.services import FrontDesk
 from windrow.scheduler.state import (
     ClientRecord,
@@ -34,6 +35,7 @@ from windrow.wire.messages import (
     Cancel,
     Cancelled,
     Close,
+    Copied,
     Declare,
     Died,
     Done,
@@ -116,6 +118,7 @@ HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
         Returned: workers.on_returned,
         Missing: workers.on_missing,
         Holds: workers.on_holds,
+        Copied: copies.on_copied,
         Ghosts: workers.on_ghosts,
         Seceded: workers.on_seceded,
         Rescheduled: workers.on_rescheduled,
@@ -127,6 +130,7 @@ HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
     NannyRecord: {
         Died: workers.on_died,
         Log: _on_log,
+        Reply: requests.on_reply,
         Close: _nanny_leaves,
     },
 }
@@ -153,7 +157,7 @@ class SchedulerCore:
 
     def __init__(self, config: SchedulerConfig | None = None) -> None:
         self.state = State(config)
-        self.desk = self.state.desk = FrontDesk(self.state, SERVICES)
+        self.desk = self.state.desk = FrontDesk(self.state, (*SERVICES, MemoryManager))
 
     def __repr__(self) -> str:
         state = self.state
@@ -223,11 +227,11 @@ class SchedulerCore:
         self._settle()
 
     def _settle(self) -> None:
-        """Work the agenda off, and answer for workers that were taken out."""
+        """Work the agenda off, and answer for workers and nannies that were taken out."""
         state = self.state
         settle(state)
         while state.gone:
-            requests.worker_left(state, state.gone.pop())
+            requests.party_left(state, state.gone.pop())
 
     def is_busy(self) -> bool:
         """Say whether ticks are needed: something runs, or a worker's end is not settled."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from windrow.scheduler import copies
 from windrow.scheduler.state import (
     ERRED,
     MEMORY,
@@ -44,6 +45,7 @@ def check_invariants(state: State) -> None:
         for task in client.wants:
             assert client in task.clients, (client, task)
             assert tasks.get(task.key) is task, (client, task)
+    copies.check(state)
     _check_tables(state)
     for service in state.desk.services.values() if state.desk is not None else ():
         service.check()
@@ -76,6 +78,10 @@ def _check_state(state: State, task: Task) -> None:
     assert (task.worker is not None) == (now is PROCESSING), task
     assert (task.failure is not None) == (now is ERRED), task
     assert (task.value is not None or bool(task.holders)) == (now is MEMORY), task
+    if task.actor:
+        homes = [holder for holder in task.holders if task in holder.actors]
+        assert len(homes) == (now is MEMORY), f"{task}, an actor, lives on {homes}"
+        assert (task.value is not None) == (now is MEMORY), f"{task}, an actor, has no proxy"
     assert (task.queue is not None or task in state.unrunnable) == (now is QUEUED), task
     if now not in ACTIVE:
         assert task.missing == 0, task
@@ -94,13 +100,15 @@ def _check_state(state: State, task: Task) -> None:
 
 
 def _check_worker(state: State, worker: WorkerRecord) -> None:
-    assert worker.status in ("running", "lost"), worker
+    assert worker.status in ("running", "closing_gracefully", "lost"), worker
     for task in worker.processing:
         assert task.worker is worker, (worker, task)
         assert task.state is PROCESSING, (worker, task)
     for task in worker.holds:
         assert worker in task.holders, (worker, task)
         assert task.state is MEMORY, (worker, task)
+    for task in worker.actors:
+        assert task in worker.holds, f"{worker} has let go of {task}, which lives there"
     expected = sum(task.cost_s for task in worker.processing)
     assert math.isclose(worker.expected_s, expected, abs_tol=1e-6), (
         f"{worker} expects {worker.expected_s}, not {expected}"

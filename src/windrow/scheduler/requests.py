@@ -11,7 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from windrow.scheduler import clients, workers
+from windrow.errors import ActorLostError
+from windrow.scheduler import clients, replicas, workers
+from windrow.scheduler.news import Restarted
 from windrow.scheduler.state import (
     MEMORY,
     ClientRecord,
@@ -22,10 +24,12 @@ from windrow.scheduler.state import (
     WorkerRecord,
 )
 from windrow.scheduler.transitions import lose, purge, step
+from windrow.wire import failure
 from windrow.wire.messages import (
+    ActorCall,
     Blob,
     Call,
-    Close,
+    Facts,
     Gather,
     GetData,
     HasWhat,
@@ -33,27 +37,33 @@ from windrow.wire.messages import (
     Key,
     Processing,
     Put,
+    Rebalance,
+    Recipe,
+    RegisterPlugin,
+    Replicate,
     Reply,
     Request,
     Restart,
     RestartWorker,
+    RestartWorkers,
     Retire,
     RunFunction,
     Scatter,
+    UnregisterPlugin,
     WhoHas,
 )
 
 
 class Relay(Struct, eq=False):
-    """A question of a client that workers answer in parts."""
+    """A question of a client that workers, or nannies, answer in parts."""
 
     client: ClientRecord
     call: int
     blobs: list[Blob | None]
     value: list[str]
     keys: list[Key]
-    open: dict[int, tuple[WorkerRecord, list[int]]]
-    """Calls under way: id -> (worker, places of its answers in ``blobs``)."""
+    open: dict[int, tuple[Peer[Any], list[int]]]
+    """Calls under way: id -> (whose, places of its answers in ``blobs``)."""
 
 
 def _answer(
@@ -93,6 +103,33 @@ def processing(state: State, peer: Peer[Any], call: int, request: Processing) ->
     _answer(state, peer, call, {worker.address: [task.key for task in worker.processing] for worker in chosen})
 
 
+def facts(state: State, peer: Peer[Any], call: int, request: Facts) -> None:
+    """Answer what is known of tasks."""
+    tasks = state.tasks
+    chosen = tasks.values() if request.keys is None else [tasks[key] for key in request.keys if key in tasks]
+    names = FACTS if request.names is None else [name for name in request.names if name in FACTS]
+    _answer(state, peer, call, [[task.key, {name: FACTS[name](task) for name in names}] for task in chosen])
+
+
+FACTS: dict[str, Callable[[Task], Any]] = {
+    "state": lambda task: task.state,
+    "function": lambda task: task.function.name if task.function is not None else None,
+    "priority": lambda task: task.priority,
+    "retries": lambda task: task.retries,
+    "attempt": lambda task: task.attempt,
+    "nbytes": lambda task: task.nbytes if task.state is MEMORY else None,
+    "processing_on": lambda task: task.worker.address if task.worker is not None else None,
+    "who_has": lambda task: [holder.address for holder in task.holders],
+    "dependencies": lambda task: [source.key for source in task.inputs],
+    "dependents": lambda task: [dependent.key for dependent in task.dependents or ()],
+    "who_wants": lambda task: [client.id for client in task.clients],
+    "deaths": lambda task: list(task.deaths or ()),
+    "erred_on": lambda task: task.failure.root if task.failure is not None else None,
+    "error": lambda task: task.failure.text if task.failure is not None else None,
+}
+"""What can be told of a task."""
+
+
 def identity(state: State, peer: Peer[Any], call: int, request: Identity) -> None:
     """Answer who the scheduler and its workers are (the shell adds its own address and start)."""
     _answer(state, peer, call, describe(state))
@@ -100,7 +137,7 @@ def identity(state: State, peer: Peer[Any], call: int, request: Identity) -> Non
 
 def describe(state: State) -> dict[str, Any]:
     """Return what is known of the workers, as plain data."""
-    present = [worker for worker in state.workers.values() if worker.status == "running"]
+    present = [worker for worker in state.workers.values() if worker.status != "lost"]
     return {
         "type": "Scheduler",
         "services": {},
@@ -128,6 +165,18 @@ def describe(state: State) -> dict[str, Any]:
     }
 
 
+def recipe(state: State, peer: Peer[Any], call: int, request: Recipe) -> None:
+    """Answer how a task, or the one that its error comes from, is made."""
+    task = state.tasks.get(request.key)
+    if request.failed and task is not None:
+        task = None if task.failure is None else state.tasks.get(task.failure.root)
+    if task is None or task.function is None:
+        _answer(state, peer, call)
+    else:
+        value = [task.key, [source.key for source in task.inputs]]
+        _answer(state, peer, call, value, [task.function.code, task.args])
+
+
 # ---------------------------------------------------------------- data
 
 
@@ -143,7 +192,7 @@ def gather(state: State, peer: Peer[Any], call: int, request: Gather) -> None:
         if task.value is not None:
             relay.blobs[place] = task.value
             continue
-        holder = next((holder for holder in task.holders if holder.status == "running"), None)
+        holder = next((holder for holder in task.holders if holder.status != "lost"), None)
         if holder is not None:
             asked.setdefault(holder, []).append(place)
     for holder, places in asked.items():
@@ -180,9 +229,16 @@ def run_function(state: State, peer: Peer[Any], call: int, request: RunFunction)
     """Pass a function on to workers, outside the task system; without ``wait`` nobody hears of its end."""
     assert isinstance(peer, ClientRecord)
     chosen = [worker for worker in _workers(state, request.workers) if worker.status == "running"]
+    parties: list[Peer[Any]] = [*chosen]
+    if request.nanny:
+        parties = [state.nannies[worker.nanny] for worker in chosen if worker.nanny in state.nannies]
+        if len(parties) < len(chosen):
+            alone = ", ".join(worker.address for worker in chosen if worker.nanny not in state.nannies)
+            _refuse(state, peer, call, ValueError(f"nanny=True: these workers have no nanny: {alone}"))
+            return
     relay = Relay(peer, call, [None] * len(chosen), [worker.address for worker in chosen], [], {})
-    for place, worker in enumerate(chosen):
-        _ask(state, relay, worker, [place], RunFunction(request.call, wait=request.wait))
+    for place, party in enumerate(parties):
+        _ask(state, relay, party, [place], RunFunction(request.call, wait=request.wait))
     if not request.wait:
         for number in relay.open:
             del state.relays[number]
@@ -196,43 +252,145 @@ def restart(state: State, peer: Peer[Any], call: int, request: Restart) -> None:
     purge(state, list(state.tasks.values()), "the scheduler was restarted")
     if state.desk is not None:
         state.desk.restarted()
-    for worker in list(state.workers.values()):
+    if state.news is not None:
+        state.news.append(Restarted())
+    _start_afresh(state, list(state.workers.values()))
+    _answer(state, peer, call, expected)
+
+
+def restart_workers(state: State, peer: Peer[Any], call: int, request: RestartWorkers) -> None:
+    """Have nannies start some workers afresh; what these ran or held is made elsewhere."""
+    _start_afresh(state, [state.workers[address] for address in request.workers if address in state.workers])
+    _answer(state, peer, call)
+
+
+def _start_afresh(state: State, chosen: list[WorkerRecord]) -> None:
+    for worker in chosen:
         nanny = state.nannies.get(worker.nanny)
         if nanny is not None:
             workers.remove(state, worker, "it was restarted", blame=False)
             state.tell(nanny, RestartWorker("the client asked for a restart"))
-    _answer(state, peer, call, expected)
 
 
 def retire(state: State, peer: Peer[Any], call: int, request: Retire) -> None:
-    """Close workers; values that only they hold are made again elsewhere."""
-    chosen = _workers(state, request.workers)
-    for worker in chosen:
-        workers.remove(state, worker, "it was retired", blame=False)
-        state.tell(worker, Close("retired"))
-    _answer(state, peer, call, [worker.address for worker in chosen])
+    """Have workers leave when others hold what they alone hold."""
+    names = request.workers
+    chosen = replicas.workers_to_close(state, request) if names is None else _workers(state, names)
+    replicas.retire(state, chosen, request.close, lambda gone: _answer(state, peer, call, gone))
+
+
+def replicate(state: State, peer: Peer[Any], call: int, request: Replicate) -> None:
+    """Have so many workers hold each value."""
+    tasks = _tasks(state, request.keys)
+    names, n, branching_factor = request.workers, request.n, request.branching_factor
+    replicas.replicate(state, tasks, n, names, branching_factor, lambda: _answer(state, peer, call))
+
+
+def rebalance(state: State, peer: Peer[Any], call: int, request: Rebalance) -> None:
+    """Move values from full workers to empty ones."""
+    chosen = [worker for worker in _workers(state, request.workers) if worker.status == "running"]
+    if request.keys is None:
+        replicas.rebalance(state, None, chosen, lambda failed: _answer(state, peer, call, []))
+        return
+    tasks = _tasks(state, request.keys)
+    found = {task.key for task in tasks if task.state is MEMORY}
+    unknown = [key for key in request.keys if key not in found]
+    replicas.rebalance(state, tasks, chosen, lambda failed: _answer(state, peer, call, [*unknown, *failed]))
+
+
+def _tasks(state: State, keys: list[Key]) -> list[Task]:
+    return [task for key in dict.fromkeys(keys) if (task := state.tasks.get(key)) is not None]
+
+
+def call_actor(state: State, peer: Peer[Any], call: int, request: ActorCall) -> None:
+    """Pass a call on to the worker where the actor lives."""
+    assert isinstance(peer, ClientRecord)
+    task = state.tasks.get(request.key)
+    home = next((holder for holder in task.holders if task in holder.actors), None) if task is not None else None
+    if task is None or home is None:
+        peer.finished = None
+        state.tell(peer, Reply(call, error=_why_not_there(request.key, task)))
+        return
+    relay = Relay(peer, call, [None, None], [home.address], [], {})
+    request.task = task.id
+    _ask(state, relay, home, [0, 1], request)
+
+
+def _why_not_there(key: Key, task: Task | None) -> bytes:
+    """Return the pickled reason why no actor answers under a key; of one that has failed, as it was told."""
+    if task is not None and task.failure is not None and isinstance(task.failure.error, bytes):
+        return task.failure.error
+    if task is not None and not task.actor:
+        return failure.dump(TypeError(f"{key!r} is no actor: it was submitted without actor=True"))[0]
+    reason = "no future and no proxy was on it any more" if task is None else f"its task is {task.state}"
+    return failure.dump(ActorLostError(key, reason))[0]
+
+
+# ---------------------------------------------------------------- plugins of workers and nannies
+
+
+def register_plugin(state: State, peer: Peer[Any], call: int, request: RegisterPlugin) -> None:
+    """Keep a plugin for those that come later, and have those that are there set it up."""
+    kept = state.plugins[request.kind]
+    if request.idempotent and request.name in kept:
+        _answer(state, peer, call, [])
+        return
+    kept[request.name] = request.plugin
+    _pass_on(state, peer, call, request)
+
+
+def unregister_plugin(state: State, peer: Peer[Any], call: int, request: UnregisterPlugin) -> None:
+    """Forget a plugin, and have all tear it down."""
+    kept = state.plugins[request.kind]
+    if request.name not in kept:
+        there = ", ".join(repr(name) for name in kept) or "none"
+        error = ValueError(f"there is no {request.kind} plugin {request.name!r}; registered are: {there}")
+        _refuse(state, peer, call, error)
+        return
+    del kept[request.name]
+    _pass_on(state, peer, call, request)
+
+
+def _pass_on(state: State, peer: Peer[Any], call: int, request: RegisterPlugin | UnregisterPlugin) -> None:
+    assert isinstance(peer, ClientRecord)
+    by_nanny = {worker.nanny: worker.address for worker in state.workers.values() if worker.nanny}
+    parties: dict[str, Peer[Any]] = {}
+    if request.kind == "worker":
+        parties.update({worker.address: worker for worker in state.workers.values() if worker.status == "running"})
+    else:
+        parties.update({by_nanny.get(nanny.id, nanny.id): nanny for nanny in state.nannies.values()})
+    relay = Relay(peer, call, [None] * len(parties), list(parties), [], {})
+    for place, party in enumerate(parties.values()):
+        _ask(state, relay, party, [place], request)
+    _finish_if_complete(state, relay)
 
 
 # ---------------------------------------------------------------- relays
 
 
-def _ask(state: State, relay: Relay, worker: WorkerRecord, places: list[int], request: Request) -> None:
+def _refuse(state: State, peer: Peer[Any], call: int, error: Exception) -> None:
+    if isinstance(peer, ClientRecord):
+        peer.finished = None
+    state.tell(peer, Reply(call, error=failure.dump(error)[0]))
+
+
+def _ask(state: State, relay: Relay, party: Peer[Any], places: list[int], request: Request) -> None:
     state.next_call += 1
-    relay.open[state.next_call] = (worker, places)
+    relay.open[state.next_call] = (party, places)
     state.relays[state.next_call] = relay
-    state.tell(worker, Call(state.next_call, request))
+    state.tell(party, Call(state.next_call, request))
 
 
-def on_reply(state: State, worker: WorkerRecord, reply: Reply) -> None:
-    """A worker's part of an answer."""
+def on_reply(state: State, party: Peer[Any], reply: Reply) -> None:
+    """A worker's or nanny's part of an answer."""
     relay = state.relays.pop(reply.id, None)
     if relay is None:
         return
     _, places = relay.open.pop(reply.id)
     for place, blob in zip(places, reply.blobs, strict=False):
         relay.blobs[place] = blob
-        if blob is None and relay.keys:
-            _not_there(state, worker, state.tasks.get(relay.keys[place]))
+        if blob is None and relay.keys and isinstance(party, WorkerRecord):
+            _not_there(state, party, state.tasks.get(relay.keys[place]))
     _finish_if_complete(state, relay)
 
 
@@ -244,10 +402,10 @@ def _not_there(state: State, worker: WorkerRecord, task: Task | None) -> None:
             lose(state, task)
 
 
-def worker_left(state: State, worker: WorkerRecord) -> None:
+def party_left(state: State, party: Peer[Any]) -> None:
     """Its parts of answers will not come."""
     for number, relay in list(state.relays.items()):
-        if relay.open[number][0] is worker:
+        if relay.open[number][0] is party:
             del state.relays[number], relay.open[number]
             _finish_if_complete(state, relay)
 
@@ -261,10 +419,18 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     WhoHas: who_has,
     HasWhat: has_what,
     Processing: processing,
+    Facts: facts,
     Identity: identity,
     Gather: gather,
     Scatter: scatter,
+    Recipe: recipe,
     RunFunction: run_function,
     Restart: restart,
+    RestartWorkers: restart_workers,
     Retire: retire,
+    Replicate: replicate,
+    Rebalance: rebalance,
+    RegisterPlugin: register_plugin,
+    UnregisterPlugin: unregister_plugin,
+    ActorCall: call_actor,
 }

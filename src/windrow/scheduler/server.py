@@ -11,23 +11,43 @@ import asyncio
 import inspect
 import itertools
 import logging
+import math
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from windrow import config, security, transport
+from windrow import config, logs, security, transport
+from windrow.plugins import scratch
 from windrow.scheduler import requests
 from windrow.scheduler.core import SchedulerCore
+from windrow.scheduler.facade import SchedulerView
+from windrow.scheduler.plugins import SchedulerPlugins
 from windrow.scheduler.state import ClientRecord, Peer, SchedulerConfig, Unexpected
-from windrow.transport import Link, Listener
+from windrow.transport import Link, Listener, inproc
 from windrow.wire import failure, payload
-from windrow.wire.messages import Blob, Call, Close, Identity, Message, Reply, RunOnScheduler, Shutdown
+from windrow.wire.messages import (
+    Arrive,
+    Blob,
+    Call,
+    Close,
+    Identity,
+    Message,
+    RegisterPlugin,
+    Reply,
+    Request,
+    RunOnScheduler,
+    Shutdown,
+    UnregisterPlugin,
+)
 
 logger = logging.getLogger("windrow.scheduler")
 
 TICK_S = 0.025
+
+SLOW_TICK_S = 1.0
+"""Where only a service waits for the time to pass (leases of locks)."""
 
 _numbers = itertools.count(1)
 
@@ -39,7 +59,16 @@ def read_config() -> SchedulerConfig:
         allowed_failures=int(allowed),  # type: ignore[call-overload]
         inline_limit=config.size_bytes("windrow.inline-limit"),
         worker_ttl_s=config.seconds("distributed.scheduler.worker-ttl"),
+        manages_memory=bool(config.get("distributed.scheduler.active-memory-manager.start")),
+        manage_memory_every_s=config.seconds("distributed.scheduler.active-memory-manager.interval"),
+        lease_timeout_s=_lease_timeout_s(),
+        events_kept=int(config.get("distributed.admin.low-level-log-length")),  # type: ignore[call-overload]
     )
+
+
+def _lease_timeout_s() -> float:
+    key = "distributed.scheduler.locks.lease-timeout"
+    return math.inf if str(config.get(key)).strip().lower() == "inf" else config.seconds(key)
 
 
 class SchedulerServer:
@@ -62,11 +91,13 @@ class SchedulerServer:
         port: int = 0,
         on_shutdown: Callable[[], None] | None = None,
     ) -> None:
+        logs.remember()
         self.id = f"Scheduler-{uuid.uuid4()}"
         self.secret = secret
         self.host = host
         self.port = port
         self.core = SchedulerCore(read_config())
+        self.core.state.epoch_s = time.time() - asyncio.get_running_loop().time()
         self.started = time.time()
         self.address = ""
         self.inproc_address = f"inproc://scheduler-{os.getpid()}-{next(_numbers)}"
@@ -78,12 +109,31 @@ class SchedulerServer:
         self._loop = asyncio.get_running_loop()
         self._flush_due = False
         self._tick: asyncio.TimerHandle | None = None
+        self._tick_is_slow = False
         self._published: Any = None
+        self._closing = False
         self._closed = False
         self._background: set[asyncio.Task[None]] = set()
+        self._arriving: dict[Link, str] = {}
+        """Workers and nannies that set their plugins up before they say hello."""
+        self._house: _House | None = None
+        self.scratch = scratch.Scratch(scratch.new_path("scheduler"), importable=True)
+        self.view = SchedulerView(self)
+        """What plugins and functions in this process see."""
+        self.plugins = SchedulerPlugins(self.core.state, self.view)
 
     def __repr__(self) -> str:
         return f"<Scheduler {self.address} {self.core!r}>"
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that it is on."""
+        return self._loop
+
+    @property
+    def status(self) -> str:
+        """``"running"`` or ``"closed"``."""
+        return "closed" if self._closed else "running"
 
     async def start(self) -> None:
         """Listen. On tcp, this user's other processes find the secret in the runtime directory."""
@@ -97,8 +147,10 @@ class SchedulerServer:
 
     async def close(self) -> None:
         """Tell everybody, and stop."""
-        if self._closed:
+        if self._closing:
             return
+        self._closing = True
+        await self.plugins.end("before_close")
         self._closed = True
         for listener in self._listeners:
             listener.close()
@@ -109,6 +161,8 @@ class SchedulerServer:
             link.close()
         if self._published is not None:
             security.withdraw(self._published)
+        await self.plugins.end("close")
+        self.scratch.remove()
 
     # ------------------------------------------------------------ links
 
@@ -121,8 +175,11 @@ class SchedulerServer:
         now_s = self._loop.time()
         peer = self._links.get(link)
         try:
+            if peer is None and self._is_arrival(link, messages):
+                return
             if peer is None:
                 peer = self.core.join(messages[0], now_s)
+                self._arriving.pop(link, None)
                 peer.link = link
                 self._links[link] = peer
                 messages = messages[1:]
@@ -138,6 +195,7 @@ class SchedulerServer:
 
     def _lost(self, link: Link, reason: str) -> None:
         peer = self._links.pop(link, None)
+        self._arriving.pop(link, None)
         if peer is not None and not self._closed:
             self.core.lost(peer, reason, self._loop.time())
             self._flush_soon()
@@ -158,8 +216,26 @@ class SchedulerServer:
             link = peer.link
             if isinstance(link, Link):
                 link.send(messages)
-        if self._tick is None and not self._closed and self.core.is_busy():
-            self._tick = self._loop.call_later(TICK_S, self._on_tick)
+        self.plugins.tell()
+        if not self._closed:
+            self._tick_soon()
+
+    def _tick_soon(self) -> None:
+        """Set the clock, if time alone may make something due; an idle scheduler does not tick."""
+        if self._tick is not None and not self._tick_is_slow:
+            return
+        if self.core.is_busy():
+            delay_s = TICK_S
+        elif self.core.desk.is_waiting:
+            delay_s = SLOW_TICK_S
+        else:
+            return
+        if self._tick is not None:
+            if delay_s == SLOW_TICK_S:
+                return
+            self._tick.cancel()
+        self._tick = self._loop.call_later(delay_s, self._on_tick)
+        self._tick_is_slow = delay_s == SLOW_TICK_S
 
     def _on_tick(self) -> None:
         self._tick = None
@@ -186,16 +262,23 @@ class SchedulerServer:
             if type(request) is Identity:
                 link.send([Reply(message.id, self.identity())])
             elif type(request) is RunOnScheduler:
-                task = self._loop.create_task(self._run(link, message.id, request))
-                self._background.add(task)
-                task.add_done_callback(self._background.discard)
+                self._start(self._run(link, message.id, request))
+            elif isinstance(request, RegisterPlugin | UnregisterPlugin) and request.kind == "scheduler":
+                self._start(self._change_plugins(link, message.id, request))
             elif type(request) is Shutdown:
                 link.send([Reply(message.id)])
                 if self._on_shutdown is not None:
                     self._on_shutdown()
             else:
+                if isinstance(request, RegisterPlugin | UnregisterPlugin):
+                    self._pass_on(request)
                 others.append(message)
         return others
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _run(self, link: Link, call: int, request: RunOnScheduler) -> None:
         error: BaseException | None
@@ -211,11 +294,97 @@ class SchedulerServer:
         call_of: Any = payload.loads(request.call)
         function, args, kwargs = call_of
         if _takes(function, "dask_scheduler"):
-            kwargs = {**kwargs, "dask_scheduler": self}
+            kwargs = {**kwargs, "dask_scheduler": self.view}
         result = function(*args, **kwargs)
         if inspect.isawaitable(result):
             result = await result
         return payload.dumps((True, result), "the result of a function run on the scheduler")
+
+
+    # ------------------------------------------------------------ plugins
+
+    def _is_arrival(self, link: Link, messages: list[Message]) -> bool:
+        """Take what is said before a hello: a worker or nanny asks for its plugins, and says how they do."""
+        first = messages[0]
+        if link in self._arriving and type(first) is Reply:
+            return True  # to what was registered after it had asked; a failure there ends it
+        if not (type(first) is Call and type(first.request) is Arrive):
+            return False
+        kind = first.request.kind
+        self._arriving[link] = kind
+        kept = self.core.state.plugins[kind]
+        link.send([Reply(first.id, list(kept), [*kept.values()])])
+        return True
+
+    def _pass_on(self, request: RegisterPlugin | UnregisterPlugin) -> None:
+        """Have those that are about to join hear of what those that have joined hear from the core."""
+        known = self.core.state.plugins.get(request.kind, {})
+        if type(request) is RegisterPlugin and request.idempotent and request.name in known:
+            return
+        for link, kind in self._arriving.items():
+            if kind == request.kind:
+                link.send([Call(0, request)])
+
+    async def _change_plugins(self, link: Link, call: int, request: RegisterPlugin | UnregisterPlugin) -> None:
+        _, error = await failure.caught(self._change(request))
+        said = None if error is None else failure.dump(error, f"the plugin {request.name!r}", skip_frames=2)[0]
+        link.send([Reply(call, [self.address], [payload.dumps((error is None, said))])])
+
+    async def _change(self, request: RegisterPlugin | UnregisterPlugin) -> None:
+        if type(request) is RegisterPlugin:
+            await self.plugins.register(request.name, payload.loads(request.plugin, copy=True), request.idempotent)
+        else:
+            self.plugins.remove(request.name)
+
+    # ------------------------------------------------------------ what this process asks of the scheduler
+
+    async def ask(self, request: Request) -> Reply:
+        """Ask what clients may ask; what the reply holds as an error is raised."""
+        return await self._own_client().ask(request)
+
+    def say(self, message: Message) -> None:
+        """Say what clients may say."""
+        self._own_client().link.send([message])
+
+    def _own_client(self) -> _House:
+        if self._house is None:
+            near, far = inproc.pair(self._loop, self._loop, "scheduler")
+            record = ClientRecord(self.id, "")
+            record.link = far
+            self._links[far] = record
+            far.on_lost = lambda reason: None
+            far.on_batch = lambda messages: self._receive(far, messages)
+            self._house = _House(near)
+        return self._house
+
+
+class _House:
+    """A client of the scheduler's own, which nobody else sees."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._numbers = itertools.count(1)
+        self._open: dict[int, asyncio.Future[Reply]] = {}
+        link.on_batch = self._take
+
+    async def ask(self, request: Request) -> Reply:
+        """Send a request, and wait for its reply."""
+        number = next(self._numbers)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._open[number] = future
+        self.link.send([Call(number, request)])
+        try:
+            reply = await future
+        finally:
+            del self._open[number]
+        if reply.error is not None:
+            raise failure.load(reply.error)
+        return reply
+
+    def _take(self, messages: list[Message]) -> None:
+        for message in messages:
+            if type(message) is Reply and (future := self._open.get(message.id)) is not None and not future.done():
+                future.set_result(message)
 
 
 def _takes(function: Callable[..., object], parameter: str) -> bool:

@@ -13,7 +13,8 @@ import msgspec
 
 from windrow.keys import Key
 from windrow.primitives.service import Question, Service
-from windrow.scheduler.state import RELEASED, ClientRecord, Keeper, Peer, State, Unexpected
+from windrow.scheduler.news import Logged
+from windrow.scheduler.state import ERRED, MEMORY, RELEASED, ClientRecord, Keeper, Peer, SchedulerConfig, State, Unexpected, WorkerRecord
 from windrow.scheduler.transitions import let_go, need
 from windrow.wire import failure
 from windrow.wire.messages import Ask, Blob, Reply, Withdraw
@@ -31,6 +32,11 @@ class FrontDesk:
     def now_s(self) -> float:
         """The scheduler's time."""
         return self.state.now_s
+
+    @property
+    def config(self) -> SchedulerConfig:
+        """The scheduler's knobs."""
+        return self.state.config
 
     # ------------------------------------------------------------ questions
 
@@ -80,9 +86,16 @@ class FrontDesk:
 
     def log(self, topics: list[str], time: float, event: Any) -> None:
         """Keep an event, and pass it on to those who have subscribed to its topics."""
+        if self.state.news is not None:
+            self.state.news.append(Logged(topics, event))
         events: Any = self.services.get("events")
         if events is not None:
             events.log(topics, time, event)
+
+    def note(self, action: str, worker: WorkerRecord, **facts: Any) -> None:
+        """Log that a worker has come or gone."""
+        event = {"action": action, "worker": worker.address, "name": worker.name, **facts}
+        self.log(["scheduler"], self.state.epoch_s + self.state.now_s, event)
 
     def send(self, client: str, message: Any) -> None:
         """Send a message to a client."""
@@ -92,15 +105,17 @@ class FrontDesk:
 
     # ------------------------------------------------------------ what services hold
 
-    def hold(self, owner: str, key: Key) -> bool:
-        """Want a result."""
+    def hold(self, owner: str, key: Key, brief: bool = False) -> bool:
+        """Want a result; if ``brief``, only until it is there or has failed."""
         state = self.state
         task = state.tasks.get(key)
         if task is None:
             return False
         keeper = state.clients.get(owner)
         if keeper is None:
-            keeper = state.clients[owner] = Keeper(owner)
+            keeper = state.clients[owner] = Keeper(owner, brief)
+        if brief and task.state in (MEMORY, ERRED):
+            return True
         state.want(keeper, task)
         if task.state is RELEASED:
             need(state, task)
@@ -120,10 +135,15 @@ class FrontDesk:
 
     # ------------------------------------------------------------ what happens to clients, and time
 
+    def is_here(self, client: str) -> bool:
+        """Whether this client has not gone."""
+        return client in self.state.clients
+
     def left(self, client: ClientRecord) -> None:
         """A client has gone: its questions are nobody's, and what it held is free."""
         for question in [question for key, question in self.questions.items() if key[0] == client.id]:
-            question.service.withdraw(question)  # whose answer goes to nobody
+            if question.open:  # the end of another may have answered it
+                question.service.withdraw(question)  # whose answer goes to nobody
         for service in self.services.values():
             service.left(client.id)
 

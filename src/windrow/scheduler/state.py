@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -37,6 +37,9 @@ OVERHEAD_S: Final = 8e-6
 
 M = TypeVar("M")
 
+Parties: TypeAlias = Literal["client", "worker"]
+"""Whose coming and going is news."""
+
 
 class Unexpected(Exception):
     """A peer said what it may not say; its connection is to be closed with this reason."""
@@ -52,10 +55,17 @@ class SchedulerConfig(Struct, frozen=True):
     account_timeout_s: float = 1.0
     """How long a dead worker waits for its nanny's account before its tasks move on without it."""
     worker_ttl_s: float = 300.0
+    lease_timeout_s: float = 30.0
+    """How long a lease of a semaphore or lock lives without a sign of its holder; may be infinite."""
     stall_s: float = 0.05
     """A worker without news for so long gives back what it has not started, when others idle."""
     bandwidth: float = 1e9
     """Bytes a second assumed between workers, for placement."""
+    manages_memory: bool = False
+    """Whether the memory manager runs from the start."""
+    manage_memory_every_s: float = 2.0
+    events_kept: int = 1000
+    """How many events of a topic are kept."""
 
 
 class Failure(Struct, eq=False):
@@ -152,6 +162,7 @@ class WorkerRecord(Peer[Any]):
 
     __slots__ = (
         "account",
+        "actors",
         "address",
         "alone",
         "expected_s",
@@ -193,11 +204,14 @@ class WorkerRecord(Peer[Any]):
         self.host = ""
         self.nanny = ""
         self.local_directory = ""
-        self.status = "running"  # or "lost": it has ended, and its nanny's account, or the end of its link, is awaited
+        # Or "closing_gracefully": it retires, and is sent no tasks; or "lost": it has ended, and its nanny's account,
+        # or the end of its link, is awaited.
+        self.status = "running"
         self.alone: tuple[WorkerRecord, ...] = (self,)  # shared by all tasks that it alone holds
         self.processing: dict[Task, None] = {}
         self.expected_s = 0.0
         self.holds: dict[Task, None] = {}
+        self.actors: dict[Task, None] = {}  # those of `holds` that live here; of others' it holds proxies
         self.functions: dict[int, None] = {}
         self.local: RunQueue[Task] = RunQueue()
         self.recalled: dict[Task, None] = {}
@@ -266,6 +280,8 @@ class State:
     def __init__(self, config: SchedulerConfig | None = None) -> None:
         self.config = config or SchedulerConfig()
         self.now_s = 0.0
+        self.epoch_s = 0.0
+        """When ``now_s`` was 0, in seconds since the epoch: for people to read."""
         self.tasks: dict[Key, Task] = {}
         self.by_id: dict[TaskId, Task] = {}
         self.functions: dict[bytes, FunctionRecord] = {}
@@ -292,8 +308,21 @@ class State:
         """Where questions to services go (services.FrontDesk)."""
         self.relays: dict[int, Any] = {}
         """Questions that wait for workers' answers (requests.Relay), by the number of each call."""
-        self.gone: list[WorkerRecord] = []
-        """Workers just taken out, whose parts of answers will not come."""
+        self.gone: list[Peer[Any]] = []
+        """Workers and nannies just taken out, whose parts of answers will not come."""
+        self.plugins: dict[str, dict[str, Blob]] = {"worker": {}, "nanny": {}}
+        """Pickled plugins of workers and of nannies, by name, for those that come later."""
+        self.news: list[Any] | None = None
+        """What has happened, for plugins; None while nobody asks (news)."""
+        self.moves: list[Any] | None = None
+        """The same list, if somebody asks for moves of tasks too."""
+        self.attempt_s: float | None = None
+        """How long the attempt took whose end is being told, while somebody asks."""
+        self.copies: dict[Task, dict[WorkerRecord, Any]] = {}
+        """Values on their way to workers that are to hold a copy (copies.Copying)."""
+        self.retirements: deque[Any] = deque()
+        """Errands that retire workers: the first is under way, the others wait for their turn."""
+        self.next_copy = 0
         self.next_call = 0
         self.next_id = 0
         self.next_function = 0

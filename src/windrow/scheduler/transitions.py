@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from windrow.scheduler import attempts, placement
+from windrow.scheduler import attempts, copies, placement
+from windrow.scheduler.news import note_move
 from windrow.scheduler.state import (
     ERRED,
     FORGOTTEN,
@@ -70,6 +71,8 @@ def keep(state: State, task: Task) -> None:
     assert task.missing == 0, "it ran before its inputs were there"
     attempts.end_attempt(state, task)
     state.add_holder(task, worker)
+    if task.actor:
+        worker.actors[task] = None
     _release_inputs(state, task)
     _announce(state, task)
 
@@ -110,7 +113,13 @@ def drop_value(state: State, task: Task) -> None:
     """The value is gone or goes: holders free it, and whoever counted on it counts it as missing."""
     for holder in task.holders:
         del holder.holds[task]
+        if task.actor:
+            holder.actors.pop(task, None)
         free(state, holder, task)
+    if state.copies:
+        for worker in copies.give_up(state, task):
+            if worker not in task.holders:
+                free(state, worker, task)
     task.holders = ()
     task.value = task.value_type = None
     task.nbytes = 0
@@ -122,6 +131,13 @@ def drop_value(state: State, task: Task) -> None:
                 free(state, follower.worker, follower)
             step(state, follower, WAITING)
             follower.missing += 1
+
+
+def bereave(state: State, task: Task) -> None:
+    """An actor's worker is gone, and the actor's state with it: nobody can make that again."""
+    assert task.failure is not None
+    drop_value(state, task)
+    _spread_failure(state, task)
 
 
 def err(state: State, task: Task) -> None:
@@ -184,6 +200,7 @@ TRANSITIONS: dict[tuple[str, str], Callable[[State, Task], None]] = {
     (PROCESSING, RELEASED): withdraw,
     (PROCESSING, ERRED): err,
     (MEMORY, RELEASED): drop_value,
+    (MEMORY, ERRED): bereave,
     (ERRED, RELEASED): clear,
 }
 
@@ -193,6 +210,8 @@ def step(state: State, task: Task, to: str) -> None:
     move = TRANSITIONS.get((task.state, to))
     assert move is not None, f"no way from {task.state} to {to} for {task}"
 
+    if state.moves is not None:
+        note_move(state, task, to)
     move(state, task)
     task.state = to
 

@@ -12,10 +12,11 @@ nanny's account is there, which says why it died and which tasks were running. T
 
 from __future__ import annotations
 
-from windrow.errors import KilledWorker
-from windrow.scheduler import placement
+from windrow.errors import ActorLostError, KilledWorker
+from windrow.scheduler import copies, placement
 from windrow.scheduler.attempts import come_back_to_threads, leave_threads
-from windrow.scheduler.state import MEMORY, WAITING, Failure, NannyRecord, State, Task, Unexpected, WorkerRecord
+from windrow.scheduler.news import Came, Left
+from windrow.scheduler.state import ERRED, MEMORY, WAITING, Failure, NannyRecord, State, Task, Unexpected, WorkerRecord
 from windrow.scheduler.transitions import fail, free, free_id, lose, return_attempt, step
 from windrow.wire import failure
 from windrow.wire.messages import (
@@ -65,6 +66,10 @@ def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
     worker.resources = dict(hello.resources)
     state.workers[worker.address] = worker
     placement.add_worker(state, worker)
+    if state.desk is not None:
+        state.desk.note("add-worker", worker)
+    if state.news is not None:
+        state.news.append(Came("worker", worker.address))
     return worker
 
 
@@ -85,6 +90,10 @@ def on_done(state: State, worker: WorkerRecord, message: Done) -> None:
     task.value = message.value
     task.value_type = message.value_type
     task.nbytes = message.nbytes
+    if task.actor and task.value is None:
+        raise Unexpected("it has made an actor, and sends no proxy of it")
+    if state.moves is not None:
+        state.attempt_s = message.seconds
     step(state, task, MEMORY)
 
 
@@ -95,6 +104,8 @@ def on_erred(state: State, worker: WorkerRecord, message: Erred) -> None:
     task = _present(state, worker, message.task, message.attempt)
     if task is None:
         return
+    if state.moves is not None:
+        state.attempt_s = message.seconds
     if task.retries > 0:
         task.retries -= 1
         return_attempt(state, task)
@@ -125,8 +136,11 @@ def on_missing(state: State, worker: WorkerRecord, message: Missing) -> None:
     for address in message.holders:
         holder = state.workers.get(address)
         if holder is not None and holder in source.holders:
+            if source.function is None and source.holders == (holder,):
+                continue  # nobody can make it again, and it may be there: perhaps the way to it was blocked
             state.remove_holder(source, holder)
             free(state, holder, source)
+            copies.stop(state, source, holder)
     if not source.holders and source.value is None:
         lose(state, source)
 
@@ -217,6 +231,10 @@ def remove(
     worker.status = "closed"
     state.gone.append(worker)
     placement.remove_worker(state, worker)
+    if state.desk is not None:
+        state.desk.note("remove-worker", worker, reason=account)
+    if state.news is not None:
+        state.news.append(Left("worker", worker.address))
     attempts = [task for task in worker.processing if not task.missing]
     if running is None:
         guilty = dict.fromkeys(attempts[: worker.threads])
@@ -231,10 +249,21 @@ def remove(
             _blame(state, worker, task, account)
         else:
             return_attempt(state, task)
+    copies.worker_left(state, worker)
     for task in list(worker.holds):
         state.remove_holder(task, worker)
-        if not task.holders and task.value is None:
+        if task in worker.actors:
+            _lose_actor(state, worker, task, account)
+        elif not task.holders and task.value is None:
             lose(state, task)
+
+
+def _lose_actor(state: State, worker: WorkerRecord, task: Task, account: str) -> None:
+    """An actor's state was on this worker alone: it errs, and is not made again."""
+    where = f"worker {worker.name!r} at {worker.address} (pid {worker.pid}), where it lived, has ended: {account}"
+    error, text = failure.dump(ActorLostError(task.key, where))
+    task.failure = Failure(task.key, error, text)
+    step(state, task, ERRED)
 
 
 def _blame(state: State, worker: WorkerRecord, task: Task, account: str) -> None:
@@ -275,6 +304,7 @@ def lost_nanny(state: State, nanny: NannyRecord) -> None:
     """A nanny is gone; its worker, if it lives, goes on."""
     if state.nannies.get(nanny.id) is nanny:
         del state.nannies[nanny.id]
+        state.gone.append(nanny)
 
 
 # ---------------------------------------------------------------- time

@@ -17,6 +17,7 @@ import msgspec
 
 from windrow.errors import KilledWorker
 from windrow.keys import Key
+from windrow.testing.sharing import Sharing
 from windrow.testing.virtual import VirtualClient, VirtualCluster, VirtualWorker, Work, checksum
 from windrow.wire import failure
 
@@ -53,7 +54,10 @@ class Simulation:
         self.scattered: dict[Key, int] = {}
         self.fragile = False
         """Whether scattered data may have been lost with its worker."""
+        self.hostile = False
+        """Whether somebody's tasks may have been taken from others who wanted them."""
         self.clients: list[VirtualClient] = []
+        self.sharing = Sharing(self.cluster, seed)
         self.kills = 0
 
     def run(self) -> int:
@@ -89,6 +93,8 @@ class Simulation:
                 continue
             action = rng.choice([self._submit_many, self._submit_chain, self._submit_tree, self._merge, self._scatter])
             action(client)
+            for _ in range(self.seed % 4):
+                self.sharing.act(client)
             if rng.random() < 0.4:
                 self._meddle(client)
             if self.deadly and rng.random() < 0.25:
@@ -168,9 +174,11 @@ class Simulation:
                 if all(source in client.futures for source in inputs) and work.kind in ("ok", "fail"):
                     client.submit(key, work, inputs)
         elif chance < 0.8:
+            self.hostile = True
             client.cancel(keys, force=rng.random() < 0.5)
         elif len(self.clients) > 1 and not self.clients[1].closed:
             self.clients[1].close()
+            self.sharing.died(self.clients[1])
 
     def _disturb(self) -> None:
         rng, cluster = self.rng, self.cluster
@@ -181,6 +189,7 @@ class Simulation:
         elif chance < 0.55:
             rng.choice(workers).leave()
         elif chance < 0.58:
+            self.hostile = self.sharing.restarted = True
             rng.choice([client for client in self.clients if not client.closed]).restart()
         elif self.kills < 3:  # fewer than would make innocent tasks look guilty
             self.kills += 1
@@ -198,6 +207,9 @@ class Simulation:
         if not self.cluster.workers or self.rng.random() < 0.3:
             self.cluster.add_worker(nanny=self.poisonous)
         limit = clock.steps + STEPS_MAX
+        while clock.step():
+            assert clock.steps < limit, "it goes on and on"
+        self.sharing.stop_waiting()
         while clock.step():
             assert clock.steps < limit, "it goes on and on"
 
@@ -219,6 +231,7 @@ class Simulation:
         return memo[key]
 
     def _judge(self) -> None:
+        self.sharing.judge()
         memo: dict[Key, Any] = {}
         for client in self.clients:
             if client.closed:
@@ -226,6 +239,7 @@ class Simulation:
             for key, future in client.futures.items():
                 what = f"{client.id}'s future {key}"
                 if future.status == "cancelled":
+                    assert self.hostile or self.fragile, f"{what} is cancelled, and nobody did it"
                     continue  # by a force, by an input that was cancelled, or scattered data that died
                 expected = self._expected(key, memo)
                 if isinstance(expected, tuple):
@@ -244,6 +258,9 @@ class Simulation:
             return str(killed.key)
 
     def _clean_up(self) -> None:
+        self.sharing.clean_up([client for client in self.clients if not client.closed])
+        while self.cluster.clock.step():
+            pass
         for client in self.clients:
             if not client.closed:
                 client.release(list(client.futures))
@@ -254,6 +271,8 @@ class Simulation:
         assert not state.tasks, f"the scheduler keeps {list(state.tasks.values())[:5]}"
         assert not state.functions, "the scheduler keeps functions"
         assert not state.relays, "the scheduler waits for answers"
+        assert not state.clients, f"the scheduler keeps {state.clients}"
+        self.sharing.judge_emptiness()
         assert not state.queue, "the queue is not empty"
         for record in state.workers.values():
             assert record.threads == record.nthreads, f"{record} is thought to run what it has ended"

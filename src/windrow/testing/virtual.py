@@ -22,6 +22,7 @@ from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import SchedulerConfig
 from windrow.testing.network import Channel, Clock
 from windrow.wire.messages import (
+    Ask,
     Blob,
     Call,
     Cancel,
@@ -43,6 +44,8 @@ from windrow.wire.messages import (
     RestartWorker,
     Scatter,
     Submit,
+    Want,
+    Withdraw,
 )
 from windrow.worker.core import WorkerCore
 from windrow.worker.state import Attempt
@@ -206,6 +209,7 @@ class VirtualClient:
         self.futures: dict[Key, VirtualFuture] = {}
         self.released = 0
         self.calls: dict[int, list[Key]] = {}
+        self.questions: dict[int, Callable[[Reply], None]] = {}
         self.next_call = 0
         self.closed = False
         self.to_scheduler = cluster.connect(HelloClient(id), self._receive, lambda: None)
@@ -244,6 +248,32 @@ class VirtualClient:
         self.next_call += 1
         self.to_scheduler.send([Call(self.next_call, Restart())])
 
+    def ask(
+        self,
+        service: str,
+        request: Struct,
+        blobs: list[Blob] | None = None,
+        then: Callable[[Reply], None] | None = None,
+    ) -> int:
+        """Ask one of the scheduler's services; return the number of the call."""
+        self.next_call += 1
+        if then is not None:
+            self.questions[self.next_call] = then
+        self.to_scheduler.send([Call(self.next_call, Ask(service, request, blobs or []))])
+        return self.next_call
+
+    def withdraw(self, call: int) -> None:
+        """Wait no longer for a service's answer."""
+        self.to_scheduler.send([Withdraw(call)])
+
+    def want(self, keys: list[Key]) -> None:
+        """Make futures on tasks that exist."""
+        new = [key for key in dict.fromkeys(keys) if key not in self.futures]
+        for key in new:
+            self.futures[key] = VirtualFuture(key, self.released)
+        if new:
+            self.to_scheduler.send([Want(new)])
+
     def close(self) -> None:
         """Leave without a word."""
         self.closed = True
@@ -277,6 +307,8 @@ class VirtualClient:
         self.to_scheduler.send([Call(self.next_call, Gather(keys))])
 
     def _on_reply(self, reply: Reply) -> None:
+        if reply.id in self.questions:
+            self.questions.pop(reply.id)(reply)
         again = []
         for key, blob in zip(self.calls.pop(reply.id, []), reply.blobs, strict=False):
             future = self.futures.get(key)
@@ -308,7 +340,9 @@ class VirtualCluster:
         self.runs: dict[Key, int] = {}
         self.failures: dict[Key, int] = {}
         self.core = SchedulerCore(
-            SchedulerConfig(allowed_failures=allowed_failures, inline_limit=INLINE_LIMIT, account_timeout_s=0.5)
+            SchedulerConfig(
+                allowed_failures=allowed_failures, inline_limit=INLINE_LIMIT, account_timeout_s=0.5, lease_timeout_s=0.5
+            )
         )
         self.workers: dict[str, VirtualWorker] = {}
         self.nannies: dict[str, Channel] = {}
@@ -395,9 +429,9 @@ class VirtualCluster:
         if not self._flush_due:  # batches by tick: several messages may be handled before one flush
             self._flush_due = True
             self.clock.after(self.rng.random() * self.delay_s * 0.2, self._flush)
-        if not self._ticking and self.core.is_busy():
+        if not self._ticking and (self.core.is_busy() or self.core.desk.is_waiting):
             self._ticking = True
-            self.clock.after(0.025, self._tick)
+            self.clock.after(0.025 if self.core.is_busy() else 0.2, self._tick)
 
     def _flush(self) -> None:
         self._flush_due = False

@@ -15,7 +15,7 @@ released and made anew is older than the new future's ``born`` number, and is dr
 
 from __future__ import annotations
 
-from typing import Any, NewType, TypeAlias
+from typing import Any, Literal, NewType, TypeAlias
 
 from msgspec import Struct
 
@@ -285,6 +285,15 @@ class FreeFunctions(Struct, tag=35, array_like=True):
     functions: list[int]
 
 
+class Copy(Struct, tag=36, array_like=True):
+    """Fetch this value from one of ``holders``, and hold it; `Copied` with the same ``number`` says how that went."""
+
+    task: TaskId
+    number: int
+    key: Key
+    holders: list[str]
+
+
 # ---------------------------------------------------------------- worker -> scheduler
 
 
@@ -364,6 +373,14 @@ class Rescheduled(Struct, tag=49, array_like=True):
 
     task: TaskId
     attempt: int
+
+
+class Copied(Struct, tag=53, array_like=True):
+    """What became of a `Copy`: the worker holds the value, or none of the holders gave it."""
+
+    task: TaskId
+    number: int
+    held: bool
 
 
 class Log(Struct, tag=60, array_like=True):
@@ -476,9 +493,19 @@ class Restart(Struct, tag=109, array_like=True):
 
 
 class Retire(Struct, tag=110, array_like=True):
-    """Close workers; what only they hold is made again elsewhere, and scattered data lost. Reply value: addresses."""
+    """Copy to others what only these workers hold, then close them. Reply value: addresses of those that went.
 
-    workers: list[str]
+    Without ``workers`` those go that can be missed (see ``scheduler.replicas.workers_to_close``); ``groups`` numbers
+    those by address that go together. Without ``close`` they stay, and are sent no tasks.
+    """
+
+    workers: list[str] | None
+    close: bool = True
+    n: int | None = None
+    target: int | None = None
+    minimum: int = 0
+    memory_ratio: float | None = None
+    groups: dict[str, int] = {}
 
 
 class Shutdown(Struct, tag=111, array_like=True):
@@ -503,7 +530,7 @@ class RegisterPlugin(Struct, tag=113, array_like=True):
     blobs: a pickled (ok, None or failure) each.
     """
 
-    kind: str
+    kind: Literal["scheduler", "worker", "nanny"]
     name: str
     plugin: Blob
     idempotent: bool = False
@@ -512,7 +539,7 @@ class RegisterPlugin(Struct, tag=113, array_like=True):
 class UnregisterPlugin(Struct, tag=114, array_like=True):
     """Tear a plugin down, and keep it no longer; the reply is as that to `RegisterPlugin`."""
 
-    kind: str
+    kind: Literal["scheduler", "worker", "nanny"]
     name: str
 
 
@@ -522,13 +549,64 @@ class Arrive(Struct, tag=115, array_like=True):
     ``kind`` is "worker" or "nanny". Reply value: the plugins' names; blobs: their pickles.
     """
 
-    kind: str
+    kind: Literal["worker", "nanny"]
 
 
 class RestartWorkers(Struct, tag=116, array_like=True):
     """Have nannies start these workers afresh, by address; their tasks run again elsewhere."""
 
     workers: list[str]
+
+
+class Facts(Struct, tag=117, array_like=True):
+    """Reply value: [[key, {name: fact}]] of what is known of tasks now, of all when None, without unknown ones.
+
+    ``names`` are those of the facts that are asked for; None: all.
+    """
+
+    keys: list[Key] | None = None
+    names: list[str] | None = None
+
+
+class Recipe(Struct, tag=120, array_like=True):
+    """How a task is made: reply value [key, keys of inputs], blobs [function, arguments]; None if nobody knows.
+
+    With ``failed`` of the task whose error it has, which may be an input's input.
+    """
+
+    key: Key
+    failed: bool = False
+
+
+class ActorCall(Struct, tag=130, array_like=True):
+    """Call a method of an actor, or read an attribute: client -> scheduler -> the worker where the actor lives.
+
+    ``call`` is the pickle of (args, kwargs). The scheduler fills in ``task``. Reply value: [the worker's address];
+    blobs: a pickled result and a pickled failure, one of them None; both when the worker has gone meanwhile.
+    """
+
+    key: Key
+    name: str
+    call: Blob = b""
+    attribute: bool = False
+    on_loop: bool = False
+    task: TaskId = TaskId(0)
+
+
+class Replicate(Struct, tag=121, array_like=True):
+    """Have ``n`` of these workers (all: None) hold each value; no more, no fewer. Reply when they do."""
+
+    keys: list[Key]
+    n: int | None = None
+    workers: list[str] | None = None
+    branching_factor: int = 2
+
+
+class Rebalance(Struct, tag=122, array_like=True):
+    """Move values (None: any) from full workers to empty ones. Reply value: those of the keys that cannot be moved."""
+
+    keys: list[Key] | None = None
+    workers: list[str] | None = None
 
 
 Request: TypeAlias = (
@@ -549,6 +627,11 @@ Request: TypeAlias = (
     | UnregisterPlugin
     | Arrive
     | RestartWorkers
+    | Replicate
+    | Rebalance
+    | Facts
+    | Recipe
+    | ActorCall
 )
 
 FromClient: TypeAlias = (
@@ -568,7 +651,7 @@ FromClient: TypeAlias = (
     | Close
 )
 ToClient: TypeAlias = Finished | Failed | Lost | Cancelled | Topic | Call | Reply | Close
-ToWorker: TypeAlias = Function | Run | Free | Recall | Put | FreeFunctions | Call | Reply | Close
+ToWorker: TypeAlias = Function | Run | Free | Recall | Put | FreeFunctions | Copy | Call | Reply | Close
 FromWorker: TypeAlias = (
     HelloWorker
     | Done
@@ -576,6 +659,7 @@ FromWorker: TypeAlias = (
     | Returned
     | Missing
     | Holds
+    | Copied
     | Ghosts
     | Seceded
     | Rescheduled
@@ -613,12 +697,14 @@ Message: TypeAlias = (
     | Recall
     | Put
     | FreeFunctions
+    | Copy
     | HelloWorker
     | Done
     | Erred
     | Returned
     | Missing
     | Holds
+    | Copied
     | Ghosts
     | Seceded
     | Rescheduled

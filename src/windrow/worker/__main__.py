@@ -122,7 +122,9 @@ def _recorder(fd: int, nthreads: int) -> memoryview | None:
         return None
     import mmap
 
-    return memoryview(mmap.mmap(fd, 8 * (nthreads + 1))).cast("q")
+    from windrow.worker.executor import recorder_cells
+
+    return memoryview(mmap.mmap(fd, 8 * recorder_cells(nthreads))).cast("q")
 
 
 def _take_lifeline() -> int:

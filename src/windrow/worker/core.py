@@ -11,12 +11,14 @@ that arrives when nobody here waits for it any more is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from windrow.runqueue import RunQueue
 from windrow.wire.messages import (
     Blob,
+    Copied,
+    Copy,
     Done,
     Erred,
     Free,
@@ -24,6 +26,7 @@ from windrow.wire.messages import (
     Function,
     Ghosts,
     Holds,
+    Key,
     Missing,
     Put,
     Recall,
@@ -33,8 +36,8 @@ from windrow.wire.messages import (
     Seceded,
     TaskId,
 )
-from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Fetch
-from windrow.worker.store import Store
+from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Fetch, Hosted
+from windrow.worker.store import Packed, Store
 
 
 class WorkerCore:
@@ -52,16 +55,23 @@ class WorkerCore:
 
     def __init__(self) -> None:
         self.data = Store()
+        self.actors: dict[int, Hosted] = {}
         self.attempts: dict[int, Attempt] = {}
         self.functions: dict[int, Function] = {}
         self.forgotten_functions: list[int] = []
         self.ready: RunQueue[Attempt] = RunQueue()
         self.waiting_for: dict[int, list[Attempt]] = {}
         self.fetching: dict[int, Fetch] = {}
+        self.copying: dict[int, Copy] = {}
+        """Copies that the scheduler has asked for, and that are not here yet."""
         self.running = 0
         self.ghosts = 0
         self.out: list[Any] = []
         self.requests: dict[str, list[TaskId]] = {}
+        self.names: dict[int, Key] = {}
+        """Keys of values that were made here, or put here."""
+        self.moves: list[tuple[Key, str, str]] | None = None
+        """Moves of tasks, for plugins: (key, start, finish); None while nobody asks."""
 
     def __repr__(self) -> str:
         return f"<WorkerCore ready={len(self.ready)} running={self.running} holds={len(self.data)}>"
@@ -83,11 +93,18 @@ class WorkerCore:
             self.data.drop([run.task])  # a copy of a value that was lost elsewhere, and is now made anew
         for id, blob in run.shipped.items():
             self.data.receive(id, blob)
+        if self.moves is not None:
+            self.moves.append((run.key, "released", "waiting"))
         if run.inputs and not self._await_inputs(attempt, run.where):
             return
         if not attempt.missing:
-            attempt.state = READY
-            self.ready.push(attempt)
+            self._make_ready(attempt)
+
+    def _make_ready(self, attempt: Attempt) -> None:
+        attempt.state = READY
+        self.ready.push(attempt)
+        if self.moves is not None:
+            self.moves.append((attempt.key, "waiting", "ready"))
 
     def _await_inputs(self, attempt: Attempt, where: dict[TaskId, list[str]]) -> bool:
         for index, id in enumerate(attempt.inputs):
@@ -112,16 +129,29 @@ class WorkerCore:
     def _give_up(self, attempt: Attempt, input: TaskId, tried: list[str], entered: list[TaskId]) -> None:
         self.out.append(Missing(attempt.id, attempt.number, input, tried))
         del self.attempts[attempt.id]
+        self._note(attempt, "released")
         self._withdraw(attempt, entered)
+
+    def _note(self, attempt: Attempt, finish: str) -> None:
+        if self.moves is not None:
+            running = "long-running" if attempt.seceded else "executing"
+            self.moves.append((attempt.key, running if attempt.state is RUNNING else attempt.state, finish))
 
     def on_free(self, message: Free) -> None:
         """Forget attempts and values."""
         for id in message.tasks:
+            self.copying.pop(id, None)
             attempt = self.attempts.pop(id, None)
+            name = self.names.pop(id, None)
+            if name is not None and self.moves is not None:
+                self.moves.append((name, "memory", "released"))
             if attempt is not None:
+                self._note(attempt, "released")
                 self._withdraw(attempt, attempt.inputs)
                 if attempt.state is RUNNING and not attempt.seceded:
                     self._count_ghosts(1)
+            if id in self.actors:
+                self.data.dropped.append(self.actors.pop(id))
         self.data.drop(message.tasks)
 
     def _count_ghosts(self, change: int) -> None:
@@ -147,6 +177,7 @@ class WorkerCore:
             attempt = self.attempts.get(id)
             if attempt is not None and attempt.state is not RUNNING:
                 del self.attempts[id]
+                self._note(attempt, "released")
                 self._withdraw(attempt, attempt.inputs)
                 back.tasks.append(attempt.id)
                 back.attempts.append(attempt.number)
@@ -155,6 +186,17 @@ class WorkerCore:
     def on_put(self, message: Put) -> None:
         """Hold scattered data."""
         self.data.receive(message.task, message.value)
+        self.names[message.task] = message.key
+
+    def on_copy(self, message: Copy) -> None:
+        """Fetch a value to hold it; one that is being fetched for an attempt comes once for both."""
+        id = message.task
+        if id in self.data:
+            self.out.append(Copied(id, message.number, True))
+            return
+        self.copying[id] = message
+        if id not in self.fetching:
+            self._fetch(id, message.holders)
 
     def on_function(self, message: Function) -> None:
         """Learn a function."""
@@ -180,6 +222,8 @@ class WorkerCore:
                     self._give_up(attempt, absent, [], attempt.inputs)
                     continue
                 attempt.values = [data[id] for id in attempt.inputs]
+            if self.moves is not None:
+                self.moves.append((attempt.key, "ready", "executing"))
             attempt.state = RUNNING
             self.running += 1
             return attempt
@@ -200,22 +244,36 @@ class WorkerCore:
             return
         del self.attempts[id]
         self.data[id] = value
+        self.names[id] = attempt.key
+        if self.moves is not None:
+            self._note(attempt, "memory")
         self.out.append(Done(id, attempt.number, seconds, nbytes, blob, value_type))
         waiting = self.waiting_for.pop(id, None)
         if waiting is not None:
             self._arrived(waiting)
+
+    def host(self, attempt: Attempt, instance: object, seconds: float, nbytes: int, proxy: Blob) -> None:
+        """An attempt has made an actor, which stays; its value, here as everywhere, is a proxy of it.
+
+        The proxy is kept packed: each task that takes it has one of its own, which ends with the task.
+        """
+        if self.attempts.get(attempt.id) is attempt:
+            self.actors[attempt.id] = Hosted(attempt.key, attempt.priority, instance)
+        self.finish(attempt, Packed(proxy), seconds, nbytes, proxy)
 
     def fail(self, attempt: Attempt, seconds: float, error: Blob, text: str) -> None:
         """An attempt raised."""
         if not self._ended(attempt):
             return
         del self.attempts[attempt.id]
+        self._note(attempt, "error")
         self.out.append(Erred(attempt.id, attempt.number, seconds, error, text))
 
     def reschedule(self, attempt: Attempt) -> None:
         """An attempt asks to be made again, perhaps elsewhere."""
         if self._ended(attempt):
             del self.attempts[attempt.id]
+            self._note(attempt, "rescheduled")
             self.out.append(Rescheduled(attempt.id, attempt.number))
 
     def _ended(self, attempt: Attempt) -> bool:
@@ -230,6 +288,7 @@ class WorkerCore:
 
     def leave(self, attempt: Attempt) -> None:
         """A running attempt takes no thread any more."""
+        self._note(attempt, "long-running")
         attempt.seceded = True
         self.running -= 1
         if self.attempts.get(attempt.id) is attempt:
@@ -239,6 +298,7 @@ class WorkerCore:
 
     def come_back(self, attempt: Attempt) -> None:
         """An attempt that had left takes a thread again."""
+        self._note(attempt, "executing")
         attempt.seceded = False
         self.running += 1
         if self.attempts.get(attempt.id) is attempt:
@@ -246,20 +306,19 @@ class WorkerCore:
         else:
             self._count_ghosts(1)
 
-    def _arrived(self, waiting: list[Attempt]) -> None:
+    def _arrived(self, waiting: Iterable[Attempt]) -> None:
         for attempt in waiting:
             attempt.missing -= 1
             if not attempt.missing:
-                attempt.state = READY
-                self.ready.push(attempt)
+                self._make_ready(attempt)
 
     # ------------------------------------------------------------ what peers say
 
     def fetched(self, id: TaskId, blob: Blob | None) -> None:
         """A peer's answer: the value, or None when it has none or cannot be reached."""
         fetch = self.fetching.pop(id, None)
-        waiting = self.waiting_for.get(id)
-        if fetch is None or waiting is None or id in self.attempts:
+        waiting, copy = self.waiting_for.get(id, ()), self.copying.get(id)
+        if fetch is None or not (waiting or copy) or id in self.attempts:
             return  # nobody wants it any more, or it is being made here by now
         if blob is None:
             if fetch.holders:
@@ -270,15 +329,25 @@ class WorkerCore:
                 return
             for attempt in list(waiting):
                 self._give_up(attempt, id, fetch.tried, attempt.inputs)
+            self._copied(id, False)
             return
-        del self.waiting_for[id]
         self.data.receive(id, blob)
-        last = self.out[-1] if self.out else None
-        if type(last) is Holds:
-            last.tasks.append(id)
-        else:
-            self.out.append(Holds([id]))
-        self._arrived(waiting)
+        if waiting:
+            del self.waiting_for[id]
+            last = self.out[-1] if self.out else None
+            if type(last) is Holds:
+                last.tasks.append(id)
+            else:
+                self.out.append(Holds([id]))
+            self._arrived(waiting)
+        self._copied(id, True)
+
+    def _copied(self, id: TaskId, held: bool) -> None:
+        copy = self.copying.pop(id, None)
+        if copy is not None:
+            self.out.append(Copied(id, copy.number, held))
+            if held:
+                self.names[id] = copy.key
 
     # ------------------------------------------------------------ what the loop takes away
 
@@ -298,6 +367,7 @@ HANDLERS: dict[type, Callable[[WorkerCore, Any], None]] = {
     Free: WorkerCore.on_free,
     Recall: WorkerCore.on_recall,
     Put: WorkerCore.on_put,
+    Copy: WorkerCore.on_copy,
     Function: WorkerCore.on_function,
     FreeFunctions: WorkerCore.on_free_functions,
 }

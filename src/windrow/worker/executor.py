@@ -25,6 +25,7 @@ from typing import Any
 from windrow import context
 from windrow.errors import Reschedule, TaskError
 from windrow.keys import Key
+from windrow.primitives import actor
 from windrow.wire import failure, payload
 from windrow.wire.messages import Blob
 from windrow.worker.core import WorkerCore
@@ -358,6 +359,10 @@ class Executor:
 
     def _finished(self, attempt: Attempt, value: object, seconds: float) -> Outcome:
         nbytes = size_of(value)
+        if attempt.actor:
+            address = self.worker.address if self.worker is not None else ""
+            proxy = payload.dumps(actor.proxy_of(value, address, attempt.key, attempt.id), "the class of an actor")
+            return lambda core: core.host(attempt, value, seconds, nbytes, proxy)
         blob, value_type = self._inline(attempt, value, nbytes) if attempt.inline else (None, None)
         return lambda core: core.finish(attempt, value, seconds, nbytes, blob, value_type)
 
@@ -422,8 +427,9 @@ class Executor:
         unpacked: list[tuple[int, Packed]] = []
         for index, value in enumerate(values):
             if type(value) is Packed:
-                values[index] = payload.loads(value.blob, copy=self._copy)
-                unpacked.append((index, value))
+                loaded = values[index] = payload.loads(value.blob, copy=self._copy)
+                if type(loaded) is not actor.Actor:  # proxies are not shared: what a task binds ends with it
+                    unpacked.append((index, value))
         if unpacked:
             with self.lock:
                 for index, packed in unpacked:

@@ -18,24 +18,35 @@ from typing import Any
 
 from msgspec import Struct
 
-from windrow import transport
+from windrow import logs, transport
 from windrow.errors import PickleError, WindrowError
+from windrow.plugins.held import Held, arrive
+from windrow.plugins.scratch import Scratch, new_path
+from windrow.primitives import plain
+from windrow.primitives.topics import names_of
 from windrow.transport import Link, Listener
 from windrow.wire import failure, payload
 from windrow.wire.messages import (
+    ActorCall,
     Blob,
     Call,
     Close,
     GetData,
     Heartbeat,
     HelloWorker,
+    Key,
+    Log,
     Message,
+    RegisterPlugin,
     Reply,
     RunFunction,
     TaskId,
+    UnregisterPlugin,
 )
+from windrow.worker.actors import Stage
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
+from windrow.worker.facade import WorkerFacade
 from windrow.worker.store import Packed
 
 logger = logging.getLogger("windrow.worker")
@@ -47,6 +58,9 @@ DATA_THREADS = 4
 
 RUN_THREADS = 32
 """So many functions of `RunFunction` run at a time; the next ones wait. They may take as long as they like."""
+
+MOVES_S = 0.005
+"""How much later than a task was made ready plugins are told that it runs, if nothing else happens."""
 
 _inproc_numbers = itertools.count(1)
 
@@ -62,10 +76,13 @@ class WorkerConfig(Struct, kw_only=True):
     inline_limit: int = 16 * 1024
     nanny: str = ""
     local_directory: str = ""
+    resources: dict[str, float] = {}
     timeout_s: float = 30.0
+    echoes: bool = True
+    """Whether what tasks `print` appears here too, beside at the clients."""
 
 
-class WorkerServer:
+class WorkerServer(WorkerFacade):
     """A worker on the running loop.
 
     Parameters
@@ -79,10 +96,12 @@ class WorkerServer:
     """
 
     def __init__(self, config: WorkerConfig, secret: bytes | None, recorder: memoryview | None = None) -> None:
+        logs.remember()
         self.config = config
         self.secret = secret
         self.name = config.name
         self.nthreads = config.nthreads
+        self.echoes = config.echoes
         self.address = ""
         self.core = WorkerCore()
         self.loop = asyncio.get_running_loop()
@@ -93,6 +112,10 @@ class WorkerServer:
         self.finished: asyncio.Future[str] = self.loop.create_future()
         """Done when the worker is: "" after a good close, else the reason."""
         self._inproc = config.scheduler.startswith("inproc://")
+        self.held = Held(self, "worker", in_thread=self._inproc)
+        self.scratch = Scratch(config.local_directory or new_path("worker"), importable=True)
+        self._ending = False
+        self._telling: asyncio.TimerHandle | None = None
         self.executor = Executor(
             self.core, config.nthreads, self._wake, self.loop, config.inline_limit, recorder, shares_memory=self._inproc
         )
@@ -107,6 +130,7 @@ class WorkerServer:
         # Pools of their own: whatever functions do, values still leave for those who need them.
         self._data_pool = ThreadPoolExecutor(DATA_THREADS, "windrow-data")
         self._run_pool = ThreadPoolExecutor(RUN_THREADS, "windrow-run")
+        self.actors = Stage(self, self._run_pool)
 
     def __repr__(self) -> str:
         return f"<Worker {self.name!r} {self.address} threads={self.nthreads} {self.core!r}>"
@@ -118,6 +142,7 @@ class WorkerServer:
         self._listener = await transport.listen(own, self._accept_peer, secret=self.secret)
         self.address = self._listener.address
         self._link = await transport.connect(config.scheduler, secret=self.secret, timeout_s=config.timeout_s)
+        await self._set_up_plugins(self._link)
         self._link.on_lost = self._lost
         self._link.on_batch = self._on_batch
         hello = HelloWorker(
@@ -128,28 +153,61 @@ class WorkerServer:
             os.getpid(),
             config.host,
             config.nanny,
-            config.local_directory,
+            self.scratch.planned,
+            config.resources,
         )
         self._link.send([hello])
         self._metrics()
         self.executor.start()
         self._heartbeat = self.loop.call_later(HEARTBEAT_S, self._beat)
 
-    async def close(self, reason: str = "it closed") -> None:
-        """Leave in good order."""
+    async def _set_up_plugins(self, link: Link) -> None:
+        try:
+            await arrive(link, self.held)
+        except Exception as error:
+            logger.error("worker %r cannot start: %s", self.name, error)
+            self._stop(str(error))
+            raise
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have the core note moves of tasks while a plugin asks for them."""
+        with self.executor.lock:
+            if not self.held.watchers:
+                self.core.moves = None
+            elif self.core.moves is None:
+                self.core.moves = []
+
+    async def close(self, reason: str = "it closed", nanny: bool = True) -> None:
+        """Leave in good order; with ``nanny=False`` its nanny starts another in its place."""
         if self._link is not None and not self.finished.done():
             self._link.send([Close(reason)])
-        self._stop("")
+        self._stop("" if nanny else reason)
+        await asyncio.wait([self.finished])
 
     def _stop(self, reason: str) -> None:
-        if self.finished.done():
+        if self._ending or self.finished.done():
             return
+        self._ending = True
+        if self.held.plugins:
+            self.background(self._tear_down(reason))
+        else:
+            self._end(reason)
+
+    async def _tear_down(self, reason: str) -> None:
+        await self.held.close()
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        self.scratch.remove()
         self.finished.set_result(reason)
         self.executor.stop()
+        self.actors.stop()
         for pool in (self._data_pool, self._run_pool):
             pool.shutdown(wait=False, cancel_futures=True)
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
+        for timer in (self._heartbeat, self._telling):
+            if timer is not None:
+                timer.cancel()
         if self._listener is not None:
             self._listener.close()
         if self.client is not None:
@@ -196,6 +254,13 @@ class WorkerServer:
         if close is not None:
             self._stop("")
 
+    def log_event(self, topic: str | list[str] | tuple[str, ...], msg: Any) -> None:
+        """Log an event, as ``Client.log_event`` does; from any thread, and before what the core has to say later."""
+        event = Log(names_of(topic), time.time(), plain.checked(msg))
+        with self.executor.lock:
+            self.core.out.append(event)
+        self._wake()
+
     def _wake(self) -> None:
         """Executor threads call this when there is news."""
         try:
@@ -213,6 +278,9 @@ class WorkerServer:
             change()
             self.executor.offer()
             out, requests, dropped = core.take_out(), core.take_requests(), core.data.take_dropped()
+            moves = core.moves
+            if moves is not None:
+                self._tell_soon(moves)
         if out and self._link is not None:
             self._link.send(out)
         for address, ids in requests.items():
@@ -221,6 +289,18 @@ class WorkerServer:
                 peer = self._peers[address] = _Peer(self, address)
             peer.ask(ids)
         dropped.clear()  # outside the lock: the end of a value may run its class's own code
+
+    def _tell_soon(self, moves: list[tuple[Key, str, str]]) -> None:
+        """Have plugins told of moves, and once more of those that threads are about to make (with the lock held)."""
+        if moves:
+            self.core.moves = []
+            self.loop.call_soon(self.held.tell, moves)
+        if self.core.ready and self._telling is None:
+            self._telling = self.loop.call_later(MOVES_S, self._tell_again)
+
+    def _tell_again(self) -> None:
+        self._telling = None
+        self._flush()
 
     # ------------------------------------------------------------ questions to this worker
 
@@ -250,6 +330,12 @@ class WorkerServer:
         elif type(request) is RunFunction:
             count = 1
             future = self.loop.run_in_executor(self._run_pool, self._run_function, request.call)
+        elif type(request) is ActorCall:
+            count = 2
+            future = asyncio.wrap_future(self.actors.answer(request), loop=self.loop)
+        elif isinstance(request, RegisterPlugin | UnregisterPlugin):
+            self.background(self._change_plugins(link, call.id, request))
+            return
         else:
             link.send([Reply(call.id, error=failure.dump(WindrowError(f"a worker cannot answer {request!r}"))[0])])
             return
@@ -264,6 +350,11 @@ class WorkerServer:
             link.send([Reply(call.id, blobs=blobs)])
 
         future.add_done_callback(done)
+
+    async def _change_plugins(self, link: Link, call: int, request: RegisterPlugin | UnregisterPlugin) -> None:
+        blob = await self.held.answer(request)
+        self._watch()
+        link.send([Reply(call, blobs=[blob])])
 
     def _values(self, ids: list[TaskId]) -> list[Blob | None]:
         with self.executor.lock:

@@ -38,6 +38,14 @@ class Attempt(Struct, eq=False):
     queue: RunQueue[Attempt] | None = None
 
 
+class Hosted(Struct, eq=False):
+    """An actor that lives on this worker."""
+
+    key: Key
+    priority: float
+    instance: object
+
+
 class Fetch(Struct, eq=False):
     """An input on its way from a peer."""
 

@@ -1,0 +1,138 @@
+"""Copies of values that are on their way from worker to worker, and those who wait for them.
+
+What lives here: the table of `Copy` messages without an answer, both ends of each, and `Errand`, which goes on when its
+copies have come to an end. What this file must never know: why a copy is made (replicas), or what is done with it.
+
+A copy ends when its worker says `Copied`, when that worker goes, or when the value goes. In the last case the worker is
+told to free it, and so an answer that crosses that message is known by its number to be out of date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from windrow.scheduler.state import MEMORY, State, Task, WorkerRecord
+from windrow.wire.messages import Copied, Copy, Put, TaskId
+
+_DONE: Any = object()
+
+
+class Errand:
+    """Something that takes several copies, and goes on when the last of them has come to an end.
+
+    Examples
+    --------
+    >>> errand = Errand()
+    >>> errand.go_on(State())
+    >>> errand
+    <Errand waits for 0 copies>
+    """
+
+    __slots__ = ("failures", "open", "steps")
+
+    def __init__(self) -> None:
+        self.steps: Iterator[None] = iter(())
+        """What it does: a generator that yields where it has to wait for copies that it has started."""
+        self.open = 0
+        self.failures: dict[tuple[TaskId, str], int] = {}
+        """How often a worker (by address) could not get a value."""
+
+    def __repr__(self) -> str:
+        return f"<Errand waits for {self.open} copies>"
+
+    def go_on(self, state: State, task: Task | None = None) -> None:
+        """Do the next step; ``task`` is there because agendas give one."""
+        if not self.open and next(self.steps, _DONE) is not _DONE:
+            assert self.open, "an errand waits, and nothing will wake it"
+
+
+class Copying(Struct, eq=False):
+    """One copy on its way."""
+
+    number: int
+    errands: list[Errand]
+
+
+def start(state: State, task: Task, worker: WorkerRecord, errand: Errand | None, first: int = 0) -> None:
+    """Have a worker hold a value: a small one is sent to it, another it fetches, trying the ``first`` holder first."""
+    assert task.state is MEMORY
+    if worker in task.holders:
+        return
+    if task.value is not None:
+        state.tell(worker, Put(task.id, task.key, task.value))
+        state.add_holder(task, worker)
+        return
+    under_way = state.copies.setdefault(task, {})
+    copying = under_way.get(worker)
+    if copying is None:
+        state.next_copy += 1
+        holders = [holder.address for holder in task.holders]
+        first %= len(holders)
+        state.tell(worker, Copy(task.id, state.next_copy, task.key, holders[first:] + holders[:first]))
+        copying = under_way[worker] = Copying(state.next_copy, [])
+    if errand is not None:
+        copying.errands.append(errand)
+        errand.open += 1
+
+
+def on_copied(state: State, worker: WorkerRecord, message: Copied) -> None:
+    """A worker holds what it was to fetch, or could not get it."""
+    task = state.by_id.get(message.task)
+    copying = None if task is None else state.copies.get(task, {}).get(worker)
+    if task is None or copying is None or copying.number != message.number:
+        return  # it was given up, and the worker has been told to free it
+    if message.held and worker not in task.holders:
+        state.add_holder(task, worker)
+    _end(state, task, worker, failed=not message.held)
+
+
+def give_up(state: State, task: Task) -> list[WorkerRecord]:
+    """A value goes: so do its copies under way. Return the workers that are to free them."""
+    workers = list(state.copies.get(task, ()))
+    for worker in workers:
+        _end(state, task, worker, failed=False)
+    return workers
+
+
+def stop(state: State, task: Task, worker: WorkerRecord) -> None:
+    """This worker has been told to free a value that it was to fetch, too."""
+    if worker in state.copies.get(task, ()):
+        _end(state, task, worker, failed=True)
+
+
+def worker_left(state: State, worker: WorkerRecord) -> None:
+    """Copies to this worker will not arrive."""
+    for task in [task for task, under_way in state.copies.items() if worker in under_way]:
+        _end(state, task, worker, failed=True)
+
+
+def _end(state: State, task: Task, worker: WorkerRecord, failed: bool) -> None:
+    under_way = state.copies[task]
+    copying = under_way.pop(worker)
+    if not under_way:
+        del state.copies[task]
+    for errand in copying.errands:
+        errand.open -= 1
+        if failed:
+            pair = task.id, worker.address
+            errand.failures[pair] = errand.failures.get(pair, 0) + 1
+        if not errand.open:
+            state.agenda.append((errand.go_on, task))
+
+
+def check(state: State) -> None:
+    """Raise AssertionError if two sides of any fact about copies disagree."""
+    waiting: dict[Errand, int] = {}
+    for task, under_way in state.copies.items():
+        assert under_way, f"{task} has an empty table of copies"
+        assert state.by_id.get(task.id) is task, f"{task} is copied, and forgotten"
+        assert task.state is MEMORY, f"{task} is copied, and not in memory"
+        for worker, copying in under_way.items():
+            assert state.workers.get(worker.address) is worker, f"{task} is copied to {worker}, which is gone"
+            for errand in copying.errands:
+                waiting[errand] = waiting.get(errand, 0) + 1
+    for errand, count in waiting.items():
+        assert errand.open == count, f"{errand} of {count}"

@@ -1,0 +1,569 @@
+"""The scheduler as code in its process sees it: plugins, and functions of ``Client.run_on_scheduler``.
+
+What lives here: `SchedulerView` and the views of tasks, workers and clients, under the names that programs for Dask
+use. What this file must never know: how anything is decided.
+
+Views hold nothing of their own: each attribute is looked up in the core's state when it is asked for, so what is seen
+is always now. They are for the scheduler's own thread; they change nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from windrow.keys import Key
+from windrow.plugins.base import Kind, name_of
+from windrow.plugins.held import outcomes
+from windrow.primitives import plain
+from windrow.primitives.topics import names_of
+from windrow.scheduler.plugins import typename
+from windrow.scheduler.state import ERRED, MEMORY, QUEUED, WAITING, ClientRecord, Keeper, Task, WorkerRecord
+from windrow.wire import messages as m
+from windrow.wire import payload
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from windrow.scheduler.core import SchedulerCore
+    from windrow.scheduler.server import SchedulerServer
+
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
+V = TypeVar("V", bound="View[Any]")
+
+
+class View(Generic[R]):
+    """A record of the core, to look at; equal to any other view of the same record."""
+
+    __slots__ = ("_record", "_scheduler")
+
+    def __init__(self, record: R, scheduler: SchedulerView) -> None:
+        self._record = record
+        self._scheduler = scheduler
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, View) and other._record is self._record
+
+    def __hash__(self) -> int:
+        return id(self._record)
+
+
+class Views(Mapping[K, V]):
+    """A table of the core, whose records are views."""
+
+    def __init__(self, table: Callable[[], Mapping[K, Any]], look: Callable[[Any], V]) -> None:
+        self._table = table
+        self._look = look
+
+    def __getitem__(self, key: K) -> V:
+        return self._look(self._table()[key])
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(list(self._table()))
+
+    def __len__(self) -> int:
+        return len(self._table())
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} of the scheduler: {list(self)[:5]!r}{'…' if len(self) > 5 else ''}>"
+
+
+class TaskView(View[Task]):
+    """A task."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<TaskState {self.key!r} {self.state}>"
+
+    def _tasks(self, tasks: Iterable[Task]) -> set[TaskView]:
+        return {TaskView(task, self._scheduler) for task in tasks}
+
+    @property
+    def key(self) -> Key:
+        """Its key."""
+        return self._record.key
+
+    @property
+    def state(self) -> str:
+        """One of released, waiting, queued, processing, memory, erred, forgotten; no-worker where none may run it."""
+        task = self._record
+        return "no-worker" if task in self._scheduler.core.state.unrunnable else task.state
+
+    @property
+    def dependencies(self) -> set[TaskView]:
+        """The tasks whose results it takes."""
+        return self._tasks(self._record.inputs)
+
+    @property
+    def dependents(self) -> set[TaskView]:
+        """The tasks that take its result."""
+        return self._tasks(self._record.dependents or ())
+
+    @property
+    def waiting_on(self) -> set[TaskView]:
+        """Those of its dependencies that are not in memory, while it waits."""
+        task = self._record
+        return self._tasks(source for source in task.inputs if source.state is not MEMORY) if task.missing else set()
+
+    @property
+    def waiters(self) -> set[TaskView]:
+        """Those of its dependents that need it now."""
+        return {task for task in self.dependents if task.state in (WAITING, QUEUED, "processing", "no-worker")}
+
+    @property
+    def who_wants(self) -> set[ClientView]:
+        """The clients that hold futures on it."""
+        return {ClientView(client, self._scheduler) for client in self._record.clients}
+
+    @property
+    def who_has(self) -> set[WorkerView]:
+        """The workers that hold its result. (The scheduler itself holds a copy of a small one.)"""
+        return {WorkerView(worker, self._scheduler) for worker in self._record.holders}
+
+    @property
+    def processing_on(self) -> WorkerView | None:
+        """The worker that it was sent to."""
+        worker = self._record.worker
+        return None if worker is None else WorkerView(worker, self._scheduler)
+
+    @property
+    def priority(self) -> tuple[float, int]:
+        """Who goes first: the lower."""
+        return -self._record.priority, self._record.id
+
+    @property
+    def retries(self) -> int:
+        """How often it may be tried again."""
+        return self._record.retries
+
+    @property
+    def nbytes(self) -> int:
+        """The size of its result; -1 while that is not known."""
+        return self._record.nbytes if self._record.state is MEMORY else -1
+
+    @property
+    def type(self) -> str | None:
+        """The name of its result's type, if it shows."""
+        return typename(self._record.value, self._record.value_type)
+
+    @property
+    def exception(self) -> m.Blob | None:
+        """What it raised, pickled (``windrow.wire.failure.load``)."""
+        return None if self._record.failure is None else self._record.failure.error
+
+    @property
+    def exception_text(self) -> str:
+        """The last line of its traceback."""
+        lines = self.traceback_text.strip().splitlines()
+        return lines[-1] if lines else ""
+
+    @property
+    def traceback_text(self) -> str:
+        """Its traceback, formatted."""
+        return "" if self._record.failure is None else self._record.failure.text
+
+    @property
+    def exception_blame(self) -> TaskView | None:
+        """The task that raised, where this has erred."""
+        failed = self._record.failure
+        root = None if failed is None else self._scheduler.core.state.tasks.get(failed.root)
+        return None if root is None else TaskView(root, self._scheduler)
+
+    @property
+    def suspicious(self) -> int:
+        """How many workers have died while it was running on them."""
+        return len(self._record.deaths or ())
+
+    @property
+    def worker_restrictions(self) -> set[str] | None:
+        """The workers that may run it, by address, name or host."""
+        asked = self._record.restriction
+        return None if asked is None or asked.workers is None else set(asked.workers)
+
+    @property
+    def resource_restrictions(self) -> dict[str, float]:
+        """What it takes of a worker's resources."""
+        return dict(self._record.restriction.resources) if self._record.restriction is not None else {}
+
+    @property
+    def loose_restrictions(self) -> bool:
+        """Whether other workers may run it when none of those named is there."""
+        return self._record.restriction is not None and self._record.restriction.allow_other_workers
+
+    @property
+    def actor(self) -> bool:
+        """Whether its result is an actor."""
+        return self._record.actor
+
+    @property
+    def run_id(self) -> int:
+        """The number of its present attempt."""
+        return self._record.attempt
+
+    @property
+    def prefix(self) -> SimpleNamespace:
+        """What tasks of its function have in common: their ``name``, and ``duration_average`` in seconds."""
+        function = self._record.function
+        name = str(self.key).partition("-")[0] if function is None else function.name
+        return SimpleNamespace(name=name, duration_average=self._record.expected_s)
+
+    @property
+    def group(self) -> SimpleNamespace:
+        """Those that belong together with it, by key: their ``name``, and the `prefix`."""
+        key = self.key
+        return SimpleNamespace(name=str(key[0] if isinstance(key, tuple) else self.prefix.name), prefix=self.prefix)
+
+
+class WorkerView(View[WorkerRecord]):
+    """A worker."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<WorkerState {self.address!r} name: {self.name} status: {self.status}>"
+
+    @property
+    def address(self) -> str:
+        """Where other workers reach it."""
+        return self._record.address
+
+    @property
+    def name(self) -> str | int:
+        """Its name."""
+        return self._record.name
+
+    @property
+    def host(self) -> str:
+        """The host that it is on."""
+        return self._record.host
+
+    @property
+    def status(self) -> str:
+        """``"running"``, ``"lost"`` (it has ended, and its nanny's account is awaited), ``"closed"``."""
+        return self._record.status
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._record.pid
+
+    @property
+    def nthreads(self) -> int:
+        """Its threads for tasks."""
+        return self._record.nthreads
+
+    @property
+    def memory_limit(self) -> int:
+        """How many bytes it may use; 0: any number."""
+        return self._record.memory_limit
+
+    @property
+    def local_directory(self) -> str:
+        """Its own directory."""
+        return self._record.local_directory
+
+    @property
+    def nanny(self) -> str | None:
+        """Its nanny's id."""
+        return self._record.nanny or None
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the results that it holds."""
+        return sum(task.nbytes for task in self._record.holds)
+
+    @property
+    def has_what(self) -> dict[TaskView, None]:
+        """The tasks whose results it holds."""
+        return {TaskView(task, self._scheduler): None for task in self._record.holds}
+
+    @property
+    def processing(self) -> set[TaskView]:
+        """The tasks that it was sent."""
+        return {TaskView(task, self._scheduler) for task in self._record.processing}
+
+    @property
+    def long_running(self) -> set[TaskView]:
+        """Those of them that have left its threads (``secede``)."""
+        return {TaskView(task, self._scheduler) for task in self._record.seceded}
+
+    @property
+    def occupancy(self) -> float:
+        """How long what it was sent is expected to take, in seconds."""
+        return self._record.expected_s
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What it has of each resource."""
+        return dict(self._record.resources)
+
+    @property
+    def used_resources(self) -> dict[str, float]:
+        """What is taken of each resource."""
+        return dict(self._record.used)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What it has measured, as of its last heartbeat."""
+        return dict(self._record.metrics)
+
+    @property
+    def last_seen(self) -> float:
+        """When it was last heard of, in seconds since the epoch."""
+        return self._record.last_seen_s + self._scheduler.epoch_s
+
+    def identity(self) -> dict[str, Any]:
+        """Return its description, as plain data."""
+        described: dict[str, Any] = self._scheduler.identity()["workers"].get(self.address, {})
+        return described
+
+
+class ClientView(View[ClientRecord]):
+    """A client."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.client_key!r}>"
+
+    @property
+    def client_key(self) -> str:
+        """Its id."""
+        return self._record.id
+
+    @property
+    def wants_what(self) -> set[TaskView]:
+        """The tasks that it holds futures on."""
+        return {TaskView(task, self._scheduler) for task in self._record.wants}
+
+
+class _Tasks(Views[Key, TaskView]):
+    """Tasks by key; while hooks are told of moves, those that are forgotten since are still found."""
+
+    def __init__(self, view: SchedulerView) -> None:
+        super().__init__(lambda: view.core.state.tasks, lambda task: TaskView(task, view))
+        self._view = view
+
+    def __getitem__(self, key: Key) -> TaskView:
+        task = self._table().get(key)
+        return self._look(self._view.recent[key] if task is None else task)
+
+
+class SchedulerView:
+    """The scheduler, to look at, and to ask of what the core answers.
+
+    Attributes
+    ----------
+    workers, tasks, clients : Mapping
+        Views by address, key and id.
+    core : SchedulerCore
+        What is looked at. It is windrow's own, and may change from version to version.
+
+    Examples
+    --------
+    >>> client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))  # doctest: +SKIP
+    3
+    """
+
+    def __init__(self, server: SchedulerServer) -> None:
+        self._server = server
+        state = server.core.state
+        self.workers: Views[str, WorkerView] = Views(lambda: state.workers, lambda worker: WorkerView(worker, self))
+        self.tasks: Views[Key, TaskView] = _Tasks(self)
+        self.clients: Views[str, ClientView] = Views(self._real_clients, lambda client: ClientView(client, self))
+
+    def __repr__(self) -> str:
+        counts = f"workers: {len(self.workers)}, cores: {self.total_nthreads}, tasks: {len(self.tasks)}"
+        return f"<Scheduler {self.address!r}, {counts}>"
+
+    def _real_clients(self) -> dict[str, ClientRecord]:
+        everybody = self.core.state.clients
+        return {id: client for id, client in everybody.items() if not isinstance(client, Keeper)}
+
+    # ------------------------------------------------------------ who it is
+
+    @property
+    def core(self) -> SchedulerCore:
+        """What decides."""
+        return self._server.core
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self._server.id
+
+    @property
+    def address(self) -> str:
+        """Where others reach it."""
+        return self._server.address
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Its event loop."""
+        return self._server.loop
+
+    @property
+    def status(self) -> str:
+        """``"running"`` or ``"closed"``."""
+        return self._server.status
+
+    @property
+    def local_directory(self) -> str:
+        """A directory of its own, on the path of modules; made now, and removed when it closes."""
+        return self._server.scratch.path
+
+    @property
+    def epoch_s(self) -> float:
+        """What to add to the core's times for seconds since the epoch."""
+        return time.time() - self.loop.time()
+
+    def identity(self, n_workers: int = -1) -> dict[str, Any]:
+        """Return the description of itself and its workers (the first ``n_workers``; -1: all), as plain data."""
+        described = self._server.identity()
+        if n_workers >= 0:
+            described["workers"] = dict(list(described["workers"].items())[:n_workers])
+        return described
+
+    # ------------------------------------------------------------ what it knows
+
+    @property
+    def aliases(self) -> dict[str | int, str]:
+        """Addresses of workers by name."""
+        return {worker.name: worker.address for worker in self.workers.values()}
+
+    @property
+    def running(self) -> set[WorkerView]:
+        """The workers that take tasks."""
+        return {worker for worker in self.workers.values() if worker.status == "running"}
+
+    @property
+    def idle(self) -> dict[str, WorkerView]:
+        """The workers with a free thread, by address."""
+        return {worker.address: WorkerView(worker, self) for worker in self.core.state.idle}
+
+    @property
+    def queued(self) -> list[TaskView]:
+        """The tasks that could run, and wait for a thread."""
+        return [task for task in self.tasks.values() if task.state == QUEUED]
+
+    @property
+    def unrunnable(self) -> dict[TaskView, None]:
+        """The tasks that none of the workers may run."""
+        return {TaskView(task, self): None for task in self.core.state.unrunnable}
+
+    @property
+    def erred_tasks(self) -> set[TaskView]:
+        """The tasks that have erred."""
+        return {task for task in self.tasks.values() if task.state == ERRED}
+
+    @property
+    def total_nthreads(self) -> int:
+        """All workers' threads."""
+        return sum(worker.nthreads for worker in self.workers.values())
+
+    @property
+    def total_memory(self) -> int:
+        """What all workers may use, in bytes."""
+        return sum(worker.memory_limit for worker in self.workers.values())
+
+    @property
+    def total_occupancy(self) -> float:
+        """What all workers are expected to take for what they were sent, in seconds."""
+        return sum(worker.occupancy for worker in self.workers.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is to be run."""
+        return all(task.state in (MEMORY, ERRED, "released") for task in self.tasks.values())
+
+    @property
+    def extensions(self) -> Mapping[str, Any]:
+        """The scheduler's services, by name."""
+        return dict(self.core.desk.services)
+
+    # ------------------------------------------------------------ plugins
+
+    @property
+    def plugins(self) -> Mapping[str, Any]:
+        """The plugins of the scheduler, by name."""
+        return dict(self._server.plugins.plugins)
+
+    @property
+    def worker_plugins(self) -> Mapping[str, m.Blob]:
+        """The plugins of workers, pickled, by name."""
+        return dict(self.core.state.plugins["worker"])
+
+    @property
+    def nanny_plugins(self) -> Mapping[str, m.Blob]:
+        """The plugins of nannies, pickled, by name."""
+        return dict(self.core.state.plugins["nanny"])
+
+    def add_plugin(self, plugin: Any, *, idempotent: bool = False, name: str | None = None, **kwargs: Any) -> None:
+        """Have a plugin told of what happens from now on; its ``start`` is the caller's to call."""
+        self._server.plugins.add(plugin, name, idempotent)
+
+    def remove_plugin(self, name: str) -> None:
+        """Have a plugin told of nothing any more; ValueError if there is none of that name."""
+        self._server.plugins.remove(name)
+
+    async def register_worker_plugin(
+        self, comm: object = None, plugin: Any = None, name: str | None = None, idempotent: bool = False
+    ) -> dict[str, Any]:
+        """Have all workers set a plugin up, present and to come; as ``Client.register_plugin``."""
+        return await self._register("worker", plugin, name, idempotent)
+
+    async def register_nanny_plugin(
+        self, comm: object = None, plugin: Any = None, name: str | None = None, idempotent: bool = False
+    ) -> dict[str, Any]:
+        """Have all nannies set a plugin up, present and to come; as ``Client.register_plugin``."""
+        return await self._register("nanny", plugin, name, idempotent)
+
+    async def _register(self, kind: Kind, plugin: Any, name: str | None, idempotent: bool) -> dict[str, Any]:
+        name = name_of(plugin) if name is None else name
+        blob = plugin if type(plugin) is bytes else payload.dumps(plugin, f"The plugin {name!r}")
+        reply = await self._server.ask(m.RegisterPlugin(kind, name, blob, idempotent))
+        done, error = outcomes(reply)
+        if error is not None:
+            await self._server.ask(m.UnregisterPlugin(kind, name))
+            raise error
+        return done
+
+    @property
+    def recent(self) -> Mapping[Key, Task]:
+        """Tasks that hooks are being told of, which may be forgotten since."""
+        return self._server.plugins.recent
+
+    # ------------------------------------------------------------ events, and what is asked of workers
+
+    def log_event(self, topic: str | Iterable[str], msg: Any) -> None:
+        """Log an event; ``msg`` is plain data."""
+        topics = names_of(topic if isinstance(topic, str) else list(topic))
+        self._server.say(m.Log(topics, time.time(), plain.checked(msg)))
+
+    def get_events(self, topic: str | None = None) -> Any:
+        """Return what was logged: a tuple of (time, event), or one for each topic."""
+        events: dict[str, Any] = getattr(self.core.desk.services.get("events"), "events", {})
+        if topic is not None:
+            return tuple(events.get(topic, ()))
+        return {name: tuple(past) for name, past in events.items()}
+
+    async def retire_workers(self, workers: Iterable[str], **kwargs: Any) -> list[str]:
+        """Close workers, by address; return those that were there."""
+        reply = await self._server.ask(m.Retire(list(workers)))
+        closed: list[str] = reply.value
+        return closed
+
+    async def restart_workers(self, workers: Iterable[str] | None = None, **kwargs: Any) -> None:
+        """Have workers started afresh by their nannies; all that have one, by default. Does not wait for them."""
+        addresses = [worker.address for worker in self.workers.values()] if workers is None else list(workers)
+        await self._server.ask(m.RestartWorkers(addresses))
+
+    def workers_to_close(self, n: int = 1, **kwargs: Any) -> list[str]:
+        """Return the addresses of ``n`` workers that can be missed: idle, with the least data, let go by plugins."""
+        idle = [worker for worker in self.running if not worker.processing]
+        allowed = self._server.plugins.valid_workers_downscaling(idle)
+        return [worker.address for worker in sorted(allowed, key=lambda worker: (worker.nbytes, worker.address))][:n]

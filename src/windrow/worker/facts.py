@@ -1,0 +1,78 @@
+"""What a worker can say of its tasks to whoever asks: their states, and where in their code they are.
+
+What lives here: functions that clients run on workers (`RunFunction`). What this file must never know: who asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from windrow.keys import Key
+from windrow.worker import executor
+from windrow.worker.state import Attempt
+
+__all__ = ["call_stacks", "states"]
+
+
+def states(keys: list[Key] | None, dask_worker: Any) -> list[tuple[Key, str]]:
+    """Return the state of each attempt that is here, as (key, state); of all when ``keys`` is None."""
+    wanted = None if keys is None else set(keys)
+    with dask_worker.executor.lock:
+        attempts = list(dask_worker.core.attempts.values())
+    return [(attempt.key, attempt.state) for attempt in attempts if wanted is None or attempt.key in wanted]
+
+
+async def call_stacks(keys: list[Key] | None, dask_worker: Any) -> dict[Key, list[str]]:
+    """Return the frames of each task that runs here, outermost first, as text; of all when ``keys`` is None.
+
+    Nothing is kept for this while tasks run: their frames are found by the frames of the executor below them.
+    """
+    wanted = None if keys is None else set(keys)
+    found: dict[Key, list[str]] = {}
+    for key, frames in [*_in_threads(dask_worker), *_on_loop(dask_worker)]:
+        if wanted is None or key in wanted:
+            found[key] = traceback.StackSummary.extract((frame, line) for frame, line in frames).format()
+    return found
+
+
+Frames = list[tuple[FrameType, int]]
+
+
+def _in_threads(worker: Any) -> Iterator[tuple[Key, Frames]]:
+    for top in sys._current_frames().values():
+        frames: Frames = []
+        frame: FrameType | None = top
+        while frame is not None:
+            if frame.f_code.co_filename == executor.__file__:
+                attempt = frame.f_locals.get("attempt")
+                owner = frame.f_locals.get("self")
+                if frames and isinstance(attempt, Attempt) and owner is worker.executor:
+                    yield attempt.key, frames[::-1]
+                    break
+            else:
+                frames.append((frame, frame.f_lineno))
+            frame = frame.f_back
+
+
+def _on_loop(worker: Any) -> Iterator[tuple[Key, Frames]]:
+    for task in asyncio.all_tasks():
+        key: Key | None = None
+        frames: Frames = []
+        awaited: Any = task.get_coro()
+        while awaited is not None:
+            frame = getattr(awaited, "cr_frame", None)
+            if frame is None:
+                break
+            place = frame.f_locals.get("place")
+            if key is not None:
+                frames.append((frame, frame.f_lineno))
+            elif frame.f_code.co_filename == executor.__file__ and isinstance(place, executor.OnLoop):
+                key = place.key if place.executor is worker.executor else None
+            awaited = awaited.cr_await
+        if key is not None and frames:
+            yield key, frames
