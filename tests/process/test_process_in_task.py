@@ -162,3 +162,37 @@ def test_a_forgotten_task_outlives_its_client(cluster: LocalCluster, client: Cli
         windrow.fire_and_forget(other.submit(late))
     gate.set()
     until(path.exists, "the task runs to its end")
+
+
+# ---------------------------------------------------------------- what became of tasks, and spans
+
+
+def test_task_metadata(client: Client) -> None:
+    with windrow.get_task_metadata() as seen:
+        good = client.submit(tasks.inc, 1)
+        bad = client.submit(tasks.inc, None)
+        windrow.wait([good, bad])
+    assert seen.state == {good.key: "memory", bad.key: "erred"}
+    facts = seen.metadata[good.key]
+    assert facts["worker"] in client.nthreads()
+    assert facts["startstops"][0]["action"] == "compute"
+    client.submit(tasks.inc, 2).result()
+    assert set(seen.state) == {good.key, bad.key}
+    assert not client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.plugins))
+
+
+def test_spans_are_annotations() -> None:
+    import dask
+
+    with windrow.span("outer") as outer:
+        with windrow.span("a", "b") as inner:
+            said = dask.get_annotations()["span"]
+    assert said["name"] == ("outer", "a", "b")
+    assert (said["ids"][0], said["ids"][-1]) == (outer, inner)
+    assert "span" not in dask.get_annotations()
+    with pytest.raises(ValueError, match="needs a tag"):
+        with windrow.span():
+            pass
+    with pytest.raises(TypeError, match="strings"):
+        with windrow.span(3):
+            pass

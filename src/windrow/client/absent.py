@@ -18,17 +18,13 @@ T = TypeVar("T")
 
 CLIENT = frozenset(
     [
-        "amm",
         "benchmark_hardware",
         "connection_args",
         "get_task_stream",
         "profile",
-        "rebalance",
         "register_scheduler_plugin",
         "register_worker_plugin",
-        "replicate",
         "rpc",
-        "scheduler_comm",
         "security",
     ]
 )

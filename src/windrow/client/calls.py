@@ -155,13 +155,13 @@ def restart(session: Session, wait: bool) -> Steps[None]:
         yield from wait_for_workers(session, int(count))
 
 
-def retire(session: Session, workers: list[str]) -> Steps[dict[str, Any]]:
+def retire(session: Session, workers: list[str], close: bool = True) -> Steps[dict[str, Any]]:
     """Close workers in good order; what was known of those that are closed."""
     chosen = yield from chosen_workers(session, workers)
-    closed = yield from ask_value(session, m.Retire(list(chosen)))
+    closed = yield from ask_value(session, m.Retire(list(chosen), close))
     stayed = [address for address in chosen if address not in closed]
     if stayed:
-        log.warning("not retired, because actors live there, whose state would be lost: %s", ", ".join(stayed))
+        log.warning("not retired, as actors live there, or no worker can take what they hold: %s", ", ".join(stayed))
     return {address: chosen.get(address, {}) for address in closed}
 
 

@@ -23,6 +23,7 @@ from windrow.client.actors import ActorMethods
 from windrow.client.callbacks import CallbackThread
 from windrow.client.cluster import ClusterMethods
 from windrow.client.connection import Connection, checked_secret, checked_security, configured_address
+from windrow.client.data import DataMethods
 from windrow.client.datasets import DatasetMethods
 from windrow.client.graphs import GraphMethods
 from windrow.client.metadata import MetadataMethods
@@ -66,6 +67,7 @@ class Client(
     TaskMethods,
     GraphMethods,
     ClusterMethods,
+    DataMethods,
     PluginMethods,
     TopicMethods,
     MetadataMethods,

@@ -108,12 +108,3 @@ class ClusterMethods(Base):
         limit_s = options.seconds(timeout)
         steps = calls.restart(self.session, wait_for_workers)
         return self.run_steps(steps, 4 * self._timeout_s if limit_s is None else limit_s, "restart")
-
-    def retire_workers(self, workers: Workers = None, close_workers: bool = True, **kwargs: Any) -> Any:
-        """Close workers; {address: what was known of it}.
-
-        What only they hold is made again elsewhere; scattered values above the inline limit are lost with them.
-        """
-        if workers is None:
-            raise NotImplementedError(f"retire_workers without workers= {options.ABSENT}; name the workers to retire")
-        return self.run_steps(calls.retire(self.session, options.worker_names(workers)), None, "retire_workers")

@@ -60,7 +60,7 @@ class DatasetMethods(Base):
                 columns.append(list(futures.take()))
         return self.consult(SERVICE, Publish(list(values), columns, bool(override)), blobs)
 
-    def get_dataset(self, name: Any, default: Any = NO_DEFAULT) -> Any:
+    def get_dataset(self, name: Any, default: Any = NO_DEFAULT, **kwargs: Any) -> Any:
         """Return a published dataset; of a list of names, a list.
 
         Futures in it belong to this client from now on. After a restart of the cluster they are cancelled: the names
@@ -89,7 +89,7 @@ class DatasetMethods(Base):
         with payload.resolving([self.bind(from_plain(key)) for key in refers]):
             return payload.loads(blob, copy=True)
 
-    def list_datasets(self) -> Any:
+    def list_datasets(self, **kwargs: Any) -> Any:
         """Return the names of what is published, sorted."""
 
         def names(reply: m.Reply | None) -> tuple[Key, ...]:
@@ -98,7 +98,7 @@ class DatasetMethods(Base):
 
         return self.consult(SERVICE, ListNames(), then=names)
 
-    def unpublish_dataset(self, name: Any) -> Any:
+    def unpublish_dataset(self, name: Any, **kwargs: Any) -> Any:
         """Publish it no more: a name, or a list of names; of one that is not there nothing is said."""
         return self.consult(SERVICE, Unpublish(_names(name)))
 

@@ -139,6 +139,7 @@ def everything(session: Session, exclude: Collection[str]) -> Steps[dict[str, An
         "workers": {
             address: {
                 **worker,
+                "answered": address in on_each,
                 "tasks": {
                     label(key): {"key": label(key), **_named({"state": state}, exclude)}
                     for key, state in on_each.get(address, ())

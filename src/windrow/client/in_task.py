@@ -19,11 +19,12 @@ from windrow.runtime import LoopThread
 
 if TYPE_CHECKING:
     from windrow.client.client import Client
+    from windrow.worker.server import WorkerServer
 
 _lock = threading.Lock()
 
 
-def get_worker() -> Any:
+def get_worker() -> WorkerServer:
     """Return the worker that runs the current task.
 
     Raises
@@ -41,7 +42,8 @@ def get_worker() -> Any:
     place = context.place()
     if place is None:
         raise ValueError("get_worker() is for code inside a task, and no task runs here")
-    return place.worker
+    worker: WorkerServer = place.worker
+    return worker
 
 
 def get_client(address: str | None = None, timeout: Duration = None, resolve_address: bool = True) -> Client:

@@ -29,6 +29,11 @@ class ReportMethods(Base):
         """The scheduler, to ask by name: ``await client.scheduler.who_has(keys=[…])``."""
         return SchedulerProxy(self)
 
+    @property
+    def scheduler_comm(self) -> SchedulerProxy:
+        """The same as ``scheduler``."""
+        return self.scheduler
+
     def _report(self, steps: Steps[Any], what: str) -> Any:
         return self.run_steps(steps, self._timeout_s, what)
 
@@ -72,7 +77,7 @@ class ReportMethods(Base):
 
     # ---------------------------------------------------------------- tasks
 
-    def nbytes(self, keys: Any = None, summary: bool = True) -> Any:
+    def nbytes(self, keys: Any = None, summary: bool = True, **kwargs: Any) -> Any:
         """Return how many bytes results take, by what their keys begin with; with ``summary=False`` by key.
 
         ``keys`` are keys, futures or collections; by default all that there are.
@@ -111,7 +116,7 @@ class ReportMethods(Base):
 
     def dump_cluster_state(
         self,
-        filename: str = "windrow-cluster-dump",
+        filename: str = "dask-cluster-dump",
         write_from_scheduler: bool | None = None,
         exclude: Collection[str] = (),
         format: str = "msgpack",

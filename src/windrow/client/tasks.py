@@ -200,7 +200,7 @@ class TaskMethods(Base):
         self.session.retry(entries_of(self.session, given_futures(futures, "futures")))
         return DONE if self.asynchronous else None
 
-    def recreate_task_locally(self, future_or_key: Future | Key) -> Any:
+    def recreate_task_locally(self, future: Future | Key) -> Any:
         """Run a task here, on its inputs' values from the cluster, and return its result: to debug it.
 
         Raises
@@ -208,7 +208,7 @@ class TaskMethods(Base):
         ValueError
             The scheduler does not know it, or it is data that was scattered.
         """
-        return recreate(self, future_or_key, failed=False)
+        return recreate(self, future, failed=False)
 
     def recreate_error_locally(self, future: Future) -> Any:
         """Run the task that an error comes from here, on its inputs' values from the cluster; raises the error.

@@ -155,11 +155,14 @@ class Cluster:
     async def _wait_for_workers(self, n_workers: int, timeout: float | None) -> None:
         loop = asyncio.get_running_loop()
         limit = None if timeout is None else loop.time() + timeout
-        while (present := len(self.identity()["workers"])) < n_workers:
+        while (present := self._count_running()) < n_workers:
             left = None if limit is None else limit - loop.time()
             if left is not None and left <= 0:
                 raise WorkerStartTimeoutError(f"{present} of {n_workers} workers are there after {timeout} s")
             await self._changed(left)
+
+    def _count_running(self) -> int:
+        return sum(worker["status"] == "running" for worker in self.identity()["workers"].values())
 
     async def _changed(self, timeout_s: float | None) -> None:
         """Wait until a party has joined or left, or the time is up."""

@@ -19,6 +19,7 @@ from windrow.errors import WorkerStartTimeoutError
 from windrow.plugins.held import TEARDOWN_S
 from windrow.scheduler.server import SchedulerServer
 from windrow.transport import Link
+from windrow.wire.messages import Retire
 from windrow.worker.server import WorkerConfig, WorkerServer
 
 
@@ -95,6 +96,8 @@ class LocalCluster(Cluster):
         self.workers: dict[int, Nanny | WorkerServer] = {}
         """Nannies (or workers of this process) by name."""
         self.scheduler: SchedulerServer
+        self._leaving: dict[int, Nanny | WorkerServer] = {}
+        """Those that are given up, while others take what they hold."""
         self._events: set[asyncio.Future[None]] = set()
         super().__init__(asynchronous=asynchronous, name=name)
 
@@ -158,6 +161,7 @@ class LocalCluster(Cluster):
             raise WorkerStartTimeoutError(f"{error}; their last words, if any, are on stderr") from None
 
     async def _shut(self) -> None:
+        self.workers.update(self._leaving)
         for worker in self.workers.values():
             if isinstance(worker, Nanny):
                 worker.expect_end()
@@ -204,10 +208,9 @@ class LocalCluster(Cluster):
     def scale(self, n: int) -> Any:
         """Start workers, or close the newest, until there are ``n``; does not wait for new ones to join.
 
-        In this version a closed worker's data is not moved before. Results that it alone held are made again elsewhere,
-        by their tasks. Data that was scattered to it alone cannot be made again, and its futures are cancelled, unless
-        it is small enough (16 KiB, ``windrow.inline-limit``) for the scheduler to keep a copy: gather it before, or
-        scatter it with ``broadcast=True``.
+        What a worker alone holds is copied to those that stay before it is closed, and what it still runs then runs
+        again there. With nobody to take it (``n`` is 0, or an actor lives there) it is lost: results are made again
+        by their tasks, futures on scattered data above 16 KiB (``windrow.inline-limit``) are cancelled.
         """
         if not isinstance(n, int) or n < 0:
             raise ValueError(f"n must be a number of workers, not {n!r}")
@@ -216,11 +219,24 @@ class LocalCluster(Cluster):
 
     async def _scale(self, n: int) -> None:
         await self._scale_up(n)
-        surplus = [self.workers.pop(name) for name in sorted(self.workers)[n:]]
-        for worker in surplus:
+        surplus = {name: self.workers.pop(name) for name in sorted(self.workers)[n:]}
+        self._leaving.update(surplus)
+        for worker in surplus.values():
             if isinstance(worker, Nanny):
                 worker.expect_end()
-        await asyncio.gather(*(worker.close() for worker in surplus))
+        try:
+            await self._empty([*surplus.values()])
+        finally:
+            await asyncio.gather(*(worker.close() for worker in surplus.values()))
+            for name in surplus:
+                self._leaving.pop(name, None)
+
+    async def _empty(self, surplus: Sequence[Nanny | WorkerServer]) -> None:
+        """Have others hold what these workers alone hold."""
+        addresses = [worker.worker_address if isinstance(worker, Nanny) else worker.address for worker in surplus]
+        joined = [address for address in addresses if address]
+        if joined:
+            await self.scheduler.ask(Retire(joined, close=False))
 
 
 def _split(n_workers: int | None, threads: int | None, processes: bool) -> tuple[int, int]:

@@ -19,8 +19,9 @@ from windrow.plugins.base import Kind, name_of
 from windrow.plugins.held import outcomes
 from windrow.primitives import plain
 from windrow.primitives.topics import names_of
+from windrow.scheduler import placement
 from windrow.scheduler.plugins import typename
-from windrow.scheduler.state import ERRED, MEMORY, QUEUED, WAITING, ClientRecord, Keeper, Task, WorkerRecord
+from windrow.scheduler.state import ERRED, MEMORY, QUEUED, WAITING, ClientRecord, Keeper, State, Task, WorkerRecord
 from windrow.wire import messages as m
 from windrow.wire import payload
 
@@ -71,6 +72,17 @@ class Views(Mapping[K, V]):
         return f"<{len(self)} of the scheduler: {list(self)[:5]!r}{'…' if len(self) > 5 else ''}>"
 
 
+def _is_stranded(state: State, task: Task) -> bool:
+    """Whether a task could run, and none of the present workers may run it."""
+    asked = task.restriction
+    if task.state is not QUEUED or asked is None:
+        return task in state.unrunnable
+    present = placement.running(state)
+    if asked.allow_other_workers and not asked.resources:
+        return not present
+    return not any(placement.is_allowed(worker, asked) for worker in present)
+
+
 class TaskView(View[Task]):
     """A task."""
 
@@ -90,8 +102,7 @@ class TaskView(View[Task]):
     @property
     def state(self) -> str:
         """One of released, waiting, queued, processing, memory, erred, forgotten; no-worker where none may run it."""
-        task = self._record
-        return "no-worker" if task in self._scheduler.core.state.unrunnable else task.state
+        return "no-worker" if _is_stranded(self._scheduler.core.state, self._record) else self._record.state
 
     @property
     def dependencies(self) -> set[TaskView]:
@@ -452,8 +463,9 @@ class SchedulerView:
 
     @property
     def unrunnable(self) -> dict[TaskView, None]:
-        """The tasks that none of the workers may run."""
-        return {TaskView(task, self): None for task in self.core.state.unrunnable}
+        """The tasks that could run, and none of the workers may run them."""
+        state = self.core.state
+        return {TaskView(task, self): None for task in state.tasks.values() if _is_stranded(state, task)}
 
     @property
     def erred_tasks(self) -> set[TaskView]:

@@ -119,7 +119,7 @@ class MemoryManager(Service):
     def __init__(self, desk: Any) -> None:
         super().__init__(desk)
         self.state: State = desk.state
-        self.running = self.state.config.manages_memory
+        self.running: bool = self.state.config.manages_memory
         self.policies: list[ActiveMemoryManagerPolicy] = []
         self._last_s = self.state.now_s
         self.add_policy(ReduceReplicas())

@@ -297,7 +297,7 @@ def _retire(
     state: State, errand: Errand, chosen: list[WorkerRecord], close: bool, then: Callable[[list[str]], None]
 ) -> Iterator[None]:
     able = ("running", CLOSING) if close else ("running",)  # those that stayed, emptied, may be closed later
-    leaving = [worker for worker in chosen if worker.status in able and not _has_actors(worker)]
+    leaving = [worker for worker in chosen if worker.status in able and not worker.actors]
     for worker in leaving:
         worker.status = CLOSING
         placement.remove_worker(state, worker)
@@ -314,7 +314,7 @@ def _retire(
         yield
     gone = []
     for worker in leaving:
-        if _has_actors(worker) or any(is_only_on(task, leaving) for task in worker.holds):
+        if worker.actors or any(is_only_on(task, leaving) for task in worker.holds):
             worker.status = "running"
             placement.add_worker(state, worker)
         else:
@@ -324,10 +324,6 @@ def _retire(
     state.retirements.popleft()
     if state.retirements:
         state.retirements[0].go_on(state)
-
-
-def _has_actors(worker: WorkerRecord) -> bool:
-    return bool(worker.actors) or any(task.actor for task in worker.processing)
 
 
 def _save(plan: Plan, errand: Errand, task: Task, leaving: list[WorkerRecord]) -> None:

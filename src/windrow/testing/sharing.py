@@ -61,6 +61,14 @@ class Sharing:
         """How many values each open question may bring."""
         self.open: dict[VirtualClient, dict[int, None]] = {}
         self.restarted = False
+        """Whether all tasks were forgotten, and the values with futures in them."""
+        self.cancelled = False
+        """Whether tasks may have been taken from others who want them."""
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether a future may have come to nothing: by somebody's order, or with the worker that held its data."""
+        return self.cancelled or self.restarted or bool(self.cluster.scattered and self.cluster.ended)
 
     # ------------------------------------------------------------ what clients do
 
@@ -87,8 +95,9 @@ class Sharing:
 
         def answered(reply: Reply) -> None:
             del calls[call]
-            assert reply.error is None or self.restarted, f"{client.id} is refused {request}"
+            assert reply.error is None or self.may_lose, f"{client.id} is refused {request}"
             if reply.error is not None or reply.late:
+                self.wishes.get(client, {}).pop(call, None)
                 return
             if given_up and callable(undo):
                 undo(reply)

@@ -22,6 +22,7 @@ from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import SchedulerConfig
 from windrow.testing.network import Channel, Clock
 from windrow.wire.messages import (
+    ActorCall,
     Ask,
     Blob,
     Call,
@@ -40,6 +41,7 @@ from windrow.wire.messages import (
     Lost,
     Release,
     Reply,
+    Request,
     Restart,
     RestartWorker,
     Scatter,
@@ -96,9 +98,15 @@ class VirtualWorker:
     def _receive(self, messages: list[Any]) -> None:
         if self.alive:
             for message in messages:
-                if type(message) is Call:
+                if type(message) is Call and type(message.request) is ActorCall:
+                    hosted = self.core.actors.get(message.request.task)
+                    answer = None if hosted is None else _pack(hosted.key)
+                    self.to_scheduler.send([Reply(message.id, blobs=[answer, _pack("gone") if answer is None else None])])
+                elif type(message) is Call:
                     blobs: list[Blob | None] = [self.serve(id) for id in message.request.tasks]  # type: ignore[union-attr]
                     self.to_scheduler.send([Reply(message.id, blobs=blobs)])
+                elif type(message) is Close:
+                    self._retire()
                 else:
                     self.core.receive([message])
             self.go_on()
@@ -143,8 +151,13 @@ class VirtualWorker:
         else:
             inputs: list[Any] = [_unpack(v.blob) if isinstance(v, Packed) else v for v in attempt.values or ()]  # type: ignore[arg-type]
             value = checksum(work.salt, inputs)
+            seconds = work.duration_s * self.slowness
+            if attempt.actor:
+                self.core.host(attempt, work, seconds, work.nbytes, _pack(value))
+                self.go_on()
+                return
             blob = _pack(value) if attempt.inline and work.nbytes <= INLINE_LIMIT else None
-            self.core.finish(attempt, value, work.duration_s * self.slowness, work.nbytes, blob)
+            self.core.finish(attempt, value, seconds, work.nbytes, blob)
         self.go_on()
 
     def _ask(self, address: str, ids: list[Any]) -> None:
@@ -166,11 +179,21 @@ class VirtualWorker:
                 self.core.fetched(id, blob)
             self.go_on()
 
+    def _retire(self) -> None:
+        """The scheduler has closed it; no other is started."""
+        self.alive = False
+        self.cluster.log(f"{self.name} retires")
+        del self.cluster.workers[self.address]
+        self.cluster.on_end(self)
+        self.cluster.disconnect(self.to_scheduler)
+
     def leave(self) -> None:
         """Close in good order, in the middle of whatever it does; no other is started."""
         self.alive = False
+        self.cluster.ended[self.address] = None
         self.cluster.log(f"{self.name} leaves")
         del self.cluster.workers[self.address]
+        self.cluster.on_end(self)
         self.to_scheduler.send([Close("it was asked to")])
 
     def die(self, why: str, expected: bool = False) -> None:
@@ -178,8 +201,10 @@ class VirtualWorker:
         if not self.alive:
             return
         self.alive = False
+        self.cluster.ended[self.address] = None
         self.cluster.log(f"{self.name} dies: {why}")
         del self.cluster.workers[self.address]
+        self.cluster.on_end(self)
         self.cluster.disconnect(self.to_scheduler)
         nanny = self.cluster.nannies.get(self.nanny)
         if nanny is not None:
@@ -215,16 +240,26 @@ class VirtualClient:
         self.to_scheduler = cluster.connect(HelloClient(id), self._receive, lambda: None)
         self.to_scheduler.send([Declare(b"work", "work", b"code")])
 
-    def submit(self, key: Key, work: Work, inputs: list[Key], retries: int = 0, priority: float = 0.0) -> None:
+    def submit(
+        self,
+        key: Key,
+        work: Work,
+        inputs: list[Key],
+        retries: int = 0,
+        priority: float = 0.0,
+        actor: bool = False,
+    ) -> None:
         """Want a task; one that is wanted already is not sent again."""
         if key not in self.futures:
             self.futures[key] = VirtualFuture(key, self.released)
             columns = [inputs] if inputs else []
-            self.to_scheduler.send([Submit(b"work", [key], [_pack(work)], columns, priority, retries)])
+            submit = Submit(b"work", [key], [_pack(work)], columns, priority, retries, actor=actor)
+            self.to_scheduler.send([submit])
 
     def scatter(self, key: Key, value: int, nbytes: int) -> None:
         """Put a value on a worker."""
         self.futures[key] = VirtualFuture(key, self.released)
+        self.cluster.scattered[key] = None
         self.next_call += 1
         request = Scatter([key], [_pack(value)], [nbytes], [None])
         self.to_scheduler.send([Call(self.next_call, request)])
@@ -261,6 +296,12 @@ class VirtualClient:
             self.questions[self.next_call] = then
         self.to_scheduler.send([Call(self.next_call, Ask(service, request, blobs or []))])
         return self.next_call
+
+    def call(self, request: Request, then: Callable[[Reply], None]) -> None:
+        """Ask the scheduler itself."""
+        self.next_call += 1
+        self.questions[self.next_call] = then
+        self.to_scheduler.send([Call(self.next_call, request)])
 
     def withdraw(self, call: int) -> None:
         """Wait no longer for a service's answer."""
@@ -339,12 +380,19 @@ class VirtualCluster:
         self.trace: list[str] = []
         self.runs: dict[Key, int] = {}
         self.failures: dict[Key, int] = {}
+        self.on_end: Callable[[VirtualWorker], None] = lambda worker: None
+        """Told when a worker has ended, for whatever reason."""
         self.core = SchedulerCore(
             SchedulerConfig(
                 allowed_failures=allowed_failures, inline_limit=INLINE_LIMIT, account_timeout_s=0.5, lease_timeout_s=0.5
             )
         )
         self.workers: dict[str, VirtualWorker] = {}
+        self.ended: dict[str, None] = {}
+        """Addresses of workers that have died, or left without being asked to."""
+        self.scattered: dict[Key, None] = {}
+        self.watchers: list[Callable[[], None]] = []
+        """To be called whenever the scheduler has heard something."""
         self.nannies: dict[str, Channel] = {}
         self._links: dict[int, tuple[Channel, Callable[[], None]]] = {}
         self._flush_due = False
@@ -426,6 +474,8 @@ class VirtualCluster:
 
     def _after_scheduler(self) -> None:
         check_invariants(self.core.state)
+        for watch in self.watchers:
+            watch()
         if not self._flush_due:  # batches by tick: several messages may be handled before one flush
             self._flush_due = True
             self.clock.after(self.rng.random() * self.delay_s * 0.2, self._flush)
