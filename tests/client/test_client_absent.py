@@ -10,7 +10,7 @@ import pytest
 import windrow
 from windrow.client import Client, absent
 
-SOME = ["compute", "persist", "replicate", "upload_file", "get_executor", "publish_dataset", "register_plugin", "story"]
+SOME = ["profile", "get_task_stream", "benchmark_hardware", "connection_args", "security"]
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -24,14 +24,14 @@ def test_a_client_says_what_it_lacks(client, name):
 
 def test_a_subclass_may_add_what_is_absent(fake):
     class Mine(Client):
-        def compute(self):
+        def profile(self):
             return 5
 
     with Mine(fake) as client:
-        assert client.compute() == 5
-        assert "compute" in dir(client)
-        with pytest.raises(AttributeError, match=r"^Mine\.persist is not"):
-            client.persist()
+        assert client.profile() == 5
+        assert "profile" in dir(client)
+        with pytest.raises(AttributeError, match=r"^Mine\.get_task_stream is not"):
+            client.get_task_stream()
 
 
 def test_other_names_are_missed_in_the_usual_words(client):
@@ -44,7 +44,7 @@ def test_what_is_there_is_not_listed_as_absent(client):
     with pytest.raises(AssertionError, match="submit is there"):
         absent.lacking(["submit"])(Client)
     assert {name for name in windrow._ABSENT if name in dir(windrow)} == set()
-    assert {"Lock", "Worker", "get_worker", "fire_and_forget", "rejoin"} <= windrow._ABSENT
+    assert {"Worker", "Nanny", "progress"} <= windrow._ABSENT
     assert set(SOME) <= absent.CLIENT
 
 
@@ -64,6 +64,6 @@ def test_other_names_of_the_package_are_missed_in_the_usual_words():
 
 
 def test_asking_for_an_absent_name_loads_nothing():
-    program = "import sys, windrow; hasattr(windrow, 'Lock'); print([x for x in sys.modules if 'windrow.' in x])"
+    program = "import sys, windrow; hasattr(windrow, 'Worker'); print([x for x in sys.modules if 'windrow.' in x])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

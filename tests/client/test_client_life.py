@@ -111,7 +111,7 @@ def test_connecting_over_tcp_and_by_scheduler_file(tmp_path):
         got = links[-1]
         until(lambda got=got: isinstance(got[-1], m.Close))
         kinds = [type(x) for x in got if not isinstance(x, m.Release)]
-        assert kinds == [m.HelloClient, m.Declare, m.Submit, m.Close]
+        assert kinds == [m.HelloClient, m.Call, m.Declare, m.Submit, m.Close]
     thread.run(_close(listener))
     thread.stop()
 

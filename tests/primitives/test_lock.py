@@ -189,20 +189,21 @@ def test_a_worker_that_dies_frees_it(client):
     def hold_and_die():
         import os
 
+        if windrow.Event("held").is_set():
+            return "again, on another worker"
         windrow.Lock("x").acquire()
         windrow.Event("held").set()
         windrow.Event("die").wait()
         os._exit(1)
 
-    future = client.submit(hold_and_die, retries=0)
-    windrow.Event("held").wait(20)
-    lock = Lock("x")
+    held, die, lock = windrow.Event("held"), windrow.Event("die"), Lock("x")
+    future = client.submit(hold_and_die)
+    assert held.wait(20)
     assert lock.acquire(timeout=0) is False
-    windrow.Event("die").set()
+    die.set()
     assert lock.acquire(timeout=20) is True
-    future.cancel()
     lock.release()
-    windrow.Event("die").clear()
-    windrow.Event("held").clear()
+    assert future.result(20) == "again, on another worker"
+    held.clear()
+    die.clear()
     until(lambda: len(client.scheduler_info()["workers"]) == 2)
-    until(lambda: not Lock("x").locked(), "an attempt that was given up lets go")

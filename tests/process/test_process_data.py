@@ -110,9 +110,7 @@ def test_retired_worker_leaves_its_data_behind(own_client: Client) -> None:
     assert client.submit(len, made).result() == LARGE
 
 
-def test_nobody_else_is_there_to_take_data(
-    pair: tuple[LocalCluster, Client], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_nobody_else_is_there_to_take_data(pair: tuple[LocalCluster, Client], caplog: pytest.LogCaptureFixture) -> None:
     _, client = pair
     first, second = addresses(client)
     data = client.scatter(large(1), workers=[first])

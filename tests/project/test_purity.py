@@ -34,13 +34,32 @@ def test_cores_are_deaf_and_blind(root: Path, shape: ModuleType) -> None:
 
 def test_every_module_that_a_core_imports_is_a_core_or_below(root: Path, shape: ModuleType) -> None:
     package = root / "src" / "windrow"
-    below = ("windrow.wire", "windrow.errors", "windrow.runqueue")
+    below = ("windrow.wire", "windrow.errors", "windrow.runqueue", "windrow.keys", "windrow.primitives")
     cores = {"windrow." + place.removesuffix(".py").replace("/", ".") for place in shape.CORES}
     for place in shape.CORES:
         for node in ast.walk(ast.parse((package / place).read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("windrow"):
                 named = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
                 assert named & cores or str(node.module).startswith(below) or node.module == "windrow", place
+
+
+def test_services_are_deaf_and_blind_too(root: Path, shape: ModuleType) -> None:
+    """Both sides of a primitive stand in one file: the scheduler's may not use what the other one imports."""
+    seen = 0
+    for path in (root / "src" / "windrow" / "primitives").glob("*.py"):
+        tree = ast.parse(path.read_text())
+        impure = {
+            (alias.asname or alias.name).partition(".")[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom) and shape.impurities(ast.Module([node], []))
+            for alias in node.names
+        }
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and any(getattr(base, "id", "") == "Service" for base in node.bases):
+                seen += 1
+                used = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)} & impure
+                assert not used, f"{path.name}: {node.name} uses {used}"
+    assert seen >= 8
 
 
 @pytest.mark.parametrize("place", ["worker/state.py", "scheduler/core.py"])

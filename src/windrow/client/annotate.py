@@ -61,7 +61,7 @@ class Chooser:
     >>> chooser.option("x"), chooser.option("y"), chooser.option("x")
     (1, 0, 1)
     >>> chooser.table[1].retries, chooser.table[1].priority
-    (3, 1)
+    (3, 1.0)
     """
 
     def __init__(self, annotations: Mapping[str, Any], given: Options) -> None:

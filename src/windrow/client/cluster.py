@@ -89,8 +89,8 @@ class ClusterMethods(Base):
         """Run a function on workers, outside the task system; {address: result}.
 
         With ``wait=False`` it is only started, and None returned; what it raises is not heard of. A parameter named
-        ``dask_worker`` receives the worker; with ``nanny=True`` the function runs where the workers' nannies are, and it
-        receives the nanny. ``on_error``: ``"raise"``, ``"return"`` (exceptions as results) or
+        ``dask_worker`` receives the worker; with ``nanny=True`` the function runs where the workers' nannies are, and
+        it receives the nanny. ``on_error``: ``"raise"``, ``"return"`` (exceptions as results) or
         ``"ignore"`` (leave them out).
         """
         on_error = calls.checked_on_error(on_error)

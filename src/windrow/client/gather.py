@@ -138,7 +138,10 @@ def _take(entries: list[Entry], values: dict[Entry, Any], skip: bool) -> list[En
         for entry in entries:
             error = error_of(entry)
             if error is not None:
-                raise error
+                try:
+                    raise error
+                finally:
+                    del error  # or frame and exception keep each other, and all that the callers' frames hold
     left = []
     for entry in entries:
         blob = entry.value

@@ -169,8 +169,11 @@ class LocalCluster(Cluster):
         if hasattr(self, "scheduler"):
             grace_s = TEARDOWN_S if self.scheduler.core.state.plugins["worker"] else 0.0
             await self.scheduler.close()
-        nannies = [worker.close(grace_s=grace_s) for worker in self.workers.values() if isinstance(worker, Nanny)]
-        await asyncio.gather(*nannies, *(worker.close() for worker in self.workers.values() if isinstance(worker, WorkerServer)))
+        ends = [
+            worker.close(grace_s=grace_s) if isinstance(worker, Nanny) else worker.close()
+            for worker in self.workers.values()
+        ]
+        await asyncio.gather(*ends)
         self.workers.clear()
 
     def _asked_to_close(self) -> None:

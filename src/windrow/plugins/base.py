@@ -10,7 +10,7 @@ registered, if it is not given at the call; a plugin that comes under the name o
 
 from __future__ import annotations
 
-import uuid
+import os
 from typing import Any, Literal, TypeAlias
 
 from windrow.keys import Key
@@ -221,7 +221,7 @@ def name_of(plugin: object) -> str:
     'WorkerPlugin'
     """
     name = getattr(plugin, "name", None)
-    return f"{type(plugin).__name__}-{uuid.uuid4().hex}" if name is None else str(name)
+    return f"{type(plugin).__name__}-{os.urandom(16).hex()}" if name is None else str(name)
 
 
 def overrides(plugin: object, hook: str) -> bool:

@@ -22,7 +22,7 @@ __all__ = ["Held", "arrive", "outcomes"]
 logger = logging.getLogger("windrow.plugins")
 
 TEARDOWN_S = 5.0
-"""How long the plugins of a party that closes have for their end, together."""
+"""How long each plugin of a party that closes has for its end."""
 
 
 class Held:

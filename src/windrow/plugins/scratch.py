@@ -1,17 +1,14 @@
 """A directory of one party's own, made when somebody first needs it.
 
-What lives here: `Scratch`, and `files_at`, which says where such directories go. What this file must never know: whose
+What lives here: `Scratch`, and `new_path`, which says where such directories go. What this file must never know: whose
 it is.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 import threading
-import uuid
 
 from windrow import config
 
@@ -26,9 +23,11 @@ def new_path(what: str, parent: str = "") -> str:
     >>> "windrow-worker-" in new_path("worker")
     True
     """
+    import tempfile
+
     configured = config.get("temporary-directory")
     home = parent or (str(configured) if configured else tempfile.gettempdir())
-    return os.path.join(home, f"windrow-{what}-{uuid.uuid4().hex}")
+    return os.path.join(home, f"windrow-{what}-{os.urandom(16).hex()}")
 
 
 class Scratch:
@@ -76,6 +75,8 @@ class Scratch:
         """Delete it, with all that is in it."""
         with self._lock:
             if self._made:
+                import shutil
+
                 self._made = False
                 shutil.rmtree(self._path, ignore_errors=True)
                 if self._path in sys.path:

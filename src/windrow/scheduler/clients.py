@@ -115,6 +115,8 @@ def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
         state.news.append(Asked(client.id, message, message.keys))
     for index, (key, args) in enumerate(zip(message.keys, message.args, strict=True)):
         if key in tasks:
+            if message.actor:
+                state.spent.pop(tasks[key], None)
             want_again(state, client, tasks[key])
             continue
         next_id += 1
@@ -240,6 +242,7 @@ def on_retry(state: State, client: ClientRecord, message: Retry) -> None:
             again[task] = None
             stack.extend(task.inputs)
     for task in again:
+        state.spent.pop(task, None)
         step(state, task, RELEASED)
     for task in again:
         if task.clients or task.waiters:

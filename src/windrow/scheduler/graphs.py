@@ -93,6 +93,8 @@ def _make_tasks(state: State, parts: Parts, message: Graph, fresh: list[Task]) -
         for index, (key, chosen, args, inputs) in enumerate(columns):
             present = tasks.get(key)
             if present is not None:
+                if present.actor:
+                    state.spent.pop(present, None)
                 numbered.append(present)
                 continue
             sources = [numbered[number] for number in inputs] if inputs else ()

@@ -82,6 +82,7 @@ def _check_state(state: State, task: Task) -> None:
         homes = [holder for holder in task.holders if task in holder.actors]
         assert len(homes) == (now is MEMORY), f"{task}, an actor, lives on {homes}"
         assert (task.value is not None) == (now is MEMORY), f"{task}, an actor, has no proxy"
+        assert task not in state.spent or now in (RELEASED, ERRED), f"{task}, an actor, is made again"
     assert (task.queue is not None or task in state.unrunnable) == (now is QUEUED), task
     if now not in ACTIVE:
         assert task.missing == 0, task

@@ -300,14 +300,11 @@ class SchedulerServer:
             result = await result
         return payload.dumps((True, result), "the result of a function run on the scheduler")
 
-
     # ------------------------------------------------------------ plugins
 
     def _is_arrival(self, link: Link, messages: list[Message]) -> bool:
-        """Take what is said before a hello: a worker or nanny asks for its plugins, and says how they do."""
+        """Take what a worker or nanny says before its hello: it asks for its plugins."""
         first = messages[0]
-        if link in self._arriving and type(first) is Reply:
-            return True  # to what was registered after it had asked; a failure there ends it
         if not (type(first) is Call and type(first.request) is Arrive):
             return False
         kind = first.request.kind

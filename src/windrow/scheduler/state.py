@@ -293,6 +293,8 @@ class State:
         """Tasks that could run and take of a resource: a queue for all that ask for the same."""
         self.unrunnable: dict[Task, None] = {}
         """Queued tasks that no present worker may run."""
+        self.spent: dict[Task, None] = {}
+        """Actors that were made, and are no more: the same is not to be had again."""
         self.local: dict[WorkerRecord, None] = {}
         """Workers whose own queue may hold something."""
         self.idle: dict[WorkerRecord, None] = {}

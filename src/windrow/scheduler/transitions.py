@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from windrow.errors import ActorLostError
 from windrow.scheduler import attempts, copies, placement
 from windrow.scheduler.news import note_move
 from windrow.scheduler.state import (
@@ -33,6 +34,7 @@ from windrow.scheduler.state import (
     Task,
     WorkerRecord,
 )
+from windrow.wire import failure as failures
 from windrow.wire.messages import Cancelled, Failed, Free, Lost, TaskId
 
 # ---------------------------------------------------------------- the moves
@@ -113,13 +115,15 @@ def drop_value(state: State, task: Task) -> None:
     """The value is gone or goes: holders free it, and whoever counted on it counts it as missing."""
     for holder in task.holders:
         del holder.holds[task]
-        if task.actor:
-            holder.actors.pop(task, None)
+        if task in holder.actors:
+            del holder.actors[task]
         free(state, holder, task)
     if state.copies:
         for worker in copies.give_up(state, task):
             if worker not in task.holders:
                 free(state, worker, task)
+    if task.actor:
+        state.spent[task] = None
     task.holders = ()
     task.value = task.value_type = None
     task.nbytes = 0
@@ -167,6 +171,8 @@ def forget(state: State, task: Task) -> None:
     assert not task.dependents
     del state.tasks[task.key]
     del state.by_id[task.id]
+    if task.actor:
+        state.spent.pop(task, None)
     for source in task.inputs:
         assert source.dependents is not None
         del source.dependents[task]
@@ -234,6 +240,10 @@ def need(state: State, task: Task) -> None:
     if task.function is None:
         purge(state, [task], "its data was scattered, has been lost, and cannot be made again")
         return
+    if task.actor and task in state.spent:
+        task.failure = without_actor(task, "nobody wanted it any more, so its worker has dropped it")
+        step(state, task, ERRED)
+        return
     for source in task.inputs:
         if source.state is ERRED:
             task.failure = source.failure
@@ -274,6 +284,12 @@ def inherit_failure(state: State, task: Task) -> None:
                 task.failure = source.failure
                 step(state, task, ERRED)
                 return
+
+
+def without_actor(task: Task, reason: str) -> Failure:
+    """Return the failure of an actor that is gone."""
+    error, text = failures.dump(ActorLostError(task.key, reason))
+    return Failure(task.key, error, text)
 
 
 def lose(state: State, task: Task) -> None:

@@ -12,12 +12,12 @@ nanny's account is there, which says why it died and which tasks were running. T
 
 from __future__ import annotations
 
-from windrow.errors import ActorLostError, KilledWorker
+from windrow.errors import KilledWorker
 from windrow.scheduler import copies, placement
 from windrow.scheduler.attempts import come_back_to_threads, leave_threads
 from windrow.scheduler.news import Came, Left
 from windrow.scheduler.state import ERRED, MEMORY, WAITING, Failure, NannyRecord, State, Task, Unexpected, WorkerRecord
-from windrow.scheduler.transitions import fail, free, free_id, lose, return_attempt, step
+from windrow.scheduler.transitions import fail, free, free_id, lose, return_attempt, step, without_actor
 from windrow.wire import failure
 from windrow.wire.messages import (
     Close,
@@ -261,8 +261,7 @@ def remove(
 def _lose_actor(state: State, worker: WorkerRecord, task: Task, account: str) -> None:
     """An actor's state was on this worker alone: it errs, and is not made again."""
     where = f"worker {worker.name!r} at {worker.address} (pid {worker.pid}), where it lived, has ended: {account}"
-    error, text = failure.dump(ActorLostError(task.key, where))
-    task.failure = Failure(task.key, error, text)
+    task.failure = without_actor(task, where)
     step(state, task, ERRED)
 
 

@@ -76,8 +76,12 @@ class Acting:
                     self.doomed.append((client, future))
 
     def has_lost(self, key: Key, root: Key, work: dict[Key, tuple[Any, list[Key]]]) -> bool:
-        """Whether a task may have failed with an actor that it is or needs, and whose worker has ended."""
-        stack = [key] if root in self.bereaved else []
+        """Whether a task may have failed with an actor that it is or needs.
+
+        The actor's worker has ended; or nobody wanted the actor any more, and then the task was to be made again.
+        """
+        gone = root in self.bereaved or (root in self.actors and root != key and root in self.cluster.runs)
+        stack = [key] if gone else []
         while stack:
             name = stack.pop()
             if name == root:

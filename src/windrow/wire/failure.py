@@ -105,7 +105,10 @@ def load(blob: Blob, text: str = "") -> BaseException:
             BaseException.__setattr__(above, "__cause__" if above_is_cause else "__context__", error)
         above, above_is_cause = error, is_cause
     assert first is not None, "a failure holds at least one exception"
-    return first
+    try:
+        return first
+    finally:  # the traceback leads back to this frame: it must not lead from here to the exception
+        del first, above, error
 
 
 async def caught(awaitable: Awaitable[T]) -> tuple[T | None, BaseException | None]:
@@ -282,8 +285,7 @@ def _load_traceback(frames: list[_Frame]) -> TracebackType | None:
         code = SimpleNamespace(co_filename=file, co_name=function)
         frame = SimpleNamespace(f_globals={"__name__": module, "__file__": file}, f_code=code, f_lineno=line)
         chain = SimpleNamespace(tb_frame=frame, tb_lineno=line, tb_next=chain)
-    made: TracebackType | None = tblib.Traceback(chain).as_traceback()
-    return made
+    return tblib.Traceback(chain).as_traceback()  # type: ignore[no-any-return]  # and in no variable: see `load`
 
 
 def _format(error: BaseException, frames: TracebackType | None) -> str:

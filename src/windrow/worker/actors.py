@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -24,6 +25,8 @@ from windrow.wire import failure, payload
 from windrow.wire.messages import ActorCall, Blob, TaskId
 from windrow.worker.state import Hosted
 
+logger = logging.getLogger("windrow.worker")
+
 Answer: TypeAlias = list[Blob | None]
 """A pickled result and None, or None and a pickled failure."""
 
@@ -31,24 +34,16 @@ Answer: TypeAlias = list[Blob | None]
 class OnStage:
     """Where an actor's method runs (`context.Place`): it takes no thread from tasks."""
 
-    __slots__ = ("_hosted", "in_thread", "worker")
+    __slots__ = ("in_thread", "key", "priority", "worker")
 
     seceded = True
 
     def __init__(self, worker: Any, hosted: Hosted, in_thread: bool) -> None:
+        # Not the actor itself: whatever is begun on a loop keeps the context that it was begun in.
         self.worker = worker
-        self._hosted = hosted
+        self.key: Key = hosted.key
+        self.priority = hosted.priority
         self.in_thread = in_thread
-
-    @property
-    def key(self) -> Key:
-        """The actor's key."""
-        return self._hosted.key
-
-    @property
-    def priority(self) -> float:
-        """The priority of the task that made it."""
-        return self._hosted.priority
 
     def secede(self) -> None:
         """Do nothing: it takes no thread from tasks."""
@@ -72,6 +67,8 @@ class Stage:
         self._worker = worker
         self._others = others
         self._thread = ThreadPoolExecutor(1, "windrow-actor")
+        self._ready: Future[None] | None = None
+        """Done when coroutines may run: with a client at hand, for which the loop's own thread could not wait."""
 
     def stop(self) -> None:
         """Run nothing more."""
@@ -137,7 +134,34 @@ class Stage:
         self, hosted: Hosted, request: ActorCall, coroutine: Coroutine[Any, Any, Any], outcome: Future[Answer]
     ) -> None:
         place = OnStage(self._worker, hosted, in_thread=False)
+        try:
+            ready = self._with_client(place)
+        except RuntimeError:  # the worker closes
+            coroutine.close()
+            raise
+        ready.add_done_callback(
+            lambda _: self._begin(place, request, coroutine, outcome)
+        )  # in order, each at once or later
 
+    def _with_client(self, place: OnStage) -> Future[None]:
+        if self._ready is None:
+            self._ready = self._others.submit(self._connect, place)
+        return self._ready
+
+    def _connect(self, place: OnStage) -> None:
+        if self._worker.client is not None:
+            return
+        context.enter(place)
+        try:
+            context.client()
+        except Exception as error:  # a method that needs it will meet the same
+            logger.warning("actors have no client on this worker: %r", error)
+        finally:
+            context.enter(None)
+
+    def _begin(
+        self, place: OnStage, request: ActorCall, coroutine: Coroutine[Any, Any, Any], outcome: Future[Answer]
+    ) -> None:
         async def run() -> Any:
             context.enter(place)
             return await coroutine
@@ -155,9 +179,10 @@ class Stage:
 
         try:
             running = asyncio.run_coroutine_threadsafe(failure.caught(run()), self._worker.loop)
-        except RuntimeError:
+        except RuntimeError as error:  # the loop has ended
             coroutine.close()
-            raise
+            outcome.set_result(_failed(error, request))
+            return
         running.add_done_callback(ended)
 
     # ------------------------------------------------------------ calls from one actor here to another

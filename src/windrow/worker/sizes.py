@@ -6,7 +6,10 @@ imported when the first value comes that needs it.
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 _FIXED: dict[type, int] = {type(None): 16, bool: 28, int: 28, float: 24, complex: 32}
@@ -33,8 +36,19 @@ def size_of(value: Any) -> int:
         nbytes = getattr(value, "nbytes", None)
         if type(nbytes) is int:
             return nbytes
-        from dask.sizeof import sizeof
-
+        sizeof = getattr(sys.modules.get("dask.sizeof"), "sizeof", None) or _import_sizeof()
         return int(sizeof(value))
     except Exception:  # a user's class may raise anything; the size only steers, so a guess is good enough
         return sys.getsizeof(object())
+
+
+def _import_sizeof() -> Callable[[Any], int]:
+    """Import it on a stack of its own.
+
+    A module that keeps the exception of an optional import that failed keeps the frames below that import, and what
+    they hold: here it would be the first value whose size was asked for.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        module = thread.submit(importlib.import_module, "dask.sizeof").result()
+    sizeof: Callable[[Any], int] = module.sizeof
+    return sizeof
