@@ -119,9 +119,8 @@ class ActorLostError(TaskError, RuntimeError):
 
     Examples
     --------
-    >>> print(ActorLostError("Counter-1", "worker 0 (pid 7), where it lived, has ended: killed by SIGKILL"))
-    Actor 'Counter-1' is gone: worker 0 (pid 7), where it lived, has ended: killed by SIGKILL. Its state cannot be made \
-again; submit a new actor.
+    >>> print(ActorLostError("Counter-1", "its worker was killed by SIGKILL"))
+    Actor 'Counter-1' is gone: its worker was killed by SIGKILL. Its state cannot be made again; submit a new actor.
     """
 
     def __init__(self, key: object, reason: str) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from world import World
 
-from windrow.wire.messages import Facts, Reply
+from windrow.wire.messages import Facts
 
 
 def facts(world: World, client: Any, *keys: Any, names: list[str] | None = None) -> dict[Any, dict[str, Any]]:
     call = world.ask(client, Facts(list(keys) or None, names))
-    [reply] = world.take(client, Reply)
+    reply = world.answer(client)
     assert reply.id == call
-    return {key: told for key, told in reply.value}
+    return dict(reply.value)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_a_task_with_inputs_waits(world: World, worker: Any, client: Any) -> Non
     news = listen(world)
     world.chain(client, "a", "b")
     world.settle(worker)
-    assert [told for told in brief(news) if told.startswith("b ")][0] == "b released-waiting"
+    assert next(told for told in brief(news) if told.startswith("b ")) == "b released-waiting"
     assert brief(news)[-1] == "b processing-memory"
     world.clear()
 
@@ -108,7 +108,7 @@ def test_a_graph_is_told_with_what_is_wanted_of_it(world: World, worker: Any, cl
     graph = Graph(1, ["known"], ["a", "b"], [b"f"], [0, 0], [b"", b""], [[0], [1]], [2], [TaskOptions()])
     world.say(client, graph)
     assert brief(news)[0] == "asked for b of a b"
-    assert brief(news)[1:] == ["b released-waiting", "a released-waiting"]
+    assert brief(news)[1:] == ["a released-waiting", "b released-waiting"]
     world.clear()
 
 
@@ -117,7 +117,7 @@ def test_parties_come_and_leave(world: World) -> None:
     worker, client = world.worker("w"), world.client("c")
     world.say(worker, Close())
     world.say(client, Close())
-    assert brief(news) == [
+    assert brief([event for event in news if type(event) is not Logged]) == [
         "worker tcp://w comes",
         "client c comes",
         "worker tcp://w leaves",

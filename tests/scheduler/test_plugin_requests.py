@@ -53,7 +53,7 @@ def test_a_nanny_plugin_goes_to_nannies_and_is_answered_by_worker(world: World, 
 
 
 def test_a_party_that_leaves_is_answered_for(world: World, client: ClientRecord) -> None:
-    worker, nanny = world.nursed("w")
+    nanny = world.nanny("n")
     world.ask(client, RegisterPlugin("nanny", "p", b"blob"))
     world.take(nanny)
     world.lose(nanny)

@@ -155,6 +155,15 @@ def an_erred_task_is_tried_again(world: World) -> None:
     assert world.states("a") == [QUEUED]
 
 
+@leads((MEMORY, ERRED))
+def an_actor_goes_with_its_worker(world: World) -> None:
+    worker, client = world.worker(), world.client()
+    world.submit(client, "a", actor=True)
+    world.done(worker, "a")
+    world.lose(worker)
+    assert world.states("a") == [ERRED]
+
+
 def test_every_legal_pair_has_a_scenario() -> None:
     assert set(SCENARIOS) == set(TRANSITIONS)
 

@@ -6,8 +6,8 @@ checked. A test ends by having claimed all that was sent; what is left over fail
 `World.heard` tells what a peer was sent in a short form that tests can compare:
 
 - to workers: ``run b#2(a, c=7, d@w1+w2)``: the second attempt at b, whose input a is (or will be) there already, c is
-  shipped with the value 7, d is to be fetched from w1 or w2; ``free a b``, ``recall a``, ``put a=1``, ``copy a@w1``. A
-  `Function` message is left out; tests about functions use `World.take`.
+  shipped with the value 7, d is to be fetched from w1 or w2; ``free a b``, ``recall a``, ``put a=1``, ``copy a@w1``,
+  ``holds a?`` (a copy that nobody is to be asked for). A `Function` message is left out; tests about functions use `World.take`.
 - to clients: ``finished a=1 b`` (b's value does not ride along), ``failed a b: text``, ``lost a``,
   ``cancelled a: why``.
 """
@@ -339,6 +339,8 @@ class World:
             return f"run {message.key}{number}" + (f"({inputs})" if inputs else "")
         if kind is Free or kind is Recall:
             return " ".join([kind.__name__.lower(), *(self.names[id] for id in message.tasks)])
+        if kind is Copy and not message.holders:
+            return f"holds {message.key}?"
         if kind is Copy:
             return f"copy {message.key}@{'+'.join(address.removeprefix('tcp://') for address in message.holders)}"
         if kind is Put:

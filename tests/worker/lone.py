@@ -1,7 +1,8 @@
 """A worker's core alone, with its outboxes that must be emptied, and its books checked after every step.
 
 Tasks are small numbers. `Lone.said` tells what the worker has said in a short form: ``done 1#2=value``, ``erred 1#1``,
-``returned 1#1 2#1``, ``missing 1#1 for 2 tried a b``, ``holds 1 2``, ``ghosts 1``.
+``returned 1#1 2#1``, ``missing 1#1 for 2 tried a b``, ``holds 1 2``, ``ghosts 1``,
+``copied 1#2``, ``not copied 1#2``.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ class ActorMethods(Base):
 
             near(request).add_done_callback(carried_out)
             return entry
-        question: Question | None = session.ask(request)
+        asked = session.ask(request)
+        question: Question | None = asked
 
         def answered() -> None:  # on the loop, or below: with the session's lock
             nonlocal held, question
@@ -58,7 +59,7 @@ class ActorMethods(Base):
                 held = question = None  # which refers to this
 
         with session.lock:
-            question.attach(answered)
+            asked.attach(answered)
         return entry
 
     def await_call(self, future: ActorFuture[Any], timeout: Duration, asynchronous: bool | None = None) -> Any:

@@ -1,7 +1,7 @@
-"""Actors: objects that live on one worker and keep their state from call to call, and proxies of them everywhere else.
+"""Actors: objects that live on one worker and keep their state from call to call, and their proxies everywhere else.
 
-What lives here: `Actor`, which is what users and tasks have in their hands, and the futures of its calls. What this file
-must never know: how a call travels (the client), in which thread a method runs (``worker.actors``).
+What lives here: `Actor`, which is what users and tasks have in their hands, and the futures of its calls. What this
+file must never know: how a call travels (the client), in which thread a method runs (``worker.actors``).
 
 An actor lives as long as somebody wants it: a future, a proxy that a client's result gave or that was used, a task that
 waits for it. It is made once; when its worker ends, it has failed, as nobody else knows its state.
@@ -244,8 +244,8 @@ class BaseActorFuture(ABC, Awaitable[T], Generic[T]):
 class ActorFuture(BaseActorFuture[T]):
     """The result of a call to an actor on some worker.
 
-    Given by the methods of an `Actor`. It can be waited for with `result`, awaited, and given to `as_completed`. Dropping
-    it cancels nothing.
+    Given by the methods of an `Actor`. It can be waited for with `result`, awaited, and given to `as_completed`.
+    Dropping it cancels nothing.
 
     Examples
     --------
@@ -289,7 +289,8 @@ class ActorFuture(BaseActorFuture[T]):
 
     def done(self) -> bool:
         """Whether the call has ended."""
-        return self.entry.status != "pending"
+        status: str = self.entry.status
+        return status != "pending"
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self.client.await_call(self, None, True).__await__()  # type: ignore[no-any-return]

@@ -5,6 +5,9 @@ copies have come to an end. What this file must never know: why a copy is made (
 
 A copy ends when its worker says `Copied`, when that worker goes, or when the value goes. In the last case the worker is
 told to free it, and so an answer that crosses that message is known by its number to be out of date.
+
+A copy may fail because what its holder was sent (`Put`) is still on the way there. So the holders are asked too, by a
+`Copy` that names nobody to fetch from: it arrives behind what they were sent, and its answer is the truth.
 """
 
 from __future__ import annotations
@@ -65,28 +68,44 @@ def start(state: State, task: Task, worker: WorkerRecord, errand: Errand | None,
         state.tell(worker, Put(task.id, task.key, task.value))
         state.add_holder(task, worker)
         return
+    holders = [holder.address for holder in task.holders]
+    first %= len(holders)
+    _ask(state, task, worker, holders[first:] + holders[:first], [] if errand is None else [errand])
+
+
+def confirm(state: State, task: Task, worker: WorkerRecord, errands: list[Errand]) -> None:
+    """Have a holder say whether it holds a value indeed."""
+    assert worker in task.holders
+    _ask(state, task, worker, [], errands)
+
+
+def _ask(state: State, task: Task, worker: WorkerRecord, holders: list[str], errands: list[Errand]) -> None:
     under_way = state.copies.setdefault(task, {})
     copying = under_way.get(worker)
     if copying is None:
         state.next_copy += 1
-        holders = [holder.address for holder in task.holders]
-        first %= len(holders)
-        state.tell(worker, Copy(task.id, state.next_copy, task.key, holders[first:] + holders[:first]))
+        state.tell(worker, Copy(task.id, state.next_copy, task.key, holders))
         copying = under_way[worker] = Copying(state.next_copy, [])
-    if errand is not None:
-        copying.errands.append(errand)
+    copying.errands += errands
+    for errand in errands:
         errand.open += 1
 
 
-def on_copied(state: State, worker: WorkerRecord, message: Copied) -> None:
-    """A worker holds what it was to fetch, or could not get it."""
+def answered(state: State, worker: WorkerRecord, message: Copied) -> Task | None:
+    """Take an answer down; return the value's task, None if the copy was given up before."""
     task = state.by_id.get(message.task)
     copying = None if task is None else state.copies.get(task, {}).get(worker)
     if task is None or copying is None or copying.number != message.number:
-        return  # it was given up, and the worker has been told to free it
-    if message.held and worker not in task.holders:
-        state.add_holder(task, worker)
+        return None  # the worker has been told to free it
+    if message.held:
+        if worker not in task.holders:
+            state.add_holder(task, worker)
+    elif worker not in task.holders:
+        for holder in task.holders:
+            if holder.status != "lost":
+                confirm(state, task, holder, copying.errands)
     _end(state, task, worker, failed=not message.held)
+    return task
 
 
 def give_up(state: State, task: Task) -> list[WorkerRecord]:

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from windrow.primitives import SERVICES
-from windrow.scheduler import balance, clients, copies, graphs, requests, workers
+from windrow.scheduler import balance, clients, graphs, requests, workers
 from windrow.scheduler.dispatch import dispatch
 from windrow.scheduler.memory_manager import MemoryManager
 from windrow.scheduler.services import FrontDesk
@@ -118,7 +118,7 @@ HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
         Returned: workers.on_returned,
         Missing: workers.on_missing,
         Holds: workers.on_holds,
-        Copied: copies.on_copied,
+        Copied: workers.on_copied,
         Ghosts: workers.on_ghosts,
         Seceded: workers.on_seceded,
         Rescheduled: workers.on_rescheduled,

@@ -44,7 +44,8 @@ class Plan:
         self.sent: dict[WorkerRecord, int] = {}
         for task, under_way in state.copies.items():
             for worker in under_way:
-                self.held[worker] += task.nbytes
+                if worker not in task.holders:
+                    self.held[worker] += task.nbytes
 
     def recipient(self, task: Task, candidates: Iterable[WorkerRecord], errand: Errand) -> WorkerRecord | None:
         """Return the emptiest of some workers that can take a copy; those whose memory it fits into come first."""

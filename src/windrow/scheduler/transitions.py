@@ -115,8 +115,8 @@ def drop_value(state: State, task: Task) -> None:
     """The value is gone or goes: holders free it, and whoever counted on it counts it as missing."""
     for holder in task.holders:
         del holder.holds[task]
-        if task in holder.actors:
-            del holder.actors[task]
+        if task.actor:
+            holder.actors.pop(task, None)
         free(state, holder, task)
     if state.copies:
         for worker in copies.give_up(state, task):

@@ -21,6 +21,7 @@ from windrow.scheduler.transitions import fail, free, free_id, lose, return_atte
 from windrow.wire import failure
 from windrow.wire.messages import (
     Close,
+    Copied,
     Died,
     Done,
     Erred,
@@ -137,7 +138,9 @@ def on_missing(state: State, worker: WorkerRecord, message: Missing) -> None:
         holder = state.workers.get(address)
         if holder is not None and holder in source.holders:
             if source.function is None and source.holders == (holder,):
-                continue  # nobody can make it again, and it may be there: perhaps the way to it was blocked
+                # Nobody can make it again, and it may be there: it was on its way, or the way to it was blocked.
+                copies.confirm(state, source, holder, [])
+                continue
             state.remove_holder(source, holder)
             free(state, holder, source)
             copies.stop(state, source, holder)
@@ -154,6 +157,15 @@ def on_holds(state: State, worker: WorkerRecord, message: Holds) -> None:
                 state.add_holder(task, worker)
         elif task is None or task.worker is not worker:  # one that it runs will be its own value soon
             free_id(state, worker, task_id)
+
+
+def on_copied(state: State, worker: WorkerRecord, message: Copied) -> None:
+    """A worker holds what it was to fetch, or could not get it; or it says what it holds."""
+    task = copies.answered(state, worker, message)
+    if task is not None and not message.held and worker in task.holders:
+        state.remove_holder(task, worker)
+        if not task.holders and task.value is None:
+            lose(state, task)
 
 
 def on_ghosts(state: State, worker: WorkerRecord, message: Ghosts) -> None:

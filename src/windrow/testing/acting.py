@@ -91,7 +91,7 @@ class Acting:
         return False
 
     def judge(self) -> None:
-        """Each call was answered; no actor that was lost has come back; what the scheduler takes for an actor's home is where it lives, alone."""
+        """Each call was answered, no actor that was lost is back, and the scheduler knows where each one lives."""
         for client, future in self.doomed:
             alive = not client.closed and client.futures.get(future.key) is future
             assert not alive or future.status in ("error", "cancelled"), f"{future.key}, an actor, was made again"

@@ -291,7 +291,8 @@ class Simulation:
             assert record.threads == record.nthreads, f"{record} is thought to run what it has ended"
         for worker in self.cluster.workers.values():
             core = worker.core
-            left = (core.data, core.actors, core.attempts, core.waiting_for, core.fetching, core.copying, core.functions)
+            left = (core.data, core.attempts, core.waiting_for, core.fetching, core.copying, core.functions)
+            assert not core.actors, f"{worker.name} keeps {core.actors}"
             assert not any(left), f"{worker.name} keeps {left}"
 
 

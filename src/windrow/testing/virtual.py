@@ -100,8 +100,8 @@ class VirtualWorker:
             for message in messages:
                 if type(message) is Call and type(message.request) is ActorCall:
                     hosted = self.core.actors.get(message.request.task)
-                    answer = None if hosted is None else _pack(hosted.key)
-                    self.to_scheduler.send([Reply(message.id, blobs=[answer, _pack("gone") if answer is None else None])])
+                    answer: list[Blob | None] = [None, _pack("gone")] if hosted is None else [_pack(hosted.key), None]
+                    self.to_scheduler.send([Reply(message.id, blobs=answer)])
                 elif type(message) is Call:
                     blobs: list[Blob | None] = [self.serve(id) for id in message.request.tasks]  # type: ignore[union-attr]
                     self.to_scheduler.send([Reply(message.id, blobs=blobs)])

@@ -286,7 +286,10 @@ class FreeFunctions(Struct, tag=35, array_like=True):
 
 
 class Copy(Struct, tag=36, array_like=True):
-    """Fetch this value from one of ``holders``, and hold it; `Copied` with the same ``number`` says how that went."""
+    """Fetch this value from one of ``holders``, and hold it; `Copied` with the same ``number`` says how that went.
+
+    Without ``holders`` it only asks whether the worker holds the value.
+    """
 
     task: TaskId
     number: int

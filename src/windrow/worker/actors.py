@@ -1,7 +1,7 @@
 """Where actors act: the thread, or the loop, in which their methods run.
 
-What lives here: `Stage`. What this file must never know: connections, who calls, when an actor ends (the core knows what
-is here).
+What lives here: `Stage`. What this file must never know: connections, who calls, when an actor ends (the core knows
+which are here).
 
 All actors of a worker share one thread, so that their methods need no locks: a method runs when those called before it
 have ended. Coroutines run on the worker's loop, beside it. Reading an attribute waits for nothing, so that a long call
@@ -46,6 +46,9 @@ class OnStage:
         self.in_thread = in_thread
 
     def secede(self) -> None:
+        """Do nothing: it takes no thread from tasks."""
+
+    def step_aside(self) -> None:
         """Do nothing: it takes no thread from tasks."""
 
     def rejoin(self) -> None:
@@ -113,7 +116,7 @@ class Stage:
     def _call(self, hosted: Hosted, request: ActorCall, outcome: Future[Answer]) -> None:
         context.enter(OnStage(self._worker, hosted, in_thread=True))
         try:
-            args, kwargs = payload.loads(request.call)  # type: ignore[misc]
+            args, kwargs = _arguments(request)
             value = getattr(hosted.instance, request.name)(*args, **kwargs)
             if inspect.iscoroutine(value):
                 self._await(hosted, request, value, outcome)
@@ -126,7 +129,7 @@ class Stage:
         outcome.set_result(answer)
 
     async def _called_on_loop(self, hosted: Hosted, request: ActorCall) -> Any:
-        args, kwargs = payload.loads(request.call)  # type: ignore[misc]
+        args, kwargs = _arguments(request)
         value = getattr(hosted.instance, request.name)(*args, **kwargs)
         return await value if inspect.isawaitable(value) else value
 
@@ -212,6 +215,10 @@ class Stage:
     def read_at_once(self, id: TaskId, name: str) -> Any:
         """Return an attribute as it is."""
         return getattr(self._worker.core.actors[id].instance, name)
+
+
+def _arguments(request: ActorCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return payload.loads(request.call)  # type: ignore[return-value]
 
 
 def _packed(value: object, request: ActorCall) -> Answer:

@@ -191,8 +191,8 @@ class WorkerCore:
     def on_copy(self, message: Copy) -> None:
         """Fetch a value to hold it; one that is being fetched for an attempt comes once for both."""
         id = message.task
-        if id in self.data:
-            self.out.append(Copied(id, message.number, True))
+        if id in self.data or not message.holders:
+            self.out.append(Copied(id, message.number, id in self.data))
             return
         self.copying[id] = message
         if id not in self.fetching:
