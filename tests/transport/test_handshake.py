@@ -6,6 +6,7 @@ import pytest
 
 from windrow.errors import ConnectionRefused, WindrowError, WrongSecret, WrongVersion
 from windrow.transport.handshake import MAGIC, Steps, accept_steps, connect_steps
+from windrow.wire.messages import PROTOCOL_VERSION
 
 
 class Side:
@@ -77,7 +78,7 @@ def test_wrong_version_says_which_to_upgrade(here: int, advice: str) -> None:
 
 def test_an_impostor_without_the_secret_learns_nothing_and_is_refused() -> None:
     connector = Side(connect_steps(b"s", "tcp://impostor"))
-    connector.receive(MAGIC + (1).to_bytes(2, "little") + bytes(32))
+    connector.receive(MAGIC + PROTOCOL_VERSION.to_bytes(2, "little") + bytes(32))
     connector.receive(b"\x00" + bytes(32))
     assert isinstance(connector.result, WrongSecret)
     assert b"s" * 3 not in connector.sent
@@ -116,7 +117,7 @@ def test_a_listener_that_is_not_windrow() -> None:
 
 def test_a_refusal_for_another_reason_is_told() -> None:
     connector = Side(connect_steps(b"s", "tcp://full"))
-    connector.receive(MAGIC + (1).to_bytes(2, "little") + bytes(32))
+    connector.receive(MAGIC + PROTOCOL_VERSION.to_bytes(2, "little") + bytes(32))
     connector.receive(b"\x03\x08no room!")
     assert str(connector.result) == "tcp://full refuses this process: no room!"
 
@@ -127,5 +128,5 @@ def test_no_side_ever_asks_for_much() -> None:
         while not side.is_done:
             assert side.need_bytes <= 255
             asked += side.need_bytes
-            side.receive(MAGIC + b"\x01\x00" if asked <= 10 else b"\xff" * side.need_bytes)
+            side.receive(MAGIC + PROTOCOL_VERSION.to_bytes(2, "little") if asked <= 10 else b"\xff" * side.need_bytes)
         assert asked < 400

@@ -21,7 +21,7 @@ from windrow.errors import ConnectionRefused, WrongSecret, WrongVersion
 from windrow.transport import Link, tcp
 from windrow.transport.handshake import accept_steps, connect_steps
 from windrow.wire.framing import FrameEncoder
-from windrow.wire.messages import Attached, Buffer, Close, Reply
+from windrow.wire.messages import PROTOCOL_VERSION, Attached, Buffer, Close, Reply
 
 SECRET = b"s" * 32
 
@@ -92,11 +92,15 @@ def test_wrong_secret(witness: Any, caplog: pytest.LogCaptureFixture) -> None:
 def test_wrong_version(witness: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(tcp, "connect_steps", functools.partial(connect_steps, version=7))
-        with pytest.raises(WrongVersion, match="speaks protocol 1, this process 7: upgrade windrow there"):
+        with pytest.raises(
+            WrongVersion, match=f"speaks protocol {PROTOCOL_VERSION}, this process 7: upgrade windrow there"
+        ):
             witness.near.run(transport.connect(witness.address, secret=SECRET))
         patch.setattr(tcp, "connect_steps", connect_steps)
         patch.setattr(tcp, "accept_steps", functools.partial(accept_steps, version=9))
-        with pytest.raises(WrongVersion, match="speaks protocol 9, this process 1: upgrade windrow here"):
+        with pytest.raises(
+            WrongVersion, match=f"speaks protocol 9, this process {PROTOCOL_VERSION}: upgrade windrow here"
+        ):
             witness.near.run(transport.connect(witness.address, secret=SECRET))
     assert witness.accepted == []
 
