@@ -33,6 +33,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
         "30s", "Silence of a holder that frees a lock or semaphore; 'inf': never"
     ),
     "distributed.scheduler.worker-ttl": Setting("5 minutes", "Silence that ends a worker without a nanny"),
+    "distributed.admin.large-graph-warning-threshold": Setting(
+        "10 MB", "Data inside of the tasks of one call that is worth a warning"
+    ),
     "distributed.admin.log-length": Setting(10000, "Log records that each process remembers"),
     "distributed.admin.low-level-log-length": Setting(1000, "Events that the scheduler remembers, for each topic"),
     "distributed.comm.timeouts.connect": Setting("30s", "How long a connection is tried"),

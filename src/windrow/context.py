@@ -7,6 +7,7 @@ this file must never know: workers and clients themselves.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,8 +39,12 @@ class Place(Protocol):
     def secede(self) -> None:
         """Leave the worker's threads, so that another task may start; again is harmless."""
 
-    def step_aside(self) -> None:
-        """Leave the worker's threads to wait: as `secede`, but what runs here meanwhile does nothing."""
+    def step_aside(self) -> Callable[[bool], None] | None:
+        """Leave the worker's threads to wait: as `secede`, but what runs here meanwhile does nothing.
+
+        Return what ends that; None where there is nothing to end. It is called with whether to wait for a thread:
+        if not, and none is free, the task goes on outside of them.
+        """
 
     def rejoin(self) -> None:
         """Come back to the worker's threads, which may wait until one is free; again is harmless."""

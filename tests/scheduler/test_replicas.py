@@ -10,7 +10,7 @@ from world import World
 from windrow.scheduler import replicas
 from windrow.scheduler.replicas import choose_moves, workers_to_close
 from windrow.scheduler.state import ClientRecord, WorkerRecord
-from windrow.wire.messages import Close, Copied, Gather, Rebalance, Replicate, Retire, Scatter
+from windrow.wire.messages import Close, Copied, Gather, Heartbeat, Rebalance, Replicate, Retire, Scatter
 
 MB = 1_000_000
 
@@ -471,6 +471,41 @@ def test_gather_from_a_retiring_worker(world: World) -> None:
     world.reply(first, b"v", to=world.question(first))
     assert world.answer(client).blobs == [b"v"]
     world.clear()
+
+
+def test_silent_receiver_is_not_waited_for(world: World) -> None:
+    client = world.client()
+    first, second, third = world.workers(3)
+    data_on(world, client, third, "b")
+    data_on(world, client, first, "a")
+    world.ask(client, Retire(["w1"]))
+    assert world.heard(second) == ["copy a@w1"]
+    world.tick(after=4.0)
+    world.say(first, Heartbeat())
+    world.say(third, Heartbeat())
+    assert world.core.is_busy()
+    world.tick(after=2.0)
+    assert world.heard(third) == ["copy a@w1"]
+    world.copied(third, "a")
+    assert world.answer(client).value == ["tcp://w1"]
+    world.copied(second, "a")  # it wakes up
+    assert holders(world, "a") == ["w3", "w2"]
+    world.clear()
+
+
+def test_silent_holder_goes_on(world: World) -> None:
+    client = world.client()
+    first, second = world.workers(2)
+    data_on(world, client, first, "a")
+    world.ask(client, Retire(["w1"]))
+    assert world.heard(second) == ["copy a@w1"]
+    world.say(second, Heartbeat())
+    world.tick(after=4.0)
+    assert world.take(client) == []
+    world.say(second, Heartbeat())
+    world.tick(after=2.0)
+    assert world.answer(client).value == []
+    assert first.status == "running"
 
 
 # ---------------------------------------------------------------- who can be missed

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from world import World
+
+from windrow.wire.messages import Done, Erred, Missing, Rescheduled, Returned, Stopped
 
 
 def test_only_a_worker_that_has_it_runs_it(world: World) -> None:
@@ -89,12 +92,48 @@ def test_others_may_take_over_only_where_none_of_the_named_is_there(world: World
     world.clear()
 
 
-def test_a_cancelled_task_gives_back_what_it_took(world: World) -> None:
+def test_a_cancelled_task_gives_back_what_it_took_when_it_has_ended(world: World) -> None:
     client = world.client()
     worker = world.worker("w", nthreads=2, resources={"GPU": 1})
     world.submit(client, "a", "b", resources={"GPU": 1})
     assert world.keys(worker) == ["a"]
+    run = world.run(worker, "a")
+    assert run.takes
     world.cancel(client, "a")
-    messages = world.heard(worker)
-    assert messages == ["free a", "run b"]
+    assert world.heard(worker) == ["free a"]
+    world.say(worker, Stopped(run.task, run.attempt))
+    assert world.heard(worker) == ["run b"]
+    world.clear()
+
+
+@pytest.mark.parametrize("end", [Done, Erred, Missing, Rescheduled, Returned], ids=lambda end: end.__name__)
+def test_the_end_of_a_cancelled_task_may_be_on_its_way_already(world: World, end: type) -> None:
+    client = world.client()
+    worker = world.worker("w", nthreads=2, resources={"GPU": 1})
+    world.submit(client, "a", "b", resources={"GPU": 1})
+    assert world.keys(worker) == ["a"]
+    task, attempt = world.run(worker, "a").task, world.run(worker, "a").attempt
+    world.cancel(client, "a")
+    assert world.heard(worker) == ["free a"]
+    more = {Done: (0.1, 1), Erred: (0.1, b"", ""), Missing: (task, []), Rescheduled: (), Returned: ()}
+    world.say(worker, Returned([task], [attempt]) if end is Returned else end(task, attempt, *more[end]))
+    assert world.heard(worker) == ["run b"]
+    world.clear()
+
+
+def test_a_task_made_anew_beside_its_own_ghost_takes_its_share_once(world: World) -> None:
+    client = world.client()
+    worker = world.worker("w", nthreads=3, resources={"GPU": 2})
+    world.submit(client, "a", resources={"GPU": 1})
+    assert world.keys(worker) == ["a"]
+    first = world.run(worker, "a")
+    world.cancel(client, "a")
+    world.heard(worker)
+    world.submit(client, "a", resources={"GPU": 1})
+    assert world.keys(worker) == ["a"]
+    assert worker.used == {"GPU": 2.0}
+    world.say(worker, Stopped(first.task, first.attempt))
+    assert worker.used == {"GPU": 1.0}
+    world.done(worker, "a")
+    assert worker.used == {}
     world.clear()

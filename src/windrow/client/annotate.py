@@ -1,14 +1,19 @@
 """What ``dask.annotate`` says of tasks, and what that comes to beside the arguments of a call.
 
-What lives here: the graph of whatever was given as one, its annotations, and `Chooser`. What this file must never know:
-what the tasks are.
+What lives here: the graph of whatever was given as one, its annotations, those around a call, and `Chooser`. What this
+file must never know: what the tasks are.
+
+An argument of the call wins over an annotation of a layer, which wins over ``with dask.annotate(...)`` around the call.
+``workers`` and ``allow_other_workers`` go together: who gives the first says the second too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from windrow import context
 from windrow.client import options
 from windrow.client.options import Options
 from windrow.keys import Key
@@ -17,7 +22,7 @@ NAMES = ("priority", "retries", "workers", "allow_other_workers", "resources")
 
 
 def graph_of(graph: Any) -> tuple[Mapping[Any, Any], dict[str, Any]]:
-    """Return a plain graph, and its annotations: for each name a value by key, or a value for all.
+    """Return a plain graph, and its annotations: for each name the values by key.
 
     Examples
     --------
@@ -45,15 +50,51 @@ def _of_layers(graph: Any) -> dict[str, Any]:
     return annotations
 
 
+def around() -> Mapping[str, Any]:
+    """Return what ``with dask.annotate(...)`` says around this code. Dask is not imported for it.
+
+    Examples
+    --------
+    >>> from dask.base import annotate
+    >>> with annotate(priority=1, color="red"):
+    ...     around()
+    {'priority': 1}
+    """
+    get_annotations = getattr(sys.modules.get("dask.base"), "get_annotations", None)
+    if get_annotations is None or not (said := get_annotations()):
+        return {}
+    return {name: value for name, value in said.items() if name in NAMES}
+
+
+def options_of(given: Options) -> Options | Callable[[Key], Options]:
+    """Return the options of a call's tasks: what it says itself, what is said around it, and its place in a task.
+
+    A function of the key where an annotation is one.
+
+    Examples
+    --------
+    >>> options_of(Options(retries=2))
+    Options(priority=0.0, retries=2, workers=None, allow_other_workers=False, resources=(), actor=False)
+    """
+    said = around()
+    if said:
+        chooser = Chooser({}, given, said)
+        return chooser.table[0] if chooser.says_nothing else lambda key: chooser.table[chooser.option(key)]
+    place = context.place()
+    return given if place is None else options.lifted(given, place.priority)
+
+
 class Chooser:
-    """The options of tasks by key: an argument of the call wins over an annotation.
+    """The options of tasks by key.
 
     Parameters
     ----------
     annotations
-        As `graph_of` returns them.
+        For each name the values by key, as `graph_of` returns them.
     given
         What the call says, for all tasks.
+    said
+        What is said around the call, as `around` returns it.
 
     Examples
     --------
@@ -64,10 +105,7 @@ class Chooser:
     (3, 1.0)
     """
 
-    def __init__(self, annotations: Mapping[str, Any], given: Options) -> None:
-        self.table: list[Options] = [given]
-        self._given = given
-        self._places: dict[Any, int] = {}
+    def __init__(self, annotations: Mapping[str, Any], given: Options, said: Mapping[str, Any] | None = None) -> None:
         explicit = {
             "priority": given.priority != 0,
             "retries": given.retries != 0,
@@ -76,36 +114,54 @@ class Chooser:
             "resources": bool(given.resources),
             "actor": False,
         }
-        self._said = {name: values for name, values in annotations.items() if not explicit[name] and values}
+        said = {name: value for name, value in (said or {}).items() if not explicit[name]}
+        place = context.place()
+        self._parent = None if place is None else place.priority
+        self._given = given
+        self._for_all = {name: value for name, value in said.items() if not callable(value)}
+        self._by_function = {name: value for name, value in said.items() if callable(value)}
+        self._by_key = {name: values for name, values in annotations.items() if not explicit[name] and values}
+        self._known: dict[tuple[Any, ...], tuple[int, object]] = {}
+        """Places by the identities of what is said, with that itself, which must live as long."""
+        first = self._merged({})
+        self._places = {first: 0}
+        self.table: list[Options] = [first]
 
     @property
     def says_nothing(self) -> bool:
         """Whether all tasks have the first options of the table."""
-        return not self._said
+        return not self._by_key and not self._by_function
 
     def option(self, key: Key) -> int:
         """Return the place in ``table`` of a task's options."""
-        found = {
-            name: values[key] if isinstance(values, Mapping) and key in values else None
-            for name, values in self._said.items()
-        }
-        found = {name: value for name, value in found.items() if value is not None}
+        found = {name: function(key) for name, function in self._by_function.items()}
+        for name, values in self._by_key.items():
+            value = values.get(key)
+            if value is not None:
+                found[name] = value
         if not found:
             return 0
-        mark = repr(sorted(found.items()))
-        place = self._places.get(mark)
-        if place is None:
-            place = self._places[mark] = len(self.table)
-            self.table.append(self._merged(found))
-        return place
+        mark = (*found, *map(id, found.values()))
+        known = self._known.get(mark)
+        if known is None:
+            merged = self._merged(found)
+            place = self._places.get(merged)
+            if place is None:
+                place = self._places[merged] = len(self.table)
+                self.table.append(merged)
+            known = self._known[mark] = place, found
+        return known[0]
 
-    def _merged(self, found: dict[str, Any]) -> Options:
-        given = self._given
-        return options.checked(
-            found.get("priority", given.priority),
-            found.get("retries", given.retries),
-            found.get("workers", given.workers),
-            bool(found.get("allow_other_workers", given.allow_other_workers)),
-            found.get("resources", dict(given.resources)),
-            found.get("actor", given.actor),
-        )
+    def _merged(self, found: Mapping[str, Any]) -> Options:
+        given, found = self._given, {**self._for_all, **found}
+        if found:
+            workers = found.get("workers", given.workers)
+            given = options.checked(
+                found.get("priority", given.priority),
+                found.get("retries", given.retries),
+                workers,
+                workers is not None and bool(found.get("allow_other_workers", given.allow_other_workers)),
+                found.get("resources", dict(given.resources)),
+                found.get("actor", given.actor),
+            )
+        return given if self._parent is None else options.lifted(given, self._parent)

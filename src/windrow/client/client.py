@@ -328,7 +328,7 @@ class Client(
 
     def as_current(self) -> AbstractContextManager[None]:
         """Make this the current client within a ``with`` block."""
-        return current.as_current(self)
+        return dask_default.as_current(self)
 
 
 def _check_loop() -> None:

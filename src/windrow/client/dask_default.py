@@ -1,20 +1,23 @@
-"""The default client as what Dask computes on.
+"""The client at hand as what Dask computes on.
 
-What lives here: the entries of Dask's configuration that a default client sets and puts back. What this file must never
-know: graphs.
+What lives here: the entries of Dask's configuration that a default client, or a ``with client.as_current()``, sets and
+puts back. What this file must never know: graphs.
 
 Dask asks its configuration for a ``scheduler``; a callable there is called with a graph and keys, and what it is bound
-to is asked for ``persist``. A value that the user sets afterwards is left alone.
+to is asked for ``persist``. Ours finds the client when it is called, as `get_client` does. A value that the user sets
+afterwards is left alone.
 """
 
 from __future__ import annotations
 
 import sys
-import weakref
-from types import MethodType
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from windrow.client import current
+from windrow.client.in_task import get_client
 from windrow.when_imported import when_imported
 
 if TYPE_CHECKING:
@@ -31,34 +34,86 @@ _former: dict[str, Any] = {}
 _ours: dict[str, Any] = {}
 """What we have configured, by name."""
 
+_blocks: list[Client] = []
+"""The clients of ``with client.as_current()`` blocks that are open, in any thread."""
+
+_lock = threading.RLock()
+
+
+class Front:
+    """The client at hand, by the time that Dask asks; all but ``get`` is the client's own."""
+
+    def get(self, dsk: Any, keys: Any, **kwargs: Any) -> Any:
+        """Compute keys of a graph on it, or as Dask would without any client where there is none here."""
+        try:
+            client = get_client()
+        except ValueError:
+            return _without_clients(dsk, keys, kwargs)
+        if not client.asynchronous:
+            return client.get(dsk, keys, **kwargs)
+        if threading.get_ident() == client.session.thread_id:
+            raise RuntimeError(
+                "Dask cannot wait for a result on the event loop of its client: write 'await client.compute(...)'"
+            )
+        return client.get(dsk, keys, **{**kwargs, "asynchronous": False})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            client = get_client()
+        except ValueError as error:
+            raise AttributeError(str(error)) from None
+        return getattr(client, name)
+
+
+def _without_clients(dsk: Any, keys: Any, kwargs: dict[str, Any]) -> Any:
+    """For a thread outside of all blocks, and when the last client was lost without being closed."""
+    from dask import threaded
+    from dask.base import get_scheduler
+
+    former = _former.get("scheduler", _ABSENT)
+    get = None if former is _ABSENT or not former else get_scheduler(scheduler=former)
+    return (get or threaded.get)(dsk, keys, **kwargs)
+
+
+_GET = Front().get
+
+
+@contextmanager
+def as_current(client: Client) -> Iterator[None]:
+    """Make this the current client within a ``with`` block, also for Dask."""
+    _blocks.append(client)
+    try:
+        update()
+        with current.as_current(client):
+            yield
+    finally:
+        _blocks.remove(client)
+        update()
+
 
 def update() -> None:
-    """Make the newest default client what Dask uses, or put back what was there if none is left."""
+    """Have Dask use the client at hand, or put back what was there if there can be none."""
     config = sys.modules.get("dask.config")
     if config is not None:
         _update(config)
-    elif current.defaults():
+    elif _blocks or current.defaults():
         when_imported("dask.config", _update)
 
 
 def _update(config: Any) -> None:
-    clients = current.defaults()
-    if clients:
-        _set(config, "scheduler", bound_get(clients[-1]))
-        if SHUFFLE not in _ours:
+    with _lock:
+        defaults = current.defaults()
+        if defaults or _blocks:
+            _set(config, "scheduler", _GET, unless_there=not defaults)
+        elif "scheduler" in _ours:
+            _put_back(config, "scheduler")
+        if not defaults:
+            if SHUFFLE in _ours:
+                _put_back(config, SHUFFLE)
+        elif SHUFFLE not in _ours:
             _set(config, SHUFFLE, "tasks", unless_there=True)
-    else:
-        for name in list(_ours):
-            _put_back(config, name)
-
-
-def bound_get(client: Client) -> Any:
-    """``client.get``, bound to a weak reference: the configuration keeps no client alive."""
-    return MethodType(_get, weakref.proxy(client))
-
-
-def _get(client: Client, *args: Any, **kwargs: Any) -> Any:
-    return client.get(*args, **kwargs)
 
 
 def _set(config: Any, name: str, value: Any, unless_there: bool = False) -> None:

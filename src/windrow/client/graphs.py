@@ -7,15 +7,16 @@ What lives here: collections to graphs, and futures to collections. What this fi
 from __future__ import annotations
 
 import gc
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from windrow import context
 from windrow.client import annotate, options
 from windrow.client.base import Base
 from windrow.client.future import Future
 from windrow.client.options import Duration, Options, Workers
+from windrow.errors import FutureCancelledError
 from windrow.keys import Key
 
 if TYPE_CHECKING:
@@ -129,12 +130,17 @@ class GraphMethods(Base):
         --------
         >>> x = client.persist(x)  # doctest: +SKIP
         """
-        from dask.base import collections_to_expr
+        from dask.base import collections_to_expr, is_dask_collection
         from dask.core import flatten
 
         given = _checked(workers, allow_other_workers, resources, retries, priority, fifo_timeout)
         single = not isinstance(collections, list | tuple | set | frozenset)
         items = [collections] if single else list(collections)
+        for item in items:
+            if not is_dask_collection(item):
+                raise TypeError(f"persist takes collections of Dask, and not {reprlib.repr(item)}")
+        if not items:
+            return []
         expression = collections_to_expr(items, optimize_graph).optimize()
         parts = [list(flatten(keys)) for keys in expression.__dask_keys__()]
         made = self._futures(expression, [key for keys in parts for key in keys], given, actors)
@@ -195,6 +201,7 @@ class GraphMethods(Base):
     def _futures(self, graph: Any, keys: list[Any], given: Options, actors: object) -> dict[Any, Future]:
         """Send a graph; a future for each of the keys."""
         from windrow.client.lowering import lower
+        from windrow.client.nodes import futures_in
 
         dsk, said = annotate.graph_of(graph)
         if actors:
@@ -204,12 +211,13 @@ class GraphMethods(Base):
         held = self.session.hold_those(dsk.keys())
         # These futures keep what the graph's tasks are not to be made for, until they are tied to it.
         kept = [wrap(self, entry) for entry in held.values()]
-        batches = lower(dsk, keys, held=held)
-        if (place := context.place()) is not None:
-            given = options.lifted(given, place.priority)
-        chooser = annotate.Chooser(said, given)
-        with _no_collections() if len(dsk) >= LARGE else nullcontext():
-            entries = self._submitter.submit_graph(batches, chooser)
+        batches = lower(dsk, keys, held=held, carries_futures=self._submitter.carries_futures)
+        chooser = annotate.Chooser(said, given, annotate.around())
+        try:
+            with _no_collections() if len(dsk) >= LARGE else nullcontext():
+                entries = self._submitter.submit_graph(batches, chooser)
+        except FutureCancelledError as error:
+            raise self._submitter.explained(error, futures_in(dsk)) from None
         made = {key: wrap(self, entry) for key, entry in entries.items()}
         del kept
         return {key: made[key] for key in dict.fromkeys(keys)}

@@ -12,6 +12,7 @@ target.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError
@@ -76,7 +77,12 @@ class Batch:
 
 
 def lower(
-    graph: Mapping[Any, Any], wanted: Iterable[Any], batch_size: int = BATCH, *, held: Container[Any] = ()
+    graph: Mapping[Any, Any],
+    wanted: Iterable[Any],
+    batch_size: int = BATCH,
+    *,
+    held: Container[Any] = (),
+    carries_futures: Callable[[Callable[..., Any]], bool] = lambda function: False,
 ) -> Iterator[Batch]:
     """Turn a graph into batches of tasks.
 
@@ -92,6 +98,9 @@ def lower(
     held
         Keys of the graph whose results exist already: taken for known, their nodes left aside. To leave them out of the
         graph instead would make mere text of them in tasks of the older kind.
+    carries_futures
+        Whether there are futures in a function, as in a closure. Such a function becomes an argument of its tasks,
+        where futures become results. Asked once of each.
 
     Returns
     -------
@@ -114,7 +123,7 @@ def lower(
     >>> batch.known, batch.keys, batch.functions[1], batch.inputs, batch.wanted
     (['elsewhere'], ['x', 'y'], <built-in function add>, [[], [1, 0]], [2])
     """
-    return _Lowering(_Plan(graph, wanted, held)).batches(batch_size)
+    return _Lowering(_Plan(graph, wanted, held), carries_futures).batches(batch_size)
 
 
 # ---------------------------------------------------------------- which tasks, in which order
@@ -260,9 +269,13 @@ class _Shared:
 class _Lowering:
     """One graph on its way into batches."""
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: _Plan, carries_futures: Callable[[Callable[..., Any]], bool]) -> None:
         spec = nodes.spec()
         self._plan = plan
+        self._carries_futures = carries_futures
+        self._carrying: dict[int, bool] = {}
+        self._at = 0
+        """The place of the task that is being lowered."""
         self._number = [-1] * len(plan.nodes)
         """For each place the number that its task was given."""
         self._outside: dict[Any, int] = {}
@@ -308,18 +321,16 @@ class _Lowering:
         order = plan.order
         keys, chosen, args, inputs = batch.keys, batch.chosen, batch.args, batch.inputs
         while done < len(order) and len(keys) < size:
-            place = order[done]
+            self._at = place = order[done]
             try:
                 function, blob, needs = self._lowered(plan.nodes[place])
+                if id(function) not in table and self._carries(function):
+                    function, blob, needs = self._called(plan.nodes[place])
             except _Late as late:
                 if keys:  # what is known has its numbers before the tasks of its batch
                     return done
                 self._meet(late.key, batch)
                 continue
-            except PickleError as error:
-                raise PickleError(
-                    f"An argument of task {plan.names[place]!r}", error.culprit, error.cause
-                ) from error.__cause__
             choice = table.get(id(function))
             if choice is None:
                 choice = table[id(function)] = len(batch.functions)
@@ -376,6 +387,22 @@ class _Lowering:
         seats: Seats = {}
         function, values = self._programs.compiled(node, self._seats_in(seats))
         return function, self._pickled(tuple(values), {}, seats), list(seats)
+
+    def _carries(self, function: Callable[..., Any]) -> bool:
+        """Whether there are futures in a function; the graph keeps it, so its id stands for it."""
+        known = self._carrying.get(id(function))
+        if known is None:
+            known = self._carrying[id(function)] = self._carries_futures(function)
+        return known
+
+    def _called(self, node: Any) -> Task:
+        """A node whose function holds futures: that goes into the payload itself, and what calls it is the function."""
+        seats: Seats = {}
+        try:
+            function, values = self._programs.compiled(node, self._seats_in(seats))
+        except Unexpressed:
+            return self._as_it_is(node)
+        return operator.call, self._pickled((function, *values), {}, seats), list(seats)
 
     def _fused(self, node: Any) -> Task:
         """A node that carries a graph; one object for many nodes, if a layer has made it."""
@@ -447,14 +474,18 @@ class _Lowering:
 
     def _pickled(self, args: tuple[Any, ...], kwargs: dict[str, Any], seats: Seats) -> Blob:
         """The payload; futures that are found only while pickling get seats behind the others."""
-        blob = payload.dumps((args, kwargs))
-        found = self._collection.take()
-        if not found:
-            return blob
-        # They were given positions from 0 on, which others may hold: pickle again, with a seat for each.
-        for key in found:
-            self._collection.put(key, seats.setdefault(self._number_of(key), len(seats)))
-        blob = payload.dumps((args, kwargs))
+        try:
+            blob = payload.dumps((args, kwargs))
+            found = self._collection.take()
+            if not found:
+                return blob
+            # They were given positions from 0 on, which others may hold: pickle again, with a seat for each.
+            for key in found:
+                self._collection.put(key, seats.setdefault(self._number_of(key), len(seats)))
+            blob = payload.dumps((args, kwargs))
+        except PickleError as error:
+            task = f"An argument of task {self._plan.names[self._at]!r}"
+            raise PickleError(task, error.culprit, error.cause) from error.__cause__
         again = self._collection.take()
         assert len(again) == len(found), "pickling twice has found different futures"
         return blob

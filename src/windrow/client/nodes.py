@@ -17,7 +17,7 @@ from windrow.client.functions import name_of
 from windrow.wire import program
 from windrow.wire.program import Program, Step
 
-__all__ = ["Kinds", "Programs", "Seat", "Unexpressed", "arguments", "modern", "spec"]
+__all__ = ["Kinds", "Programs", "Seat", "Unexpressed", "arguments", "futures_in", "modern", "spec"]
 
 Seat: TypeAlias = Callable[[Any], Any]
 """From the key of a task to the object that stands for its result in arguments."""
@@ -47,6 +47,34 @@ def modern(key: Any, node: Any, graph: Mapping[Any, Any]) -> Any:
         return dask.Alias(key, node.key)
     made = dask.convert_legacy_task(key, node, graph)
     return made if isinstance(made, dask.GraphNode) else dask.DataNode(key, made)
+
+
+def futures_in(graph: Mapping[Any, Any]) -> list[Any]:
+    """The futures in a graph's tasks, their arguments and containers among these; to explain what is wrong with one.
+
+    Examples
+    --------
+    >>> futures_in({"x": [1, (sum, [2])]})
+    []
+    """
+    node = spec().GraphNode
+    found: dict[int, Any] = {}
+    stack: list[Any] = list(graph.values())
+    while stack:
+        part = stack.pop()
+        if isinstance(part, node):
+            stack += [
+                getattr(part, "value", None),
+                *getattr(part, "args", ()),
+                *(getattr(part, "kwargs", None) or {}).values(),
+            ]
+        elif isinstance(part, dict):
+            stack += part.values()
+        elif isinstance(part, list | tuple | set | frozenset):
+            stack += part
+        elif getattr(type(part), "__dask_future__", False) is True:
+            found[id(part)] = part
+    return list(found.values())
 
 
 def _is_future(kind: type) -> bool:

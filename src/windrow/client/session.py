@@ -409,7 +409,7 @@ class Session:
         """Send a part of a graph; an entry for each key that is wanted of it."""
         with self.lock:
             self.check_open()
-            self._check_inputs(graph.known)
+            self._check_inputs(graph.known, "a graph refers to it and does not make it")
             for function in functions:
                 self._declared.declare(function, self._outgoing)
             self._append(graph)
@@ -425,6 +425,14 @@ class Session:
             self.wake()
         return made
 
+    def drop_graph(self, number: int | None, entries: Iterable[Entry]) -> None:
+        """Make no futures on what was wanted of a graph; and no more parts of it come, if it has a number here."""
+        with self.lock:
+            if number is not None and self.status == "running":
+                self._append(m.Graph(number, [], [], [], [], [], [], [], []))
+        self.released.extend(entries)
+        self.wake()
+
     def hold_those(self, keys: Iterable[m.Key]) -> dict[m.Key, Entry]:
         """One more reference on each of these that is held; their entries."""
         with self.lock:
@@ -436,11 +444,11 @@ class Session:
                 entry.refs += 1
             return held
 
-    def _check_inputs(self, inputs: Iterable[m.Key]) -> None:
+    def _check_inputs(self, inputs: Iterable[m.Key], how: str = "it was given as an argument") -> None:
         for key in inputs:
             if key not in self.entries:
                 raise errors.FutureCancelledError(
-                    key, "it was given as an argument, but this client holds it no more (cancelled, released or lost)"
+                    key, f"{how}, and this client does not hold it (cancelled, released, lost, or another client's)"
                 )
 
     def _held(self, key: m.Key) -> Entry | None:

@@ -48,9 +48,9 @@ def span(*tags: str) -> Iterator[str]:
     for tag in tags:
         if not isinstance(tag, str):
             raise TypeError(f"tags of spans must be strings, not {tag!r}")
-    import dask
+    from dask.base import annotate, get_annotations
 
-    around = dask.get_annotations().get("span") or {"name": (), "ids": ()}
+    around = get_annotations().get("span") or {"name": (), "ids": ()}
     ids = tuple(str(uuid.uuid4()) for _ in tags)
-    with dask.annotate(span={"name": (*around["name"], *tags), "ids": (*around["ids"], *ids)}):
+    with annotate(span={"name": (*around["name"], *tags), "ids": (*around["ids"], *ids)}):
         yield ids[-1]

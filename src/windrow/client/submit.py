@@ -12,13 +12,14 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sized
-from itertools import chain, count, islice
+from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from windrow.client.entry import Entry
 from windrow.client.functions import Function, Functions
 from windrow.client.options import DEFAULT, Options
 from windrow.client.session import Session
+from windrow.client.weight import Load, warn_of, weight
 from windrow.errors import FutureCancelledError, PickleError
 from windrow.keys import as_bytes, checked
 from windrow.wire import payload
@@ -69,7 +70,7 @@ class Submitter:
         kwargs: dict[str, Any],
         key: Key | None,
         pure: bool,
-        options: Options,
+        options: Options | Callable[[Key], Options],
     ) -> Entry:
         """One task; an entry with one more reference."""
         if not callable(func):
@@ -84,12 +85,16 @@ class Submitter:
             inputs = collection.take()
         if key is None:
             key = pure_key(function, blob, inputs) if pure else f"{function.name}-{self.unique()}"
+        if type(blob) is not bytes or type(function.code) is not bytes:
+            warn_of(weight((blob, function.code)), f"a task of {function.name!r}")
         try:
-            return self._session.submit(function, key, blob, inputs, options)
+            return self._session.submit(
+                function, key, blob, inputs, options if isinstance(options, Options) else options(key)
+            )
         except FutureCancelledError as error:
-            raise self._explained(error, (func, args, kwargs)) from None
+            raise self.explained(error, (func, args, kwargs)) from None
 
-    def _explained(self, error: FutureCancelledError, arguments: object) -> Exception:
+    def explained(self, error: FutureCancelledError, arguments: object) -> Exception:
         """The error of an input that is not held here, or a better one if its future never was this client's."""
         from windrow.client.future import futures_of
 
@@ -122,10 +127,33 @@ class Submitter:
 
     # ---------------------------------------------------------------- a graph
 
+    def carries_futures(self, function: Callable[..., Any]) -> bool:
+        """Whether there are futures in a function, such as in a closure; PickleError if it cannot travel."""
+        with payload.collecting(self._session) as collection:
+            self._functions.find(function)
+            return len(collection) > 0
+
     def submit_graph(self, batches: Iterable[Batch], chooser: Chooser) -> dict[Key, Entry]:
         """Send a graph part by part as it is pickled; the entries of what is wanted of it."""
-        find, number, number_of_next = self._functions.find, next(self._serial), 0
+        number = next(self._serial)
         entries: dict[Key, Entry] = {}
+        load = Load()
+        more = False
+        try:
+            for graph, functions, wanted in self._parts(number, batches, chooser, load):
+                entries.update(zip(wanted, self._session.submit_graph(graph, functions, wanted), strict=True))
+                more = graph.more
+            load.warn()
+        except BaseException:
+            self._session.drop_graph(number if more else None, entries.values())
+            raise
+        return entries
+
+    def _parts(
+        self, number: int, batches: Iterable[Batch], chooser: Chooser, load: Load
+    ) -> Iterator[tuple[Graph, list[Function], list[Key]]]:
+        """Of each batch the message, its functions, and the keys that are wanted of it."""
+        find, number_of_next = self._functions.find, 0
         for batch in batches:
             functions = [find(function) for function in batch.functions]
             option = [] if chooser.says_nothing else [chooser.option(key) for key in batch.keys]
@@ -145,8 +173,11 @@ class Submitter:
             numbered = [*batch.known, *batch.keys]
             wanted = [numbered[place - number_of_next] for place in batch.wanted]
             number_of_next += len(numbered)
-            entries.update(zip(wanted, self._session.submit_graph(graph, functions, wanted), strict=True))
-        return entries
+            load.add(batch.keys, batch.args)
+            for function in functions:
+                if type(function.code) is not bytes:
+                    load.add_function(function.name, function.digest, function.code)
+            yield graph, functions, wanted
 
     # ---------------------------------------------------------------- many tasks
 
@@ -159,7 +190,7 @@ class Submitter:
         key: str | Collection[Key] | None,
         pure: bool,
         batch_size: int | None,
-        options: Options,
+        options: Options | Callable[[Key], Options],
     ) -> list[Future]:
         """A task for each row of arguments; ``wrap`` makes a `Future` of an entry that was made for it."""
         rows = _rows(func, iterables)
@@ -175,12 +206,14 @@ class Submitter:
             if kwargs:
                 kwargs = self._slim(wrap, function.name, kwargs, collection)
             futures: list[Future] = []
+            carried = weight((function.code,))
             name = prefix or function.name
             while True:
                 kept: list[Any] = []  # futures of the rows, which nobody else may hold, live until they are named
                 taken = islice(rows, next(sizes))
                 blobs, inputs = _pickled(taken, kwargs, function.what, collection, len(futures), kept)
                 if not blobs:
+                    warn_of(carried, f"tasks of {function.name!r}")
                     return futures
                 if keys is not None:
                     batch = list(islice(keys, len(blobs)))
@@ -189,11 +222,25 @@ class Submitter:
                 else:
                     stem = f"{name}-{self.unique()}"
                     batch = [f"{stem}-{number}" for number in range(len(blobs))]
+                carried += weight(blobs)
                 try:
-                    made = self._session.submit_many(function, batch, blobs, inputs, options)
+                    made = self._submit_many(function, batch, blobs, inputs, options)
                 except FutureCancelledError as error:
-                    raise self._explained(error, (func, iterables, kwargs)) from None
+                    raise self.explained(error, (func, iterables, kwargs)) from None
                 futures += map(wrap, made)
+
+    def _submit_many(
+        self,
+        function: Function,
+        keys: list[Key],
+        blobs: list[Blob],
+        inputs: list[list[Key]],
+        options: Options | Callable[[Key], Options],
+    ) -> list[Entry]:
+        if isinstance(options, Options):
+            return self._session.submit_many(function, keys, blobs, inputs, options)
+        rows = zip(keys, blobs, inputs or repeat(()), strict=False)
+        return [self._session.submit(function, key, blob, needs, options(key)) for key, blob, needs in rows]
 
     def _slim(self, wrap: Wrap, name: str, kwargs: dict[str, Any], collection: payload.Collection) -> dict[str, Any]:
         """Keyword arguments with the large ones replaced by futures of tasks that return them."""

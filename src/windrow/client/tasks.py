@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from windrow import context
 from windrow.client import gather, options, scatter
+from windrow.client.annotate import options_of
 from windrow.client.base import Base
 from windrow.client.executor import ClientExecutor
 from windrow.client.future import Future, futures_of, given_futures
@@ -74,13 +74,16 @@ class TaskMethods(Base):
             An argument cannot travel; the message names the part of it that cannot.
         ClosedClientError
             This client is closed.
+
+        Notes
+        -----
+        What is not given, ``with dask.annotate(...)`` around the call may say.
         """
         wanted = options.checked(
             priority, retries, workers, allow_other_workers, resources, actor or actors, pure, fifo_timeout
         )
-        if (place := context.place()) is not None:
-            wanted = options.lifted(wanted, place.priority)
-        return Future(self, self._submitter.submit(func, args, kwargs, key, pure and not wanted.actor, wanted))  # type: ignore[arg-type]
+        pure = pure and not wanted.actor
+        return Future(self, self._submitter.submit(func, args, kwargs, key, pure, options_of(wanted)))  # type: ignore[arg-type]
 
     def map(
         self,
@@ -117,10 +120,9 @@ class TaskMethods(Base):
         wanted = options.checked(
             priority, retries, workers, allow_other_workers, resources, actor or actors, pure, fifo_timeout
         )
-        if (place := context.place()) is not None:
-            wanted = options.lifted(wanted, place.priority)
         wrap = partial(Future, self)  # type: ignore[arg-type]
-        return self._submitter.map(wrap, func, iterables, kwargs, key, pure and not wanted.actor, batch_size, wanted)
+        pure = pure and not wanted.actor
+        return self._submitter.map(wrap, func, iterables, kwargs, key, pure, batch_size, options_of(wanted))
 
     def gather(
         self, futures: Any, errors: str = "raise", direct: bool | None = None, asynchronous: bool | None = None

@@ -69,11 +69,13 @@ def _wait_outside(latch: Latch, timeout_s: float | None) -> bool:
     place = context.place()
     if latch.opened or place is None or place.seceded:
         return latch.wait(timeout_s)
-    place.step_aside()
+    come_back, opened = place.step_aside(), False
     try:
-        return latch.wait(timeout_s)
+        opened = latch.wait(timeout_s)
+        return opened
     finally:
-        place.rejoin()
+        if come_back is not None:
+            come_back(opened)  # whose time is over does not wait again
 
 
 async def follow(steps: Steps[T], timeout_s: float | None, what: What) -> T:

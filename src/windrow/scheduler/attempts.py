@@ -29,6 +29,8 @@ def send_attempt(state: State, task: Task) -> None:
             worker.used[name] = worker.used.get(name, 0.0) + quantity
     wanted = bool(task.clients or task.dependents)
     run = Run(task.id, task.attempt, task.key, function.id, task.args, task.priority, wanted, actor=task.actor)
+    if task.restriction is not None:
+        run.takes = bool(task.restriction.resources)
     if task.inputs:
         _send_inputs(state, task, worker, run)
     worker.out.append(run)
@@ -78,6 +80,26 @@ def _stay_away_no_longer(worker: WorkerRecord, task: Task) -> None:
     worker.threads -= 1
 
 
+def haunt(worker: WorkerRecord, task: Task) -> None:
+    """An attempt is about to be freed: what it takes is not there for others before it has ended."""
+    if task.worker is worker and task.restriction is not None and task.restriction.resources:
+        worker.haunted[task.id, task.attempt] = task.restriction.resources
+
+
+def lay_ghost(worker: WorkerRecord, task: TaskId, attempt: int) -> None:
+    """A freed attempt has ended."""
+    resources = worker.haunted.pop((task, attempt), None)
+    if resources is not None:
+        _give_back(worker, resources)
+
+
+def _give_back(worker: WorkerRecord, resources: tuple[tuple[str, float], ...]) -> None:
+    for name, quantity in resources:
+        worker.used[name] -= quantity
+    if resources and not worker.processing and not worker.haunted:
+        worker.used.clear()  # sums of floats drift
+
+
 def end_attempt(state: State, task: Task) -> None:
     """Take a task off its worker."""
     worker = task.worker
@@ -91,9 +113,8 @@ def end_attempt(state: State, task: Task) -> None:
         worker.recalled.pop(task, None)
     if worker.seceded and task in worker.seceded:
         _stay_away_no_longer(worker, task)
-    if task.restriction is not None:
-        for name, quantity in task.restriction.resources:
-            worker.used[name] -= quantity
+    if task.restriction is not None and (task.id, task.attempt) not in worker.haunted:
+        _give_back(worker, task.restriction.resources)
     task.worker = None
     if len(worker.processing) < worker.threads or worker not in state.open:
         state.open_or_idle(worker)

@@ -128,12 +128,39 @@ def worker_left(state: State, worker: WorkerRecord) -> None:
         _end(state, task, worker, failed=True)
 
 
+def is_silent(state: State, worker: WorkerRecord) -> bool:
+    """Say whether a worker has given no sign of life for so long that nobody should wait for it."""
+    return state.now_s - worker.last_seen_s > state.config.silence_s
+
+
+def is_cut_off(state: State, task: Task) -> bool:
+    """Say whether nobody who holds a value gives a sign of life."""
+    return task.value is None and all(is_silent(state, holder) for holder in task.holders)
+
+
+def look_for_silence(state: State) -> None:
+    """Errands wait no longer for workers that are silent, nor for values that only such workers hold.
+
+    What was asked stays asked: should the worker wake up, its answer is as good as any.
+    """
+    for task, under_way in list(state.copies.items()):
+        cut_off = is_cut_off(state, task)
+        for worker, copying in list(under_way.items()):
+            if copying.errands and (cut_off or is_silent(state, worker)):
+                _wake(state, task, worker, copying, failed=True)
+
+
 def _end(state: State, task: Task, worker: WorkerRecord, failed: bool) -> None:
     under_way = state.copies[task]
     copying = under_way.pop(worker)
     if not under_way:
         del state.copies[task]
-    for errand in copying.errands:
+    _wake(state, task, worker, copying, failed)
+
+
+def _wake(state: State, task: Task, worker: WorkerRecord, copying: Copying, failed: bool) -> None:
+    errands, copying.errands = copying.errands, []
+    for errand in errands:
         errand.open -= 1
         if failed:
             pair = task.id, worker.address

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from windrow.primitives import SERVICES
-from windrow.scheduler import balance, clients, graphs, requests, workers
+from windrow.scheduler import balance, clients, copies, graphs, requests, workers
 from windrow.scheduler.dispatch import dispatch
 from windrow.scheduler.memory_manager import MemoryManager
 from windrow.scheduler.services import FrontDesk
@@ -57,6 +57,7 @@ from windrow.wire.messages import (
     Retry,
     Returned,
     Seceded,
+    Stopped,
     Submit,
     Undeclare,
     Want,
@@ -122,6 +123,7 @@ HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
         Ghosts: workers.on_ghosts,
         Seceded: workers.on_seceded,
         Rescheduled: workers.on_rescheduled,
+        Stopped: workers.on_stopped,
         Log: _on_log,
         Heartbeat: workers.on_heartbeat,
         Reply: requests.on_reply,
@@ -221,6 +223,7 @@ class SchedulerCore:
         state = self.state
         state.now_s = now_s
         workers.look_for_silence(state)
+        copies.look_for_silence(state)
         balance.rebalance(state)
         if self.desk.is_waiting:
             self.desk.tick()
@@ -234,8 +237,9 @@ class SchedulerCore:
             requests.party_left(state, state.gone.pop())
 
     def is_busy(self) -> bool:
-        """Say whether ticks are needed: something runs, or a worker's end is not settled."""
-        return any(worker.processing or worker.status == "lost" for worker in self.state.workers.values())
+        """Say whether ticks are needed: something runs or is being copied, or a worker's end is not settled."""
+        state = self.state
+        return bool(state.copies) or any(w.processing or w.status == "lost" for w in state.workers.values())
 
     def flush(self) -> list[tuple[Peer[Any], list[Any]]]:
         """Place what can be placed, and return what is to be sent, a list a peer."""
@@ -267,3 +271,5 @@ class SchedulerCore:
             for message in said:
                 if isinstance(message, Finished | Failed | Cancelled):
                     clients.drop(state, keeper, message.keys)
+            if not keeper.wants:
+                state.clients.pop(keeper.id, None)

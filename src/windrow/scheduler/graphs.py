@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from windrow.scheduler.clients import drop_all, restriction_of, want_again
 from windrow.scheduler.news import Asked
 from windrow.scheduler.state import (
+    ERRED,
     FORGOTTEN,
     RELEASED,
     ClientRecord,
@@ -57,8 +58,7 @@ def on_graph(state: State, client: ClientRecord, message: Graph) -> None:
             let_go(state, task)
         raise
     if client.graphs.get(message.graph) is parts:
-        for task in fresh:
-            state.want(parts.keeper, task)
+        _keep(state, parts, len(message.keys), fresh)
     if state.news is not None:
         named = [parts.tasks[number] for number in message.wanted if 0 <= number < len(parts.tasks)]
         state.news.append(Asked(client.id, message, [task.key for task in named if task is not None]))
@@ -69,6 +69,9 @@ def on_graph(state: State, client: ClientRecord, message: Graph) -> None:
     for task in fresh:
         if task.state is RELEASED:
             need(state, task)
+    for task in fresh:
+        if task.state is ERRED:  # at once, so it waits for nothing: what only it would have taken is not needed
+            state.agenda.extend([(let_go, source) for source in task.inputs])
     if not message.more and client.graphs.pop(message.graph, None) is parts:
         drop_all(state, parts.keeper)
 
@@ -127,6 +130,16 @@ def _make_tasks(state: State, parts: Parts, message: Graph, fresh: list[Task]) -
 
 def _all_known(sources: Sequence[Task | None]) -> bool:
     return not any(source is None or source.state is FORGOTTEN for source in sources)
+
+
+def _keep(state: State, parts: Parts, count: int, fresh: list[Task]) -> None:
+    """Have the keeper want the last so many tasks; of those that were there already, others may let go."""
+    newer = fresh[0].id if fresh else state.next_id + 1
+    for task in parts.tasks[len(parts.tasks) - count :]:
+        if task is not None:
+            state.want(parts.keeper, task)
+            if task.state is RELEASED and task.id < newer:
+                state.agenda.append((need, task))
 
 
 def _check_wanted(parts: Parts, message: Graph) -> None:

@@ -119,10 +119,10 @@ def _check_worker(state: State, worker: WorkerRecord) -> None:
     for task in worker.seceded:
         assert task in worker.processing, (worker, task)
     used: dict[str, float] = {}
-    for task in worker.processing:
-        if task.restriction is not None:
-            for name, quantity in task.restriction.resources:
-                used[name] = used.get(name, 0.0) + quantity
+    takers = [*worker.haunted.values(), *[task.restriction.resources for task in worker.processing if task.restriction]]
+    for resources in takers:
+        for name, quantity in resources:
+            used[name] = used.get(name, 0.0) + quantity
     for name, quantity in used.items():
         assert math.isclose(worker.used[name], quantity, abs_tol=1e-6), (worker, name)
         assert quantity <= worker.resources.get(name, 0.0) + 1e-6, f"{worker} is given more {name} than it has"

@@ -49,19 +49,39 @@ class Plan:
 
     def recipient(self, task: Task, candidates: Iterable[WorkerRecord], errand: Errand) -> WorkerRecord | None:
         """Return the emptiest of some workers that can take a copy; those whose memory it fits into come first."""
+        if copies.is_cut_off(self.state, task):
+            return None
         under_way = self.state.copies.get(task, {})
-        best: tuple[bool, int] | None = None
+        best: tuple[bool, bool, int] | None = None
         chosen = None
         for worker in candidates:
             if worker in task.holders or worker in under_way or worker.status != "running":
                 continue
-            if errand.failures.get((task.id, worker.address), 0) >= TRIES:
+            if self._has_tried(errand, task, worker):
                 continue
             held = self.held[worker]
-            rank = (0 < worker.memory_limit < held + task.nbytes), held
+            is_full = 0 < worker.memory_limit < held + task.nbytes
+            rank = copies.is_silent(self.state, worker), is_full, held
             if best is None or rank < best:
                 best, chosen = rank, worker
         return chosen
+
+    def _has_tried(self, errand: Errand, task: Task, worker: WorkerRecord) -> bool:
+        return errand.failures.get((task.id, worker.address), 0) >= TRIES
+
+    def join(self, task: Task, group: Collection[WorkerRecord], errand: Errand) -> list[WorkerRecord]:
+        """Wait for copies to a group that others have asked for, where these are worth the wait; return the workers."""
+        if task not in self.state.copies or copies.is_cut_off(self.state, task):
+            return []
+        joined = []
+        for worker in self.state.copies[task]:
+            if worker in task.holders or worker not in group or worker.status != "running":
+                continue
+            if not copies.is_silent(self.state, worker) and not self._has_tried(errand, task, worker):
+                joined.append(worker)
+        for worker in joined:
+            copies.start(self.state, task, worker, errand)
+        return joined
 
     def start(self, task: Task, worker: WorkerRecord, errand: Errand, first: int = 0) -> bool:
         """Have a worker hold a copy; False if this round has brought it enough."""
@@ -157,12 +177,7 @@ def _spread(
     plan: Plan, errand: Errand, task: Task, group: list[WorkerRecord], goal: int, branching_factor: int
 ) -> None:
     """Start the copies of one round of one value."""
-    under_way = plan.state.copies.get(task, {})
-    for to in under_way:  # another errand's, which will do for this one too
-        if to in group:
-            copies.start(plan.state, task, to, errand)
-    there = sum([worker in task.holders or worker in under_way for worker in group])
-    most = goal - there
+    most = goal - len(plan.join(task, group, errand)) - sum([worker in task.holders for worker in group])
     if task.value is None:
         most = min(most, len(task.holders) * branching_factor)
     for number in range(most):
@@ -331,10 +346,8 @@ def _save(plan: Plan, errand: Errand, task: Task, leaving: list[WorkerRecord]) -
     """Have another worker hold what only leaving workers hold, unless one is about to."""
     if task.actor or not is_only_on(task, leaving):
         return
-    for worker in plan.state.copies.get(task, ()):
-        if worker.status == "running":
-            copies.start(plan.state, task, worker, errand)
-            return
+    if plan.join(task, plan.held, errand):
+        return
     to = plan.recipient(task, plan.held, errand)
     if to is not None:
         plan.start(task, to, errand)

@@ -14,7 +14,18 @@ import msgspec
 from windrow.keys import Key
 from windrow.primitives.service import Question, Service
 from windrow.scheduler.news import Logged
-from windrow.scheduler.state import ERRED, MEMORY, RELEASED, ClientRecord, Keeper, Peer, SchedulerConfig, State, Unexpected, WorkerRecord
+from windrow.scheduler.state import (
+    ERRED,
+    MEMORY,
+    RELEASED,
+    ClientRecord,
+    Keeper,
+    Peer,
+    SchedulerConfig,
+    State,
+    Unexpected,
+    WorkerRecord,
+)
 from windrow.scheduler.transitions import let_go, need
 from windrow.wire import failure
 from windrow.wire.messages import Ask, Blob, Reply, Withdraw
@@ -111,11 +122,11 @@ class FrontDesk:
         task = state.tasks.get(key)
         if task is None:
             return False
+        if brief and task.state in (MEMORY, ERRED):
+            return True
         keeper = state.clients.get(owner)
         if keeper is None:
             keeper = state.clients[owner] = Keeper(owner, brief)
-        if brief and task.state in (MEMORY, ERRED):
-            return True
         state.want(keeper, task)
         if task.state is RELEASED:
             need(state, task)

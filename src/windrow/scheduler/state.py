@@ -61,6 +61,8 @@ class SchedulerConfig(Struct, frozen=True):
     """A worker without news for so long gives back what it has not started, when others idle."""
     bandwidth: float = 1e9
     """Bytes a second assumed between workers, for placement."""
+    silence_s: float = 5.0
+    """Copies to and from a worker without a sign of life for so long are not waited for."""
     manages_memory: bool = False
     """Whether the memory manager runs from the start."""
     manage_memory_every_s: float = 2.0
@@ -167,6 +169,7 @@ class WorkerRecord(Peer[Any]):
         "alone",
         "expected_s",
         "functions",
+        "haunted",
         "holds",
         "host",
         "last_seen_s",
@@ -199,6 +202,8 @@ class WorkerRecord(Peer[Any]):
         self.seceded: dict[Task, None] = {}
         self.resources: dict[str, float] = {}
         self.used: dict[str, float] = {}
+        # What freed attempts take until they have ended, by task and attempt; a part of `used`.
+        self.haunted: dict[tuple[TaskId, int], tuple[tuple[str, float], ...]] = {}
         self.memory_limit = 0
         self.pid = 0
         self.host = ""

@@ -351,6 +351,7 @@ def purge(state: State, tasks: Iterable[Task], reason: str) -> None:
 
 def free(state: State, worker: WorkerRecord, task: Task) -> None:
     """Have a worker forget a task's attempt and value."""
+    attempts.haunt(worker, task)
     free_id(state, worker, task.id)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from windrow.errors import KilledWorker
 from windrow.scheduler import copies, placement
-from windrow.scheduler.attempts import come_back_to_threads, leave_threads
+from windrow.scheduler.attempts import come_back_to_threads, lay_ghost, leave_threads
 from windrow.scheduler.news import Came, Left
 from windrow.scheduler.state import ERRED, MEMORY, WAITING, Failure, NannyRecord, State, Task, Unexpected, WorkerRecord
 from windrow.scheduler.transitions import fail, free, free_id, lose, return_attempt, step, without_actor
@@ -34,6 +34,7 @@ from windrow.wire.messages import (
     Rescheduled,
     Returned,
     Seceded,
+    Stopped,
     TaskId,
 )
 
@@ -43,6 +44,14 @@ def _present(state: State, worker: WorkerRecord, task_id: TaskId, attempt: int) 
     task = state.by_id.get(task_id)
     if task is None or task.worker is not worker or task.attempt != attempt:
         return None
+    return task
+
+
+def _ending(state: State, worker: WorkerRecord, task_id: TaskId, attempt: int) -> Task | None:
+    """Return the task of an attempt that is over on its worker, if it is the present one; else its ghost is laid."""
+    task = _present(state, worker, task_id, attempt)
+    if task is None and worker.haunted:
+        lay_ghost(worker, task_id, attempt)
     return task
 
 
@@ -78,12 +87,13 @@ def on_done(state: State, worker: WorkerRecord, message: Done) -> None:
     """An attempt has its result."""
     worker.progress_s = state.now_s
     worker.stalled = False
-    task = _present(state, worker, message.task, message.attempt)
+    task = _ending(state, worker, message.task, message.attempt)
     if task is None:
         return
     if task.missing:  # it cannot have run by our rules; do not believe it
         free(state, worker, task)
         step(state, task, WAITING)
+        lay_ghost(worker, message.task, message.attempt)
         return
     function = task.function
     if function is not None:
@@ -102,7 +112,7 @@ def on_erred(state: State, worker: WorkerRecord, message: Erred) -> None:
     """An attempt raised: try again while there are retries, else the task errs."""
     worker.progress_s = state.now_s
     worker.stalled = False
-    task = _present(state, worker, message.task, message.attempt)
+    task = _ending(state, worker, message.task, message.attempt)
     if task is None:
         return
     if state.moves is not None:
@@ -120,14 +130,14 @@ def on_returned(state: State, worker: WorkerRecord, message: Returned) -> None:
         raise Unexpected("the columns of Returned differ in length")
     worker.recalled = {}
     for task_id, attempt in zip(message.tasks, message.attempts, strict=True):
-        task = _present(state, worker, task_id, attempt)
+        task = _ending(state, worker, task_id, attempt)
         if task is not None:
             return_attempt(state, task)
 
 
 def on_missing(state: State, worker: WorkerRecord, message: Missing) -> None:
     """An attempt could not get an input from any holder: those do not hold it, whatever we thought."""
-    task = _present(state, worker, message.task, message.attempt)
+    task = _ending(state, worker, message.task, message.attempt)
     if task is None:
         return
     return_attempt(state, task)
@@ -187,9 +197,15 @@ def on_seceded(state: State, worker: WorkerRecord, message: Seceded) -> None:
 def on_rescheduled(state: State, worker: WorkerRecord, message: Rescheduled) -> None:
     """An attempt asks to be made again."""
     worker.progress_s = state.now_s
-    task = _present(state, worker, message.task, message.attempt)
+    worker.stalled = False
+    task = _ending(state, worker, message.task, message.attempt)
     if task is not None:
         return_attempt(state, task)
+
+
+def on_stopped(state: State, worker: WorkerRecord, message: Stopped) -> None:
+    """A freed attempt takes no resources any more."""
+    lay_ghost(worker, message.task, message.attempt)
 
 
 def on_heartbeat(state: State, worker: WorkerRecord, message: Heartbeat) -> None:

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from windrow.keys import Key
+from windrow.scheduler import replicas
 from windrow.testing.virtual import VirtualClient, VirtualCluster
 from windrow.wire.messages import Ask, Rebalance, Replicate, Reply, Request, Retire
 
@@ -35,16 +36,24 @@ class Moving:
         self.rng = Random(f"moving {seed}")
         self.mover: VirtualClient | None = None
         self.retired: list[str] = []
-        self.holders: dict[Key, tuple[str, ...]] = {}
-        """Who held scattered data when it was last in memory, by key."""
+        self.let_go: dict[str, None] = {}
+        """Workers that others may end, as nothing is lost with them."""
+        self.holders: dict[Key, list[str]] = {}
+        """Who held scattered data when somebody last did, by key."""
         cluster.watchers.append(self._look)
 
     def _look(self) -> None:
         state = self.cluster.core.state
+        if not state.retirements:
+            for worker in state.workers.values():
+                if worker.status == replicas.CLOSING:
+                    self.let_go[worker.address] = None
         for key in self.cluster.scattered:
             task = state.tasks.get(key)
-            if task is not None and task.holders:
-                self.holders[key] = tuple(holder.address for holder in task.holders)
+            if task is not None:  # those that have been let go do not count
+                left = [holder.address for holder in task.holders if holder.address not in self.let_go]
+                if left:
+                    self.holders[key] = left
 
     # ------------------------------------------------------------ what is asked
 
@@ -87,6 +96,7 @@ class Moving:
         """Those that hold nothing of their own any more are ended from outside."""
         value: Any = reply.value
         for address in value:
+            self.let_go[address] = None
             worker = self.cluster.workers.get(address)
             if worker is not None:
                 worker.leave()

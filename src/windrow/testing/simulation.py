@@ -20,7 +20,8 @@ from windrow.keys import Key
 from windrow.testing.acting import Acting
 from windrow.testing.moving import Moving
 from windrow.testing.sharing import Sharing
-from windrow.testing.virtual import VirtualClient, VirtualCluster, VirtualWorker, Work, checksum
+from windrow.testing.virtual import VirtualClient, VirtualCluster, VirtualWorker, Work, value_of
+from windrow.testing.weaving import Weaving
 from windrow.wire import failure
 
 STEPS_MAX = 200_000
@@ -60,6 +61,7 @@ class Simulation:
         self.sharing = Sharing(self.cluster, seed)
         self.acting = Acting(self.cluster, seed)
         self.moving = Moving(self.cluster, seed)
+        self.weaving = Weaving(self, seed)
         self.kills = 0
 
     def run(self) -> int:
@@ -100,6 +102,8 @@ class Simulation:
             for _ in range(self.seed % 4):
                 self.sharing.act(client)
             self.acting.act(client)
+            if self.seed % 4:
+                self.weaving.act(client)
             if rng.random() < 0.4:
                 self._meddle(client)
             if self.deadly and rng.random() < 0.25:
@@ -107,7 +111,8 @@ class Simulation:
             for _ in range(rng.choice([0, 5, 50, 200])):
                 cluster.clock.step()
 
-    def _new_work(self, inputs: list[Key]) -> tuple[Key, Work]:
+    def new_work(self, inputs: list[Key]) -> tuple[Key, Work]:
+        """Draw a task that takes these."""
         rng = self.rng
         salt = len(self.work)
         kind = rng.choices(["ok", "fail", "flaky", "poison"], [90, 3, 5, 2 if self.poisonous else 0])[0]
@@ -116,15 +121,17 @@ class Simulation:
         work = Work(salt, kind, duration, nbytes, fails=rng.randint(1, 2))
         key = f"t{salt}"
         self.work[key] = (work, inputs)
+        self.weaving.change(key, work)
         return key, work
 
     def _submit(self, client: VirtualClient, inputs: list[Key]) -> Key:
-        key, work = self._new_work(inputs)
+        key, work = self.new_work(inputs)
         retries = work.fails if work.kind == "flaky" and self.rng.random() < 0.8 else 0
         if work.kind == "flaky" and retries < work.fails:
             work.kind = "fail"
         priority = self.rng.choice([0.0, 0.0, 0.0, 5.0])
-        client.submit(key, work, inputs, retries, priority, actor=self.acting.may_make(key))
+        options = self.weaving.options(work)
+        client.submit(key, work, inputs, retries, priority, self.acting.may_make(key), options)
         return key
 
     def _some(self, client: VirtualClient, most: int) -> list[Key]:
@@ -178,7 +185,8 @@ class Simulation:
             for key in again:
                 work, inputs = self.work[key]
                 if all(source in client.futures for source in inputs) and work.kind in ("ok", "fail"):
-                    client.submit(key, work, inputs, actor=key in self.acting.actors)
+                    options = self.weaving.options(work)
+                    client.submit(key, work, inputs, actor=key in self.acting.actors, options=options)
         elif chance < 0.8:
             self.sharing.cancelled = True
             client.cancel(keys, force=rng.random() < 0.5)
@@ -211,6 +219,7 @@ class Simulation:
         clock = self.cluster.clock
         self.cluster.fetch_failures = 0.0
         self.moving.settle()
+        self.weaving.settle()
         if not self.cluster.workers or self.rng.random() < 0.3:
             self.cluster.add_worker(nanny=self.poisonous)
         limit = clock.steps + STEPS_MAX
@@ -220,26 +229,28 @@ class Simulation:
         while clock.step():
             assert clock.steps < limit, "it goes on and on"
 
-    def _expected(self, key: Key, memo: dict[Key, Any]) -> Any:
+    def expected(self, key: Key, memo: dict[Key, Any] | None = None) -> Any:
         """Return a key's value, or ('error', the keys that may be blamed)."""
+        memo = {} if memo is None else memo
         if key in memo:
             return memo[key]
         if key in self.scattered:
             return self.scattered[key]
         work, inputs = self.work[key]
-        values = [self._expected(source, memo) for source in inputs]
+        values = [self.expected(source, memo) for source in inputs]
         errors = {name for value in values if isinstance(value, tuple) for name in value[1]}
         if errors:
             memo[key] = ("error", errors)
         elif work.kind in ("fail", "poison"):
             memo[key] = ("error", {key})
         else:
-            memo[key] = checksum(work.salt, values)
+            memo[key] = value_of(work, values)
         return memo[key]
 
     def _judge(self) -> None:
         self.sharing.judge()
         self.acting.judge()
+        self.weaving.judge()
         self.moving.judge([client for client in self.clients if not client.closed])
         memo: dict[Key, Any] = {}
         for client in self.clients:
@@ -250,7 +261,7 @@ class Simulation:
                 if future.status == "cancelled":
                     assert self.sharing.may_lose, f"{what} is cancelled, and nobody did it"
                     continue  # by a force, by an input that was cancelled, or scattered data that died
-                expected = self._expected(key, memo)
+                expected = self.expected(key, memo)
                 if future.status == "error" and self.acting.has_lost(key, self._root(future.error), self.work):
                     continue
                 if isinstance(expected, tuple):
@@ -270,6 +281,7 @@ class Simulation:
 
     def _clean_up(self) -> None:
         self.moving.clean_up()
+        self.weaving.clean_up()
         self.sharing.clean_up([client for client in self.clients if not client.closed])
         while self.cluster.clock.step():
             pass
@@ -286,6 +298,7 @@ class Simulation:
         assert not state.clients, f"the scheduler keeps {state.clients}"
         self.sharing.judge_emptiness()
         self.moving.judge_emptiness()
+        self.weaving.judge_emptiness()
         assert not state.queue, "the queue is not empty"
         for record in state.workers.values():
             assert record.threads == record.nthreads, f"{record} is thought to run what it has ended"

@@ -10,6 +10,7 @@ is a checksum over its own salt and its inputs' values, so that a wrong input an
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -34,6 +35,7 @@ from windrow.wire.messages import (
     Failed,
     Finished,
     Gather,
+    Graph,
     HelloClient,
     HelloNanny,
     HelloWorker,
@@ -46,6 +48,7 @@ from windrow.wire.messages import (
     RestartWorker,
     Scatter,
     Submit,
+    TaskOptions,
     Want,
     Withdraw,
 )
@@ -54,6 +57,15 @@ from windrow.worker.state import Attempt
 from windrow.worker.store import Packed
 
 INLINE_LIMIT = 1000
+
+
+class Inner(Struct, array_like=True):
+    """A task that another one submits and waits for."""
+
+    key: str
+    salt: int
+    duration_s: float = 0.001
+    inner: list[Inner] = []
 
 
 class Work(Struct, array_like=True):
@@ -65,11 +77,21 @@ class Work(Struct, array_like=True):
     duration_s: float = 0.001
     nbytes: int = 10
     fails: int = 0
+    leaves: int = 0
+    """How often it leaves its thread and comes back in turn; an odd number: it ends outside."""
+    reschedules: int = 0
+    inner: list[Inner] = []
+    takes: dict[str, float] = {}
 
 
 def checksum(salt: int, inputs: list[int]) -> int:
     """Return the value of a task from its salt and its inputs' values."""
     return zlib.crc32(msgspec.msgpack.encode([salt, inputs]))
+
+
+def value_of(work: Work | Inner, inputs: list[int]) -> int:
+    """Return the value of a task from its inputs' values and those that it waits for."""
+    return checksum(work.salt, inputs + [value_of(inner, []) for inner in work.inner])
 
 
 _work = msgspec.msgpack.Decoder(Work).decode
@@ -80,7 +102,15 @@ _unpack = msgspec.msgpack.decode
 class VirtualWorker:
     """A worker: a real core, and threads that are events."""
 
-    def __init__(self, cluster: VirtualCluster, name: str, nthreads: int, nanny: str, slowness: float = 1.0) -> None:
+    def __init__(
+        self,
+        cluster: VirtualCluster,
+        name: str,
+        nthreads: int,
+        nanny: str,
+        slowness: float = 1.0,
+        resources: dict[str, float] | None = None,
+    ) -> None:
         self.cluster = cluster
         self.name = name
         self.address = f"sim://{name}"
@@ -88,11 +118,22 @@ class VirtualWorker:
         self.nanny = nanny
         self.slowness = slowness
         self.core = WorkerCore()
+        self.resources = resources or {}
         self.running: list[Attempt] = []
+        """Those that have threads."""
+        self.outside: list[Attempt] = []
+        """Those that have left them."""
+        self.returning: deque[Attempt] = deque()
+        """Those that want one again."""
+        self.works: dict[Attempt, Work] = {}
+        self.client: VirtualClient | None = None
+        """What its tasks submit others with."""
         self.alive = True
         self.failures: dict[Key, int] = {}
         self.to_scheduler = cluster.connect(
-            HelloWorker(self.address, name, nthreads, nanny=nanny), self._receive, self._cut_off
+            HelloWorker(self.address, name, nthreads, nanny=nanny, resources=self.resources),
+            self._receive,
+            self._cut_off,
         )
 
     def _receive(self, messages: list[Any]) -> None:
@@ -123,11 +164,15 @@ class VirtualWorker:
 
     def go_on(self) -> None:
         """Start what threads can start, and carry away what the core has to say."""
+        while len(self.running) < self.nthreads and self.returning:
+            self._come_back(self.returning.popleft())
         while len(self.running) < self.nthreads and (attempt := self.core.next_attempt()) is not None:
             self.running.append(attempt)
-            work = _work(attempt.args)  # type: ignore[arg-type]
-            duration = work.duration_s * self.slowness * (0.5 + self.cluster.rng.random())
-            self.cluster.clock.after(duration, lambda attempt=attempt, work=work: self._end(attempt, work))  # type: ignore[misc]
+            work = self.works[attempt] = _work(attempt.args)  # type: ignore[arg-type]
+            if work.inner:
+                self._later(attempt, lambda attempt=attempt: self._wait_for_others(attempt))  # type: ignore[misc]
+            else:
+                self._go_on_with(attempt)
         for address, ids in self.core.take_requests().items():
             self._ask(address, ids)
         self.core.data.take_dropped()
@@ -135,22 +180,91 @@ class VirtualWorker:
         if out:
             self.to_scheduler.send(out)
 
-    def _end(self, attempt: Attempt, work: Work) -> None:
-        if not self.alive:
+    def _later(self, attempt: Attempt, then: Callable[[], None]) -> None:
+        """Let an attempt run for a while."""
+        duration = self.works[attempt].duration_s * self.slowness * (0.5 + self.cluster.rng.random())
+        self.cluster.clock.after(duration, lambda: then() if self.alive else None)
+
+    # ------------------------------------------------------------ leaving a thread, and coming back
+
+    def _go_on_with(self, attempt: Attempt) -> None:
+        """The next stretch of an attempt: it ends, or leaves its thread, or wants one again."""
+        work = self.works[attempt]
+        if not work.leaves:
+            self._later(attempt, lambda: self._end(attempt, work))
             return
+        work.leaves -= 1
+        self._later(attempt, lambda: self._want_back(attempt) if attempt.seceded else self._leave(attempt))
+
+    def _leave(self, attempt: Attempt) -> None:
+        self.running.remove(attempt)
+        self.outside.append(attempt)
+        self.core.leave(attempt)
+        if not self.works[attempt].inner:
+            self._go_on_with(attempt)
+        self.go_on()
+
+    def _want_back(self, attempt: Attempt) -> None:
+        self.outside.remove(attempt)
+        self.returning.append(attempt)
+        self.go_on()
+
+    def _come_back(self, attempt: Attempt) -> None:
+        self.running.append(attempt)
+        self.core.come_back(attempt)
+        self._go_on_with(attempt)
+
+    def _wait_for_others(self, attempt: Attempt) -> None:
+        """An attempt submits others with its worker's client, and leaves its thread until they are done."""
+        if self.client is None:
+            self.client = VirtualClient(self.cluster, f"client of {self.name}")
+        client, inner = self.client, self.works[attempt].inner
+        for each in inner:
+            work = Work(each.salt, duration_s=each.duration_s, inner=each.inner)
+            client.submit(each.key, work, [], priority=attempt.priority + 0.001)
+            client.held[each.key] = client.held.get(each.key, 0) + 1
+        self._leave(attempt)
+
+        def settled() -> bool:
+            futures = [client.futures.get(each.key) for each in inner]
+            if not all(future is None or future.status == "cancelled" or future.value is not None for future in futures):
+                return False
+            for each, future in zip(inner, futures, strict=True):
+                expected = value_of(each, [])
+                cancelled = future is None or future.status == "cancelled"
+                assert cancelled or future.value == expected, f"{attempt.key} gets a wrong value of {each.key}"  # type: ignore[union-attr]
+                client.held[each.key] -= 1
+                if not client.held[each.key] and future is not None:
+                    client.release([each.key])
+            if self.alive:
+                self._want_back(attempt)
+            return True
+
+        client.waiting.append(settled)
+
+    def close_client(self) -> None:
+        """The client of its tasks goes with it."""
+        if self.client is not None and not self.client.closed:
+            self.client.close()
+
+    def _end(self, attempt: Attempt, work: Work) -> None:
         if work.kind == "poison":
             self.die("poisoned")
             return
-        self.running.remove(attempt)
+        (self.outside if attempt.seceded else self.running).remove(attempt)
+        del self.works[attempt]
         self.cluster.log(f"{self.name} ran {attempt.key} attempt {attempt.number}")
         self.cluster.runs[attempt.key] = self.cluster.runs.get(attempt.key, 0) + 1
         seen = self.cluster.failures.get(attempt.key, 0)
-        if work.kind == "fail" or (work.kind == "flaky" and seen < work.fails):
+        if seen < work.reschedules:
+            self.cluster.failures[attempt.key] = seen + 1
+            self.core.reschedule(attempt)
+        elif work.kind == "fail" or (work.kind == "flaky" and seen < work.fails):
             self.cluster.failures[attempt.key] = seen + 1
             self.core.fail(attempt, 0.0, _pack(attempt.key), "")
         else:
             inputs: list[Any] = [_unpack(v.blob) if isinstance(v, Packed) else v for v in attempt.values or ()]  # type: ignore[arg-type]
-            value = checksum(work.salt, inputs)
+            value = value_of(work, inputs)
             seconds = work.duration_s * self.slowness
             if attempt.actor:
                 self.core.host(attempt, work, seconds, work.nbytes, _pack(value))
@@ -185,6 +299,7 @@ class VirtualWorker:
         self.cluster.log(f"{self.name} retires")
         del self.cluster.workers[self.address]
         self.cluster.on_end(self)
+        self.close_client()
         self.cluster.disconnect(self.to_scheduler)
 
     def leave(self) -> None:
@@ -194,6 +309,7 @@ class VirtualWorker:
         self.cluster.log(f"{self.name} leaves")
         del self.cluster.workers[self.address]
         self.cluster.on_end(self)
+        self.close_client()
         self.to_scheduler.send([Close("it was asked to")])
 
     def die(self, why: str, expected: bool = False) -> None:
@@ -205,10 +321,11 @@ class VirtualWorker:
         self.cluster.log(f"{self.name} dies: {why}")
         del self.cluster.workers[self.address]
         self.cluster.on_end(self)
+        self.close_client()
         self.cluster.disconnect(self.to_scheduler)
         nanny = self.cluster.nannies.get(self.nanny)
         if nanny is not None:
-            running = [attempt.id for attempt in self.running]
+            running = [attempt.id for attempt in [*self.running, *self.outside]]
             delay = self.cluster.rng.random() * self.cluster.delay_s * 4
             if self.cluster.rng.random() < 0.9:  # an account may also never come
                 self.cluster.clock.after(delay, lambda: nanny.send([Died(self.address, why, expected, running)]))
@@ -237,6 +354,10 @@ class VirtualClient:
         self.questions: dict[int, Callable[[Reply], None]] = {}
         self.next_call = 0
         self.closed = False
+        self.held: dict[Key, int] = {}
+        """How many tasks of a worker wait for a key."""
+        self.waiting: list[Callable[[], bool]] = []
+        """Called after each report, until they return True."""
         self.to_scheduler = cluster.connect(HelloClient(id), self._receive, lambda: None)
         self.to_scheduler.send([Declare(b"work", "work", b"code")])
 
@@ -248,12 +369,15 @@ class VirtualClient:
         retries: int = 0,
         priority: float = 0.0,
         actor: bool = False,
+        options: TaskOptions | None = None,
     ) -> None:
         """Want a task; one that is wanted already is not sent again."""
         if key not in self.futures:
             self.futures[key] = VirtualFuture(key, self.released)
             columns = [inputs] if inputs else []
-            submit = Submit(b"work", [key], [_pack(work)], columns, priority, retries, actor=actor)
+            asked = options or TaskOptions()
+            where = asked.workers, asked.allow_other_workers, asked.resources
+            submit = Submit(b"work", [key], [_pack(work)], columns, priority, retries, *where, actor)
             self.to_scheduler.send([submit])
 
     def scatter(self, key: Key, value: int, nbytes: int) -> None:
@@ -263,6 +387,16 @@ class VirtualClient:
         self.next_call += 1
         request = Scatter([key], [_pack(value)], [nbytes], [None])
         self.to_scheduler.send([Call(self.next_call, request)])
+
+    def send_graph(self, graph: Graph, wanted: list[Key]) -> None:
+        """Send a part of a graph, and want some of its tasks."""
+        self.to_scheduler.send([graph])
+        for key in wanted:
+            self.futures.setdefault(key, VirtualFuture(key, self.released))
+
+    def send_data(self, service: str, data: object, then: Callable[[Reply], None]) -> None:
+        """Ask a service something that is plain data."""
+        self.call(Ask(service, data), then)
 
     def release(self, keys: list[Key]) -> None:
         """Drop futures."""
@@ -342,6 +476,8 @@ class VirtualClient:
                 elif type(message) is Cancelled:
                     future.status, future.error = "cancelled", message.reason
 
+        self.waiting = [settled for settled in self.waiting if not settled()]
+
     def _gather(self, keys: list[Key]) -> None:
         self.next_call += 1
         self.calls[self.next_call] = keys
@@ -393,6 +529,8 @@ class VirtualCluster:
         self.scattered: dict[Key, None] = {}
         self.watchers: list[Callable[[], None]] = []
         """To be called whenever the scheduler has heard something."""
+        self.supply: Callable[[], dict[str, float]] = dict
+        """What a new worker has of resources."""
         self.nannies: dict[str, Channel] = {}
         self._links: dict[int, tuple[Channel, Callable[[], None]]] = {}
         self._flush_due = False
@@ -405,7 +543,9 @@ class VirtualCluster:
 
     # ------------------------------------------------------------ parties
 
-    def add_worker(self, nthreads: int = 1, nanny: bool = True, slowness: float = 1.0) -> VirtualWorker:
+    def add_worker(
+        self, nthreads: int = 1, nanny: bool = True, slowness: float = 1.0, resources: dict[str, float] | None = None
+    ) -> VirtualWorker:
         """Start a worker, with a nanny of its own or none."""
         self._count += 1
         nanny_id = f"nanny-{self._count}" if nanny else ""
@@ -413,11 +553,11 @@ class VirtualCluster:
             self.nannies[nanny_id] = self.connect(
                 HelloNanny(nanny_id, nanny_id), lambda messages: self._ask_nanny(nanny_id, messages), lambda: None
             )
-        return self._start_worker(nthreads, nanny_id, slowness)
+        return self._start_worker(nthreads, nanny_id, slowness, self.supply() if resources is None else resources)
 
-    def _start_worker(self, nthreads: int, nanny: str, slowness: float) -> VirtualWorker:
+    def _start_worker(self, nthreads: int, nanny: str, slowness: float, resources: dict[str, float]) -> VirtualWorker:
         self._count += 1
-        worker = VirtualWorker(self, f"w{self._count}", nthreads, nanny, slowness)
+        worker = VirtualWorker(self, f"w{self._count}", nthreads, nanny, slowness, resources)
         self.workers[worker.address] = worker
         self.log(f"{worker.name} starts with {nthreads} threads")
         return worker
@@ -430,7 +570,7 @@ class VirtualCluster:
 
     def replace(self, dead: VirtualWorker) -> None:
         """A nanny starts its next worker."""
-        self._start_worker(dead.nthreads, dead.nanny, dead.slowness)
+        self._start_worker(dead.nthreads, dead.nanny, dead.slowness, dead.resources)
 
     # ------------------------------------------------------------ connections
 

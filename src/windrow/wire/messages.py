@@ -257,6 +257,8 @@ class Run(Struct, tag=31, array_like=True):
     shipped: dict[TaskId, Blob] = {}
     where: dict[TaskId, list[str]] = {}
     actor: bool = False
+    takes: bool = False
+    """Whether it takes of the worker's resources: if it is freed, `Stopped` says when it has ended."""
 
 
 class Free(Struct, tag=32, array_like=True):
@@ -373,6 +375,13 @@ class Seceded(Struct, tag=48, array_like=True):
 
 class Rescheduled(Struct, tag=49, array_like=True):
     """An attempt asks to be made again, perhaps elsewhere; the worker has forgotten it."""
+
+    task: TaskId
+    attempt: int
+
+
+class Stopped(Struct, tag=54, array_like=True):
+    """A freed attempt that took resources has ended, or had not begun: what it took is there again."""
 
     task: TaskId
     attempt: int
@@ -666,6 +675,7 @@ FromWorker: TypeAlias = (
     | Ghosts
     | Seceded
     | Rescheduled
+    | Stopped
     | Log
     | Heartbeat
     | Call
@@ -711,6 +721,7 @@ Message: TypeAlias = (
     | Ghosts
     | Seceded
     | Rescheduled
+    | Stopped
     | Log
     | Heartbeat
     | HelloNanny

@@ -34,6 +34,7 @@ from windrow.wire.messages import (
     Returned,
     Run,
     Seceded,
+    Stopped,
     TaskId,
 )
 from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Fetch, Hosted
@@ -86,7 +87,16 @@ class WorkerCore:
     def on_run(self, run: Run) -> None:
         """Take an attempt; ready at once, or when its inputs are here."""
         attempt = Attempt(
-            run.task, run.attempt, run.key, run.function, run.args, run.priority, run.inline, run.inputs, run.actor
+            run.task,
+            run.attempt,
+            run.key,
+            run.function,
+            run.args,
+            run.priority,
+            run.inline,
+            run.inputs,
+            run.actor,
+            run.takes,
         )
         self.attempts[run.task] = attempt
         if run.task in self.data:
@@ -150,6 +160,8 @@ class WorkerCore:
                 self._withdraw(attempt, attempt.inputs)
                 if attempt.state is RUNNING and not attempt.seceded:
                     self._count_ghosts(1)
+                if attempt.takes and attempt.state is not RUNNING:
+                    self.out.append(Stopped(attempt.id, attempt.number))
             if id in self.actors:
                 self.data.dropped.append(self.actors.pop(id))
         self.data.drop(message.tasks)
@@ -284,6 +296,8 @@ class WorkerCore:
             return True
         if not attempt.seceded:
             self._count_ghosts(-1)
+        if attempt.takes:
+            self.out.append(Stopped(attempt.id, attempt.number))
         return False
 
     def leave(self, attempt: Attempt) -> None:

@@ -5,7 +5,8 @@ scheduler.
 
 A task may leave its thread's place to another (`Seat.secede`): when it says so, when it waits for other tasks, and when
 it is a coroutine, which runs on the loop. A thread whose task has left ends with that task, or waits for a place to
-become free again (`Seat.rejoin`); so no more threads have places than the worker has.
+become free again (`Seat.rejoin`); so no more threads have places than the worker has. Threads that a task starts may
+know its seat, during the task and after it: one of them at a time moves it, and none when the task has ended.
 
 A hop between two threads costs about 95 us, a lock less than one: so a thread that has finished a task enters the core
 itself, under its lock, and leaves with the next attempt. The loop is woken once for many results.
@@ -19,6 +20,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -40,7 +42,7 @@ Outcome = Callable[[WorkerCore], None]
 class Seat:
     """Where a task runs in a thread (`context.Place`): a place among the worker's threads, which it may leave."""
 
-    __slots__ = ("attempt", "cell", "executor", "slot")
+    __slots__ = ("attempt", "cell", "executor", "returning", "slot")
 
     def __init__(self, executor: Executor, slot: int) -> None:
         self.executor = executor
@@ -48,19 +50,26 @@ class Seat:
         """Its cell of the flight recorder while it runs outside of the threads."""
         self.slot: int | None = slot
         """The number of the place; None when the thread has left it."""
+        self.returning = False
+        """Whether somebody waits to take a place again."""
         self.attempt: Attempt | None = None
+        """What runs here; changed under the executor's lock only."""
 
     @property
     def key(self) -> Key:
         """The key of the task that runs here."""
-        assert self.attempt is not None
-        return self.attempt.key
+        return self._present().key
 
     @property
     def priority(self) -> float:
         """Its priority."""
-        assert self.attempt is not None
-        return self.attempt.priority
+        return self._present().priority
+
+    def _present(self) -> Attempt:
+        attempt = self.attempt
+        if attempt is None:
+            raise RuntimeError("the task that started this thread has ended")
+        return attempt
 
     @property
     def worker(self) -> Any:
@@ -74,18 +83,18 @@ class Seat:
 
     def secede(self) -> None:
         """Leave the place to another thread; again is harmless."""
-        if self.slot is not None:
-            self.executor.leave(self, runs_on=True)
+        self.executor.leave(self, runs_on=True)
 
-    def step_aside(self) -> None:
-        """Leave the place to another thread, to wait."""
-        if self.slot is not None:
-            self.executor.leave(self, runs_on=False)
+    def step_aside(self) -> Callable[[bool], None] | None:
+        """Leave the place to another thread, to wait; return what ends that, if it has left."""
+        attempt = self.executor.leave(self, runs_on=False)
+        return None if attempt is None else partial(self.executor.come_back, self, attempt)
 
     def rejoin(self) -> None:
         """Wait for a place, and take it; again is harmless."""
-        if self.slot is None:
-            self.executor.come_back(self)
+        attempt = self.attempt
+        if attempt is not None:
+            self.executor.come_back(self, attempt)
 
 
 class OnLoop:
@@ -233,39 +242,48 @@ class Executor:
                     attempt = self._await_attempt(seat)
                 if attempt is None:
                     return
-            assert seat.slot is not None
-            cells[seat.slot] = attempt.id
-            seat.attempt = attempt
             try:
                 finish = self._run(attempt)
             except BaseException as error:  # a thread that ended would take its slot along
                 finish = _give_account(attempt, error)
             with lock:
                 finish(core)
-                if seat.cell is not None:
-                    self._free_cell(seat.cell)
-                if self._waiting and seat.slot is not None:
-                    self._give_up(seat)
-                attempt = core.next_attempt() if seat.slot is not None else None
+                slot = seat.slot
+                if slot is None or self._waiting:
+                    self._end_here(seat)
+                    attempt = slot = None
+                else:
+                    attempt = seat.attempt = core.next_attempt()
+                    cells[slot] = 0 if attempt is None else attempt.id
                 wake = not self._wake_due
                 self._wake_due = True
             # A thread that waits keeps no result alive; and if nobody wants it, its end is not inside the lock.
             del finish
             if wake:
                 self._wake()
-            if seat.slot is None:  # the place is another thread's now
+            if slot is None:  # the place is another thread's now
                 return
-            if attempt is None:
-                cells[seat.slot] = 0
-                seat.attempt = None
+
+    def _end_here(self, seat: Seat) -> None:
+        """A task has ended, and with it its thread (with the lock held): its place, if it has one, is another's."""
+        seat.attempt = None
+        if seat.slot is not None:
+            self._give_up(seat)
+        elif seat.returning:  # a thread that the task had started wants a place for it, too late
+            self._waiting.remove(seat)
+            self._given.notify_all()
+        self._free_cell(seat.cell)
+        seat.cell = None
 
     def _await_attempt(self, seat: Seat) -> Attempt | None:
         while not self._stopped:
             if self._waiting:
                 self._give_up(seat)
                 return None
-            attempt = self.core.next_attempt()
+            attempt = seat.attempt = self.core.next_attempt()
             if attempt is not None:
+                assert seat.slot is not None
+                self._cells[seat.slot] = attempt.id
                 return attempt
             if self.core.out and not self._wake_due:  # it has given up an attempt, and the loop is to tell
                 self._wake_due = True
@@ -277,43 +295,62 @@ class Executor:
 
     # ------------------------------------------------------------ leaving a place, and coming back
 
-    def leave(self, seat: Seat, runs_on: bool) -> None:
-        """Take a thread from its place, which goes to one that waits for it, or to a new one."""
+    def leave(self, seat: Seat, runs_on: bool) -> Attempt | None:
+        """Take a thread from its place, which goes to one that waits for it, or to a new one.
+
+        Return what has left; None if it had left already, or cannot because there are no more threads to be had.
+        """
         with self.lock:
             slot, attempt = seat.slot, seat.attempt
-            assert slot is not None
-            assert attempt is not None, "only what runs can leave"
-            self.core.leave(attempt)
-            if runs_on:
-                seat.cell = self._take_cell(attempt)
+            if slot is None or attempt is None or seat.returning:
+                return None
             if self._waiting:
                 self._give_up(seat)
             else:
+                try:
+                    self._new_thread(slot).start()
+                except RuntimeError:
+                    return None
                 seat.slot = None
                 self._cells[slot] = 0
-                self._new_thread(slot).start()
+            self.core.leave(attempt)
+            if runs_on:
+                seat.cell = self._take_cell(attempt)
         self._tell()
+        return attempt
 
-    def come_back(self, seat: Seat) -> None:
-        """Wait until a place is free, and take it; those that have run longer go before what has not started."""
+    def come_back(self, seat: Seat, attempt: Attempt, waits: bool = True) -> None:
+        """Wait until a place is free, and take it; those that have run longer go before what has not started.
+
+        With ``waits=False`` it runs on without a place if none is free.
+        """
         with self.lock:
-            assert seat.attempt is not None
+            if seat.attempt is not attempt or seat.slot is not None or seat.returning:
+                return
+            if not waits and len(self._waiting) >= self._idle:
+                seat.cell = self._take_cell(attempt)
+                return
             self._waiting.append(seat)
             self._ready.notify()
-            while seat.slot is None and not self._stopped:
+            seat.returning = True
+            while seat.slot is None and seat.attempt is attempt and not self._stopped:
                 self._given.wait()
-            if seat.slot is None:
+            seat.returning = False
+            if seat.slot is None or seat.attempt is not attempt:
                 return
-            self._cells[seat.slot] = seat.attempt.id
             self._free_cell(seat.cell)
             seat.cell = None
-            self.core.come_back(seat.attempt)
+            self.core.come_back(attempt)
         self._tell()
 
     def _give_up(self, seat: Seat) -> None:
         """Hand a place to the first that waits for one (with the lock held)."""
         heir = self._waiting.popleft()
-        heir.slot, seat.slot = seat.slot, None
+        slot = seat.slot
+        assert slot is not None
+        assert heir.attempt is not None, "who waits for a place has a task to go on with"
+        heir.slot, seat.slot = slot, None
+        self._cells[slot] = heir.attempt.id
         self._given.notify_all()
 
     def _take_cell(self, attempt: Attempt) -> int | None:
@@ -376,17 +413,24 @@ class Executor:
             context.enter(place)
             return await coroutine
 
+        running = run()
+        watched = failure.caught(running)
+
         def done(future: Future[tuple[Any, BaseException | None]]) -> None:
             # The result is pickled, and its end may run anything: in a thread, not on the loop that calls this.
-            threading.Thread(target=self._end_on_loop, args=(place, future, start), daemon=True).start()
+            try:
+                threading.Thread(target=self._end_on_loop, args=(place, future, start), daemon=True).start()
+            except RuntimeError:  # no more threads are to be had
+                self._end_on_loop(place, future, start)
 
         def begin(core: WorkerCore) -> None:
             core.leave(attempt)
             place.cell = self._take_cell(attempt)
             try:
-                future = asyncio.run_coroutine_threadsafe(failure.caught(run()), self.loop)
+                future = asyncio.run_coroutine_threadsafe(watched, self.loop)
             except RuntimeError:  # the loop has ended, and the worker with it
-                coroutine.close()
+                for each in (watched, running, coroutine):
+                    each.close()
             else:
                 future.add_done_callback(done)
 
@@ -396,7 +440,9 @@ class Executor:
         attempt, seconds = place.attempt, perf_counter() - start
         try:
             if future.cancelled():
-                return  # with the worker
+                if self._stopped:
+                    return  # with the worker
+                raise asyncio.CancelledError  # by itself, or by another task on the loop
             value, raised = future.result()
             finish = (
                 self._finished(attempt, value, seconds) if raised is None else self._failed(attempt, seconds, raised, 2)

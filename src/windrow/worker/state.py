@@ -29,6 +29,8 @@ class Attempt(Struct, eq=False):
     inline: bool
     inputs: list[TaskId]
     actor: bool = False
+    takes: bool = False
+    """Whether the scheduler wants to hear of its end even when it has freed it."""
     state: str = WAITING
     seceded: bool = False
     """Whether it runs, and takes no thread."""
