@@ -122,19 +122,16 @@ def test_one_that_was_given_up_does_not_stand_in_the_way_of_another(
 
 
 HALT = """
-import gc
-collect = gc.collect
-def halt(*args):
-    import time
-    time.sleep(100)
-gc.collect = halt
+import time
+from windrow.worker.server import WorkerServer
+WorkerServer._on_batch = lambda worker, messages: time.sleep(100)
 """
 
 
 def test_a_death_just_after_joining_has_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
     import dask.config
 
-    monkeypatch.setattr(nanny, "_START", HALT + START)  # from then on it does nothing
+    monkeypatch.setattr(nanny, "_START", HALT + START)  # it does nothing of what it is sent
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         with LocalCluster(n_workers=1, threads_per_worker=1) as cluster, Client(cluster) as client:
             monkeypatch.setattr(nanny, "_START", START)

@@ -191,3 +191,44 @@ def test_a_restart_in_the_middle_is_the_end_of_it(world: World) -> None:
     graph(world, client, {"b": [0]}, [1])
     assert [words.partition(":")[0] for words in world.heard(client)] == ["cancelled b"]
     assert not world.state.tasks
+
+
+def test_what_only_a_task_takes_that_errs_at_once_is_not_made(world: World) -> None:
+    client, worker = world.client(), world.worker()
+    world.submit(client, "bad")
+    world.keys(worker)
+    world.erred(worker, "bad")
+    world.heard(client)
+    graph(world, client, {"a": [], "b": [0, 1]}, [2], known=["bad"])
+    assert world.states("a", "b") == ["released", "erred"]
+    assert world.heard(client) == ["failed b: boom"]
+    world.clear()
+
+
+def test_what_another_client_has_made_is_kept_for_later_parts(world: World) -> None:
+    client, other = world.client(), world.client("other")
+    worker = world.worker()
+    world.submit(other, "a")
+    assert world.settle(worker) == ["a"]
+    graph(world, client, {"a": []}, [], more=True)
+    world.release(other, "a")
+    assert world.states("a") == ["memory"]
+    graph(world, client, {"b": [0]}, [1])
+    assert world.settle(worker) == ["b"]
+    assert world.heard(client) == ["finished b=1"]
+    world.clear()
+
+
+def test_what_is_a_recipe_only_is_made_for_later_parts(world: World) -> None:
+    client, other = world.client(), world.client("other")
+    worker = world.worker()
+    graph(world, other, {"a": [], "b": [0]}, [1])
+    assert world.settle(worker) == ["a", "b"]
+    assert world.states("a") == ["released"]
+    graph(world, client, {"a": []}, [], more=True)
+    world.release(other, "b")
+    assert world.settle(worker) == ["a"]
+    graph(world, client, {"c": [0]}, [1])
+    assert world.settle(worker) == ["c"]
+    assert world.heard(client) == ["finished c=1"]
+    world.clear()

@@ -2,7 +2,7 @@
 
 Tasks are small numbers. `Lone.said` tells what the worker has said in a short form: ``done 1#2=value``, ``erred 1#1``,
 ``returned 1#1 2#1``, ``missing 1#1 for 2 tried a b``, ``holds 1 2``, ``ghosts 1``,
-``copied 1#2``, ``not copied 1#2``.
+``copied 1#2``, ``not copied 1#2``, ``stopped 1#2``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from windrow.wire.messages import Copied, Done, Erred, Ghosts, Holds, Message, Missing, Returned, Run, TaskId
+from windrow.wire.messages import Copied, Done, Erred, Ghosts, Holds, Message, Missing, Returned, Run, Stopped, TaskId
 from windrow.worker.core import WorkerCore
 from windrow.worker.state import READY, RUNNING, WAITING, Attempt
 from windrow.worker.store import Packed
@@ -123,6 +123,8 @@ class Lone:
             return f"missing {message.task}#{message.attempt} for {message.input}{tried}"
         if type(message) is Ghosts:
             return f"ghosts {message.count}"
+        if type(message) is Stopped:
+            return f"stopped {message.task}#{message.attempt}"
         if type(message) is Copied:
             return f"{'copied' if message.held else 'not copied'} {message.task}#{message.number}"
         if type(message) is Holds:

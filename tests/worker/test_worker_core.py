@@ -505,3 +505,46 @@ def test_repr_counts_what_matters(lone: Lone) -> None:
     lone.hear(run(1), run(2), Put(TaskId(3), "k3", b""))
     lone.start()
     assert repr(lone.core) == "<WorkerCore ready=1 running=1 holds=1>"
+
+
+# ---------------------------------------------------------------- what takes resources
+
+
+def taking(task: int) -> Run:
+    message = run(task)
+    message.takes = True
+    return message
+
+
+def test_the_end_of_a_freed_attempt_that_takes_resources_is_told(lone: Lone) -> None:
+    lone.hear(taking(1))
+    attempt = lone.start()
+    lone.hear(free(1))
+    assert lone.said() == ["ghosts 1"]
+    lone.finish(attempt)
+    assert lone.said() == ["ghosts 0", "stopped 1#1"]
+    assert lone.is_empty()
+
+
+def test_one_that_has_left_the_threads_takes_resources_all_the_same(lone: Lone) -> None:
+    lone.hear(taking(1))
+    attempt = lone.start()
+    assert attempt is not None
+    lone.core.leave(attempt)
+    lone.core.take_out()
+    lone.hear(free(1))
+    assert lone.said() == []
+    lone.core.fail(attempt, 0.1, b"", "")
+    assert lone.said() == ["stopped 1#1"]
+
+
+def test_one_that_had_not_begun_takes_nothing_from_now_on(lone: Lone) -> None:
+    lone.hear(taking(1), run(2), free(1, 2))
+    assert lone.said() == ["stopped 1#1"]
+
+
+def test_an_end_that_is_told_anyway_is_told_once(lone: Lone) -> None:
+    lone.hear(taking(1))
+    lone.finish(lone.start())
+    lone.hear(free(1))
+    assert lone.said() == ["done 1#1"]
