@@ -25,6 +25,13 @@ from benchmarks.systems import ROOT, SYSTEMS, TITLES, is_installed
 
 MARKS = ("<!-- figures: written by python -m benchmarks -->", "<!-- end of figures -->")
 
+COLLECTIONS = {case.group for case in CASES.values() if case.needs == "collections"}
+LEFT_OUT = {
+    "pool": {"graph", "memory", "import", *COLLECTIONS},  # nothing there that a pool could do
+    "ray": {"memory", *COLLECTIONS},  # Ray keeps its tasks in processes of its own
+}
+"""Groups that a system is not started for."""
+
 
 def names_of(text: str, known: dict[str, Any], what: str) -> list[str]:
     """A comma-separated list, checked against what there is."""
@@ -82,10 +89,8 @@ def run_all(options: argparse.Namespace) -> report.Results:
     for group in dict.fromkeys(CASES[name].group for name in options.cases):
         cases = [name for name in options.cases if CASES[name].group == group]
         for system in options.systems:
-            if system == "pool" and group in {"graph", "memory", "import"}:
-                continue  # nothing there that a pool could do
-            if system == "ray" and group == "memory":
-                continue  # Ray keeps its tasks in processes of its own
+            if group in LEFT_OUT.get(system, ()):
+                continue
             for result in run_group(system, cases, options):
                 results[system][result["case"]] = result
                 value = result["value"]

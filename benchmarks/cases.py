@@ -13,17 +13,30 @@ import gc
 import itertools
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from benchmarks import work
-from benchmarks.systems import System
+from benchmarks import graphs, work
+from benchmarks.systems import WORKERS, System
 
 MIB = 1 << 20
 
 _numbers = itertools.count()
+
+
+class Reading(float):
+    """A figure, and facts beside it that go into the JSON file."""
+
+    facts: dict[str, float]
+
+    def __new__(cls, value: float, **facts: float) -> Reading:
+        made = super().__new__(cls, value)
+        made.facts = facts
+        return made
 
 
 def fresh(count: int) -> range:
@@ -185,6 +198,91 @@ def array_scattered(system: System, size: int) -> float:
     return _rate(size, start)
 
 
+# ---------------------------------------------------------------- collections of Dask (milliseconds a run)
+
+
+@cache
+def _cost_of_dask(build: graphs.Build, size: int, shuffle: str) -> tuple[int, float]:
+    """Tasks in such a graph, and what Dask takes to make it, in seconds: looked at once in a process."""
+    import dask
+
+    with dask.config.set({"dataframe.shuffle.method": shuffle}):
+        return graphs.dask_takes(build(size, next(_numbers))[0])
+
+
+def collection(build: graphs.Build, *, is_best_shuffle: bool = False) -> Callable[[System, int], float]:
+    """A case that computes such a collection, from the call to the result, and what Dask takes of it beside.
+
+    Dataframes are shuffled by tasks on every system, so that the same work is done; with ``is_best_shuffle`` in the way
+    that suits the system best.
+    """
+
+    def run(system: System, size: int) -> float:
+        import dask
+
+        shuffle = system.shuffle if is_best_shuffle else "tasks"
+        tasks, dask_s = _cost_of_dask(build, size, "tasks")
+        with dask.config.set({"dataframe.shuffle.method": shuffle}):
+            made, is_right = build(size, next(_numbers))
+            start = time.perf_counter()
+            found = system.compute(made)
+            spent_s = time.perf_counter() - start
+        if not is_right(found):
+            raise AssertionError(f"the system returned {found!r}, which is wrong")
+        facts = {} if is_best_shuffle else {"tasks": tasks, "dask_ms": dask_s * 1e3}
+        return Reading(spent_s * 1e3, **facts)
+
+    return run
+
+
+HOLD_S = 120.0
+"""How long the workers may be kept busy at most."""
+
+
+def _known_at_rest(system: System) -> int:
+    """How many tasks the scheduler knows once it has forgotten what was released a moment ago."""
+    known = -1
+    while (now := system.known_tasks()) != known:
+        known = now
+        time.sleep(0.05)
+    return known
+
+
+def submission(system: System, size: int) -> float:
+    """What the system takes to learn of a large graph, beyond what Dask takes to make it; nothing of it runs yet."""
+    like_it, _ = graphs.sum_of_transpose(size, next(_numbers))
+    dask_cpu_s = -time.process_time()
+    tasks, dask_s = graphs.dask_takes(like_it)
+    dask_cpu_s += time.process_time()
+    made, is_right = graphs.sum_of_transpose(size, next(_numbers))
+    with tempfile.TemporaryDirectory() as folder:
+        busy = Path(folder, "busy")
+        busy.touch()
+        holding = [system.submit(work.hold, f"{busy}", HOLD_S, worker=worker) for worker in range(WORKERS)]
+        try:
+            before = _known_at_rest(system)
+            start, cpu_s = time.perf_counter(), -time.process_time()
+            kept = system.persist(made)
+            called_s = time.perf_counter() - start
+            while system.known_tasks() - before < tasks:
+                if time.perf_counter() - start > HOLD_S:
+                    raise AssertionError(f"{system.known_tasks() - before:,} of {tasks:,} tasks have arrived")
+                time.sleep(0.01)
+            spent_s = time.perf_counter() - start
+            cpu_s += time.process_time()
+            if size <= 1_000:  # of a larger one the result takes long, and tells no more
+                busy.unlink()
+                if not is_right(found := system.compute(kept)):
+                    raise AssertionError(f"the system returned {found!r}, which is wrong")
+            del kept
+        finally:
+            busy.unlink(missing_ok=True)
+            system.wait(holding)
+    facts = {"tasks": tasks, "dask_ms": dask_s * 1e3, "called_ms": called_s * 1e3, "all_ms": spent_s * 1e3}
+    facts["cpu_us"] = (cpu_s - dask_cpu_s) / tasks * 1e6  # the same figure, less moved by what else runs here
+    return Reading((spent_s - dask_s) / tasks * 1e6, **facts)
+
+
 # ---------------------------------------------------------------- memory
 
 
@@ -223,18 +321,21 @@ class Case:
     group
         Cases of one group share a process and a cluster; each group has fresh ones.
     size
-        Tasks, or bytes of an array.
+        Tasks, or bytes of an array, or chunks, slices or partitions of a collection.
     run
         Does the work and returns the value; None where `benchmarks.child` has a way of its own.
     unit
-        ``"us"``, ``"s"``, ``"GB/s"`` or ``"B"``; of GB/s more is better.
+        ``"us"``, ``"ms"``, ``"s"``, ``"GB/s"`` or ``"B"``; of GB/s more is better.
     budget
         What windrow is to reach, in this unit; None when there is no figure.
     needs
         ``"futures"``: the system must take futures as arguments; ``"own_memory"``: its client and scheduler must live
-        in this process.
+        in this process; ``"collections"``: it must run those of Dask.
     least
         The part of ``size`` that still tells something; a system too slow for it leaves the row empty.
+    share
+        The part of the time of dask.distributed in the same run that windrow may take; None when there is no such
+        figure.
     """
 
     name: str
@@ -247,21 +348,28 @@ class Case:
     needs: str = ""
     repeats: int = 3
     least: float = 0.25
+    share: float | None = None
 
     @property
     def is_rate(self) -> bool:
         """More is better."""
         return self.unit == "GB/s"
 
-    def is_met(self, value: float) -> bool | None:
-        """Whether this value stays within the budget; None without one."""
-        if self.budget is None:
-            return None
-        return value >= self.budget if self.is_rate else value <= self.budget
+    def is_met(self, value: float, reference: float | None = None) -> bool | None:
+        """Whether this value stays within the budget, or its share of what dask.distributed took; None without one."""
+        if self.budget is not None:
+            return value >= self.budget if self.is_rate else value <= self.budget
+        if self.share is not None and reference is not None:
+            return value <= self.share * reference
+        return None
 
     def suits(self, system: System) -> bool:
         """Whether the system can do this at all."""
-        return not self.needs or bool(getattr(system, "takes_futures" if self.needs == "futures" else self.needs))
+        return not self.needs or bool(getattr(system, NEEDS[self.needs]))
+
+
+NEEDS = {"futures": "takes_futures", "own_memory": "own_memory", "collections": "takes_collections"}
+"""What a case needs, by the name of what a system says of itself."""
 
 
 def _cases() -> Iterator[Case]:
@@ -283,9 +391,27 @@ def _cases() -> Iterator[Case]:
     yield Case("gather", f"{arrays} gathered", "arrays", size, array_gathered, "GB/s", 5)
     yield Case("gather_again", f"{arrays} gathered again", "arrays", size, array_gathered_again, "GB/s", 30, "futures")
     yield Case("scatter", f"{arrays} scattered and used", "arrays", size, array_scattered, "GB/s", 4)
+    yield from _collection_cases()
     yield Case("memory", "memory a held task", "memory", 200_000, held_memory, "B", 1_024, "own_memory", 1, 0.02)
     yield Case("startup", "start of a cluster to first result", "startup", 1, None, "s", 0.45)
     yield Case("import", "import", "import", 1, None, "s", 0.1, repeats=5)
+
+
+def _collection_cases() -> Iterator[Case]:
+    def case(name: str, title: str, group: str, size: int, share: float, **how: bool) -> Case:
+        run = collection(getattr(graphs, name.removesuffix("_best")), **how)
+        return Case(name, title, group, size, run, "ms", needs="collections", share=share)
+
+    yield case("array_transpose", "sum of x + x.T, 2,116 chunks", "dask_array", 2_116, 0.5)
+    yield case("array_slices", "256 slices of 1,024 chunks", "dask_array", 256, 0.5)
+    yield case("array_mean", "mean over an axis, 1,600 chunks", "dask_array", 1_600, 0.5)
+    yield case("group_means", "anomalies from 12 group means", "dask_array", 60, 0.5)
+    yield case("bag", "map, filter, frequencies, 1,000 partitions", "dask_bag", 1_000, 0.5)
+    yield case("groupby", "dataframe groupby, 250 partitions", "dask_frame", 250, 1)
+    yield case("join", "dataframe join, 24 and 24 partitions, by tasks", "dask_frame", 24, 1)
+    yield case("join_best", "the same, peer by p2p", "dask_frame", 24, 1, is_best_shuffle=True)
+    title = "submit 100,000 tasks of x + x.T, beyond Dask's own part"
+    yield Case("persist_100k", title, "dask_submit", 100_000, submission, budget=25, needs="collections")
 
 
 CASES: dict[str, Case] = {case.name: case for case in _cases()}

@@ -14,7 +14,7 @@ import time
 from benchmarks.cases import CASES
 from benchmarks.child import warm_up
 from benchmarks.sampler import Sampler, start_in_worker, stop_in_worker
-from benchmarks.systems import ROOT, Futures
+from benchmarks.systems import ROOT, SYSTEMS, Futures
 
 
 def main() -> None:
@@ -25,8 +25,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="repeat the case for so long")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    case, system = CASES[options.case], Futures(options.system)
+    case, system = CASES[options.case], SYSTEMS[options.system]()
     assert case.run is not None
+    assert isinstance(system, Futures)
     warm_up(system)
     sampler = Sampler()
     if options.workers:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchmarks import work
+
 ROOT = Path(__file__).resolve().parent.parent
 """What must be on the path of the workers, so that they find `benchmarks.work`."""
 
@@ -25,6 +27,10 @@ class System(Protocol):
     """Futures may be arguments of tasks."""
     own_memory: bool
     """What the system keeps for a task is kept in this process (client and scheduler)."""
+    takes_collections: bool
+    """The system runs the collections of Dask."""
+    shuffle: str
+    """The best way that the system has of shuffling a dataframe, in the words of Dask's configuration."""
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Any: ...
     def submit(self, function: Callable[..., Any], *args: Any, worker: int | None = None) -> Any: ...
@@ -33,7 +39,26 @@ class System(Protocol):
     def gather(self, futures: Any) -> list[Any]: ...
     def wait(self, futures: Any) -> None: ...
     def scatter(self, value: Any) -> Any: ...
+    def compute(self, collection: Any) -> Any: ...
+    def persist(self, collection: Any) -> Any: ...
+    def known_tasks(self) -> int: ...
     def close(self) -> None: ...
+
+
+class NoCollections:
+    """What a system says that knows nothing of Dask."""
+
+    takes_collections = False
+    shuffle = ""
+
+    def compute(self, collection: Any) -> Any:
+        raise NotImplementedError("this system does not run Dask's collections")
+
+    def persist(self, collection: Any) -> Any:
+        raise NotImplementedError("this system does not run Dask's collections")
+
+    def known_tasks(self) -> int:
+        raise NotImplementedError("this system does not run Dask's collections")
 
 
 class Futures:
@@ -43,15 +68,19 @@ class Futures:
     ----------
     module
         ``"windrow"`` or ``"distributed"``.
+    shuffle
+        The best way that it has of shuffling a dataframe.
     options
         Further keywords of its LocalCluster.
     """
 
     takes_futures = True
     own_memory = True
+    takes_collections = True
 
-    def __init__(self, module: str, **options: Any) -> None:
+    def __init__(self, module: str, shuffle: str, **options: Any) -> None:
         package = importlib.import_module(module)
+        self.shuffle = shuffle
         self._wait = package.wait
         self._cluster = package.LocalCluster(n_workers=WORKERS, threads_per_worker=1, **options)
         self._client = package.Client(self._cluster)
@@ -83,6 +112,26 @@ class Futures:
     def scatter(self, value: Any) -> Any:
         return self._client.scatter(value)
 
+    def compute(self, collection: Any) -> Any:
+        self._check_default()
+        return collection.compute()
+
+    def persist(self, collection: Any) -> Any:
+        self._check_default()
+        return collection.persist()
+
+    def _check_default(self) -> None:
+        """Dask would quietly use its own threads if the client were not its default."""
+        from dask.base import get_scheduler
+
+        owner = getattr(get_scheduler(), "__self__", None)
+        if getattr(owner, "id", None) != self._client.id:
+            raise RuntimeError(f"Dask does not use {self._client!r} by default, so these would be its own threads")
+
+    def known_tasks(self) -> int:
+        count: int = self._client.run_on_scheduler(work.known_tasks)
+        return count
+
     def run_everywhere(self, function: Callable[[], Any]) -> dict[str, Any]:
         """Call a function in each worker, outside the task system."""
         found: dict[str, Any] = self._client.run(function)
@@ -93,7 +142,7 @@ class Futures:
         self._cluster.close()
 
 
-class Ray:
+class Ray(NoCollections):
     """Ray, on this machine alone."""
 
     takes_futures = True
@@ -148,7 +197,7 @@ class Ray:
         self._ray.shutdown()
 
 
-class Pool:
+class Pool(NoCollections):
     """concurrent.futures.ProcessPoolExecutor: no dependencies, no data that stays; chunks of one, as in the others."""
 
     takes_futures = False
@@ -187,8 +236,8 @@ class Pool:
 
 
 SYSTEMS: dict[str, Callable[[], System]] = {
-    "windrow": lambda: Futures("windrow"),
-    "distributed": lambda: Futures("distributed", dashboard_address=":0"),
+    "windrow": lambda: Futures("windrow", shuffle="tasks"),
+    "distributed": lambda: Futures("distributed", shuffle="p2p", dashboard_address=":0"),
     "ray": Ray,
     "pool": Pool,
 }

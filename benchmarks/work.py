@@ -1,15 +1,18 @@
 """The functions that tasks run: trivial, so that what is measured is the engine.
 
 What lives here: module-level functions, importable by the workers of every system. What this module must never
-import at its top: any of the systems, or numpy.
+import at its top: any of the systems, numpy or pandas.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 
 def inc(x: int) -> int:
@@ -47,3 +50,41 @@ def touch(array: np.ndarray) -> float:
 def touch_again(array: np.ndarray) -> float:
     """As `touch`, under another name: another task on the same data."""
     return float(array[::512].sum())
+
+
+def is_even(x: int) -> bool:
+    """Keep half of what there is."""
+    return x % 2 == 0
+
+
+def last_digit(x: int) -> int:
+    """Make ten groups of many numbers."""
+    return x % 10
+
+
+def frame(number: int, rows: int, keys: int) -> pd.DataFrame:
+    """One partition of a table: the same for the same number, whoever makes it."""
+    import numpy as np
+    import pandas as pd
+
+    random = np.random.default_rng(number)
+    return pd.DataFrame(
+        {
+            "key": random.integers(0, keys, rows),
+            "value": random.random(rows),
+            "count": random.integers(0, 100, rows),
+        }
+    )
+
+
+def hold(path: str, limit_s: float) -> None:
+    """Keep a worker busy while this file is there."""
+    until = time.monotonic() + limit_s
+    while Path(path).exists() and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+def known_tasks(dask_scheduler: Any) -> int:
+    """How many tasks a scheduler knows; to be run in its process."""
+    tasks = getattr(dask_scheduler, "tasks", None)
+    return len(dask_scheduler.core.state.tasks if tasks is None else tasks)
