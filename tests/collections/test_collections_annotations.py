@@ -149,10 +149,11 @@ def test_priority(client: Client, addresses: dict[int, str], tmp_path: Path) -> 
     assert [line.split()[0] for line in tasks.lines(tmp_path / "order")] == ["high"] * 8 + ["low"] * 8
 
 
-def test_priority_as_an_argument(client: Client, tmp_path: Path) -> None:
+def test_priority_as_an_argument(client: Client, addresses: dict[int, str], tmp_path: Path) -> None:
     """Both workers are busy while more is submitted than they are sent ahead of time."""
-    path, go = str(tmp_path / "order"), str(tmp_path / "go")
-    busy = client.map(tasks.until_there, [go, go], [0, 1])
+    path, started, go = (str(tmp_path / name) for name in ("order", "started", "go"))
+    busy = [client.submit(tasks.announce_and_wait, pid, started, go, workers=[addresses[pid]]) for pid in addresses]
+    until(lambda: len(tasks.lines(tmp_path / "started")) == 2, "both are busy")
     low = client.compute([delayed(tasks.note)(path, f"low {number}") for number in range(200)], priority=-1)
     high = client.compute([delayed(tasks.note)(path, f"high {number}") for number in range(20)], priority=1)
     (tmp_path / "go").touch()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,23 @@ def test_parts_of_a_held_table_go_into_calls(client: Client) -> None:
     assert delayed(sum)(sizes).compute() == 9
     futures = client.map(len, futures_of(table))
     assert client.gather(futures) == [3, 3, 3]
+
+
+def test_held_collections_travel(client: Client) -> None:
+    """To a function they come as collections, to a delayed call as what they hold; copies do as well."""
+    x = client.persist(da.arange(6, chunks=2))
+    table = client.persist(dd.from_pandas(pd.DataFrame({"a": range(9)}), npartitions=3))
+    wait([x, table])
+    assert pickle.loads(pickle.dumps(x)).sum().compute() == copy.deepcopy(x).sum().compute() == 15
+    assert pickle.loads(pickle.dumps(table)).a.sum().compute() == 36
+    assert client.submit(_type_and_sum, x).result() == ("Array", 15)
+    assert client.submit(_type_and_sum, table.a).result() == ("Series", 36)
+    assert delayed(_type_and_sum)(x).compute() == ("ndarray", 15)
+
+
+def _type_and_sum(thing: Any) -> tuple[str, int]:
+    total = thing.sum()
+    return type(thing).__name__, int(total.compute() if hasattr(total, "compute") else total)
 
 
 def test_a_function_takes_the_future_of_a_computed_collection(client: Client) -> None:

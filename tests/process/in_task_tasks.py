@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,53 @@ async def coroutine(x: int) -> tuple[int, Any]:
 async def sleeps(seconds: float, number: int) -> int:
     await asyncio.sleep(seconds)
     return number
+
+
+def closes_it() -> int:
+    """Close the client that others wait with, in all the ways there are."""
+    windrow.get_client().close()
+    with windrow.get_client() as client:
+        return int(client.submit(inc, 1, pure=False).result())
+
+
+def waits_long(gate: str) -> int:
+    return int(windrow.get_client().submit(opens_late, gate, pure=False).result())
+
+
+def opens_late(gate: str) -> int:
+    assert windrow.Event(gate).wait(timeout=LIMIT_S)
+    return 7
+
+
+def in_a_thread_of_its_own() -> int:
+    """Submit from a thread that knows nothing of the task that has started it."""
+    windrow.get_client()
+    results: list[int] = []
+    thread = threading.Thread(target=lambda: results.append(windrow.get_client().submit(inc, 1, pure=False).key))
+    thread.start()
+    thread.join()
+    return len(results)
+
+
+def in_the_way(path: str) -> None:
+    """Hold a thread until there is a file."""
+    end = time.monotonic() + LIMIT_S
+    while not os.path.exists(path):
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def gives_up_waiting(path: str) -> bool:
+    """Wait for one that takes the only thread, and not to its end."""
+    here = [windrow.get_worker().address]
+    future = windrow.get_client().submit(in_the_way, path, workers=here, pure=False)
+    try:
+        future.result(timeout=0.1)
+    except TimeoutError:
+        Path(path).touch()
+        future.result()
+        return True
+    return False
 
 
 def who() -> tuple[Any, int]:

@@ -129,6 +129,22 @@ def test_cancelling_a_task_that_waits(client: Client) -> None:
     until(lambda: client.run(lambda dask_worker: dask_worker.core.ghosts, workers=[0]) == {client_worker(client): 0})
 
 
+def test_no_task_closes_the_client_of_the_others(client: Client) -> None:
+    waiting = client.submit(tasks.waits_long, "test-shared", workers=[0], pure=False)
+    until(lambda: client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.core.desk.questions)) == 1)
+    assert client.submit(tasks.closes_it, workers=[0]).result() == 2
+    windrow.Event("test-shared").set()
+    assert waiting.result() == 7
+
+
+def test_threads_of_tasks_find_the_worker_s_client(client: Client) -> None:
+    assert client.submit(tasks.in_a_thread_of_its_own).result() == 1
+
+
+def test_a_wait_that_is_over_needs_no_place(client: Client, tmp_path: Path) -> None:
+    assert client.submit(tasks.gives_up_waiting, str(tmp_path / "mark")).result(timeout=10) is True
+
+
 def client_worker(client: Client) -> str:
     """The address of worker 0."""
     workers = client.scheduler_info()["workers"]

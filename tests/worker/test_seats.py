@@ -127,6 +127,26 @@ def test_where_no_more_threads_are_to_be_had_a_task_keeps_its_place(shop: Shop) 
     checked(shop)
 
 
+def come_back_to_what_stops() -> str:
+    come_back = seat().step_aside()
+    GATES["g"].await_entry()
+    come_back(True)
+    return "outside" if seat().seceded else "inside"
+
+
+def test_who_waits_for_a_place_goes_on_when_the_worker_stops(shop: Shop, gate: Gate) -> None:
+    shop.submit(1, come_back_to_what_stops)
+    shop.submit(2, through, "g")
+    ended = threading.Event()
+    while not shop.executor._waiting:
+        ended.wait(0.001)
+    shop.executor.stop()
+    assert [done.value for done in shop.outcomes()] == [shop_value("outside")]
+    gate.opened.set()
+    assert [done.task for done in shop.outcomes()] == [2]
+    assert not shop.executor._waiting
+
+
 # ---------------------------------------------------------------- threads of tasks
 
 
@@ -192,8 +212,9 @@ def wait_for_one_idle(shop: Shop) -> None:
 
 def start_one_that_outlives_it() -> None:
     def move() -> None:
+        assert seat().priority == 0
         with pytest.raises(RuntimeError, match="has ended"):
-            _ = seat().priority
+            _ = seat().key
         assert seat().step_aside() is None
         seat().secede()
         seat().rejoin()

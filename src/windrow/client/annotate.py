@@ -60,10 +60,17 @@ def around() -> Mapping[str, Any]:
     ...     around()
     {'priority': 1}
     """
-    get_annotations = getattr(sys.modules.get("dask.base"), "get_annotations", None)
-    if get_annotations is None or not (said := get_annotations()):
+    said = _said_here()
+    return {name: value for name, value in said.items() if name in NAMES} if said else {}
+
+
+def _said_here() -> Mapping[str, Any]:
+    dask = sys.modules.get("dask.base")
+    try:
+        said: Mapping[str, Any] = {} if dask is None else dask.get_annotations()
+    except AttributeError:  # another thread is about to import it
         return {}
-    return {name: value for name, value in said.items() if name in NAMES}
+    return said
 
 
 def options_of(given: Options) -> Options | Callable[[Key], Options]:
@@ -76,9 +83,8 @@ def options_of(given: Options) -> Options | Callable[[Key], Options]:
     >>> options_of(Options(retries=2))
     Options(priority=0.0, retries=2, workers=None, allow_other_workers=False, resources=(), actor=False)
     """
-    said = around()
-    if said:
-        chooser = Chooser({}, given, said)
+    if _said_here():
+        chooser = Chooser({}, given, around())
         return chooser.table[0] if chooser.says_nothing else lambda key: chooser.table[chooser.option(key)]
     place = context.place()
     return given if place is None else options.lifted(given, place.priority)

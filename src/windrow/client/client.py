@@ -35,7 +35,7 @@ from windrow.client.session import Session
 from windrow.client.submit import Submitter
 from windrow.client.tasks import TaskMethods
 from windrow.client.topics import Subscriptions, TopicMethods
-from windrow.client.waiting import follow
+from windrow.client.waiting import DONE, follow
 from windrow.runtime import LoopThread
 from windrow.wire import messages as m
 
@@ -111,6 +111,9 @@ class Client(
     >>> client.close()  # doctest: +SKIP
     """
 
+    shared = False
+    """Whether it is a worker's, which all its tasks share: none of them closes it for the others."""
+
     def __init__(
         self,
         address: Any = None,
@@ -147,6 +150,7 @@ class Client(
         self.scheduler_file = scheduler_file
         self.preloads: list[object] = []
         self.session = Session(self.id, name or "")
+        self._process_id = os.getpid()
         self._asynchronous = asynchronous
         self._timeout_s = timeout_s
         self._set_as_default = set_as_default
@@ -201,13 +205,17 @@ class Client(
         return await self._start()
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._close_async()
+        await self.close()
 
     def close(self, timeout: Duration = None) -> Any:
         """Close this client, and the cluster if it is its own; again is harmless.
 
-        Futures that are not done are cancelled.
+        Futures that are not done are cancelled. A worker's own client, as tasks get it, goes on until the worker ends.
         """
+        if self.shared:
+            return DONE if self.asynchronous else None
+        if self._process_id != os.getpid():
+            return None
         if self.asynchronous:
             return self._close_async()
         timeout_s = options.seconds(timeout)
@@ -346,6 +354,17 @@ def _abandon(connection: Connection, session: Session, callbacks: CallbackThread
     """Give back what a collected client owned."""
     callbacks.stop(0)
     connection.abandon(session)
+
+
+def _after_fork() -> None:
+    """Leave connections and clusters to the process that this one is a copy of."""
+    for client in list(_alive):
+        client.session.forked()
+    _alive.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @atexit.register

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from windrow.worker.server import WorkerServer
 
 _lock = threading.Lock()
+
+_homes: list[weakref.ref[Any]] = []
+"""The worker whose process this is, once one of its tasks has asked for a client."""
 
 
 def get_worker() -> WorkerServer:
@@ -48,6 +52,8 @@ def get_worker() -> WorkerServer:
 
 def get_client(address: str | None = None, timeout: Duration = None, resolve_address: bool = True) -> Client:
     """Return a client to use here: in a task the worker's own, elsewhere the current one.
+
+    A thread that a task has started finds the worker's own too, if a task of it has asked before.
 
     Parameters
     ----------
@@ -76,6 +82,9 @@ def get_client(address: str | None = None, timeout: Duration = None, resolve_add
     try:
         client = current.current()
     except ValueError:
+        worker = next((worker for ref in _homes if (worker := ref()) is not None), None)
+        if worker is not None and address in (None, worker.scheduler_address):
+            return _client_of(worker, timeout)
         if address is None:
             raise
     else:
@@ -111,7 +120,10 @@ def _client_of(worker: Any, timeout: Duration) -> Client:
                 set_as_default=False,
                 **more,
             )
+            client.shared = True
             worker.client = client
+            if not worker.scheduler_address.startswith("inproc://"):
+                _homes[:] = [weakref.ref(worker)]
     return client
 
 

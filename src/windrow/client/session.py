@@ -221,6 +221,12 @@ class Session:
         for question in questions:
             question.open()
 
+    def forked(self) -> None:
+        """This process is a copy of the one that has the loop and the link: nothing comes or goes here."""
+        self.lock = threading.Lock()  # another thread may have held it, and there is no other thread here
+        self.loop = None
+        self.end("this process was forked from the one that has the client. Make a client of this process's own")
+
     def close(self, reason: str) -> None:
         """Say goodbye, on the loop: what is due leaves first."""
         if self.status == "running":

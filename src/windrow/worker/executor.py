@@ -58,18 +58,16 @@ class Seat:
     @property
     def key(self) -> Key:
         """The key of the task that runs here."""
-        return self._present().key
+        attempt = self.attempt
+        if attempt is None:
+            raise RuntimeError("the task that started this thread has ended")
+        return attempt.key
 
     @property
     def priority(self) -> float:
         """Its priority."""
-        return self._present().priority
-
-    def _present(self) -> Attempt:
         attempt = self.attempt
-        if attempt is None:
-            raise RuntimeError("the task that started this thread has ended")
-        return attempt
+        return 0.0 if attempt is None else attempt.priority
 
     @property
     def worker(self) -> Any:
@@ -336,7 +334,10 @@ class Executor:
             while seat.slot is None and seat.attempt is attempt and not self._stopped:
                 self._given.wait()
             seat.returning = False
-            if seat.slot is None or seat.attempt is not attempt:
+            if seat.attempt is not attempt:
+                return
+            if seat.slot is None:
+                self._waiting.remove(seat)
                 return
             self._free_cell(seat.cell)
             seat.cell = None
