@@ -119,6 +119,14 @@ def note(path: str, line: object) -> object:
     return line
 
 
+def note_slowly(path: str, line: object) -> None:
+    """As `note`, and busy for five milliseconds."""
+    note(path, line)
+    end = time.perf_counter() + 0.005
+    while time.perf_counter() < end:
+        pass
+
+
 def noted(value: Any, path: str) -> Any:
     """Return the value, and leave a trace of the call in a file."""
     note(path, "called")

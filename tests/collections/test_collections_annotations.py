@@ -150,16 +150,18 @@ def test_priority(client: Client, addresses: dict[int, str], tmp_path: Path) -> 
 
 
 def test_priority_as_an_argument(client: Client, addresses: dict[int, str], tmp_path: Path) -> None:
-    """Both workers are busy while more is submitted than they are sent ahead of time."""
+    """Both workers are busy while calls are submitted of which few are sent to them ahead of time."""
     path, started, go = (str(tmp_path / name) for name in ("order", "started", "go"))
+    delayed(tasks.note_slowly)(str(tmp_path / "how long it takes"), "is known").compute()
     busy = [client.submit(tasks.announce_and_wait, pid, started, go, workers=[addresses[pid]]) for pid in addresses]
     until(lambda: len(tasks.lines(tmp_path / "started")) == 2, "both are busy")
-    low = client.compute([delayed(tasks.note)(path, f"low {number}") for number in range(200)], priority=-1)
-    high = client.compute([delayed(tasks.note)(path, f"high {number}") for number in range(20)], priority=1)
+    low = client.compute([delayed(tasks.note_slowly)(path, f"low {number}") for number in range(30)], priority=-1)
+    high = client.compute([delayed(tasks.note_slowly)(path, f"high {number}") for number in range(6)], priority=1)
+    client.who_has()  # answered after all that was sent before
     (tmp_path / "go").touch()
     client.gather([*busy, *low, *high])
     order = [line.split()[0] for line in tasks.lines(tmp_path / "order")]
-    assert "high" not in order[110:]
+    assert "high" not in order[20:]
 
 
 # ---------------------------------------------------------------- resources

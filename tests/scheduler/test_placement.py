@@ -7,7 +7,7 @@ from world import World
 
 from windrow.scheduler.placement import is_allowed
 from windrow.scheduler.state import Restriction, WorkerRecord
-from windrow.wire.messages import Close
+from windrow.wire.messages import STAYS, Close
 
 MB = 1_000_000
 
@@ -266,3 +266,22 @@ def test_restricted_queue_of_the_only_worker_waits_for_its_like(world: World) ->
     assert world.states("a") == ["queued"]
     assert world.keys(other) == []
     assert "a" in world.keys(world.worker(host="here", nthreads=2))
+
+
+# ---------------------------------------------------------------- what cannot be moved
+
+
+def test_what_cannot_be_pickled_is_used_where_it_is(world: World) -> None:
+    client = world.client()
+    world.teach(client)
+    first, second = world.workers(2)
+    world.submit(client, "generator", workers=[str(first.name)])
+    world.large(first, "generator", nbytes=100, value_type=STAYS)
+    busy(world, first)
+    world.submit(client, "list", after=["generator"])
+    assert world.heard(second) == []
+    world.tick(after=60)
+    assert world.heard(second) == []
+    world.done(first, f"long-{first.name}-0", seconds=1.0)
+    assert "run list(generator)" in world.heard(first)
+    world.clear()

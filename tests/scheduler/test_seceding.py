@@ -121,3 +121,35 @@ def test_nothing_is_recalled_that_has_left(world: World) -> None:
     assert world.heard(worker) == []
     assert world.heard(idle) == []
     world.clear()
+
+
+def test_what_was_sent_ahead_of_one_that_waits_is_not_in_the_way_of_those_it_waits_for(world: World) -> None:
+    client = world.client()
+    world.teach(client)
+    world.teach(client, seconds=1.0, function="slow")
+    worker = world.worker()
+    world.submit(client, "a")
+    world.submit(client, "b", after=["a"], function="slow")
+    world.submit(client, "c", after=["b"])
+    assert world.keys(worker) == ["a", "b"]
+    secede(world, worker, "a")
+    world.submit(client, "inner")
+    assert world.heard(worker) == ["free b", "run inner"]
+    world.done(worker, "inner")
+    secede(world, worker, "a", gone=False)
+    assert world.heard(worker) == ["run b#2(a)"]
+    world.clear()
+
+
+def test_nothing_is_sent_ahead_of_one_that_has_left(world: World) -> None:
+    client = world.client()
+    world.teach(client)
+    worker = world.worker()
+    world.submit(client, "a")
+    assert world.keys(worker) == ["a"]
+    secede(world, worker, "a")
+    world.submit(client, "b", after=["a"])
+    assert world.heard(worker) == []
+    world.done(worker, "a")
+    assert world.heard(worker) == ["run b(a)"]
+    world.clear()

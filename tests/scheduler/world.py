@@ -7,7 +7,8 @@ checked. A test ends by having claimed all that was sent; what is left over fail
 
 - to workers: ``run b#2(a, c=7, d@w1+w2)``: the second attempt at b, whose input a is (or will be) there already, c is
   shipped with the value 7, d is to be fetched from w1 or w2; ``free a b``, ``recall a``, ``put a=1``, ``copy a@w1``,
-  ``holds a?`` (a copy that nobody is to be asked for). A `Function` message is left out; tests about functions use `World.take`.
+  ``holds a?`` (a copy that nobody is to be asked for). A `Function` message is left out; tests about functions use
+  `World.take`.
 - to clients: ``finished a=1 b`` (b's value does not ride along), ``failed a b: text``, ``lost a``,
   ``cancelled a: why``.
 """

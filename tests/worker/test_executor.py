@@ -18,7 +18,7 @@ from executor_shop import GATES, LIMIT_S, Gate, Shop, double, through, wait_unti
 
 from windrow.runtime import LoopThread
 from windrow.wire import payload
-from windrow.wire.messages import Attached, Blob, Done, Erred, Free, FreeFunctions, Run, TaskId
+from windrow.wire.messages import STAYS, Attached, Blob, Done, Erred, Free, FreeFunctions, Run, TaskId
 from windrow.worker.store import Packed
 
 
@@ -113,7 +113,7 @@ def test_nothing_rides_along_unless_it_is_asked_for(shop: Shop) -> None:
 
 def test_result_that_cannot_travel_stays_and_is_no_error(shop: Shop) -> None:
     done = shop.done(1, threading.Lock)
-    assert (done.value, done.value_type) == (None, None)
+    assert (done.value, done.value_type) == (None, STAYS)
     assert shop.core.data[1].acquire(blocking=False)  # type: ignore[attr-defined]
 
 

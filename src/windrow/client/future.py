@@ -118,7 +118,7 @@ class Future:
             return None
         if entry.value is not None:
             return type(gather.load(entry.value))
-        kind = payload.loads(entry.detail) if isinstance(entry.detail, bytes) else None
+        kind = payload.loads(entry.detail) if isinstance(entry.detail, bytes) and entry.detail != m.STAYS else None
         return kind if isinstance(kind, type) else None
 
     def done(self) -> bool:

@@ -23,4 +23,3 @@ class Keeping(Service):
         """Want these from now on; the answer says how many of them are there."""
         found = [key for key in request if self.desk.hold(OWNER, key, brief=True)]
         question.answer(len(found))
-

@@ -99,6 +99,8 @@ def _common_worker(task: Task) -> WorkerRecord | None:
                 common = source.worker
             elif source.worker is not common:
                 return None
+            if common is not None and source in common.seceded:  # it may wait for others, and those for a thread
+                return None
         elif source.state is not MEMORY:
             return None
     if common is not None:

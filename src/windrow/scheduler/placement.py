@@ -10,8 +10,11 @@ idle worker may take it from there.
 
 from __future__ import annotations
 
+from math import inf
+
 from windrow.runqueue import RunQueue
 from windrow.scheduler.state import QUEUED, Restriction, State, Task, WorkerRecord
+from windrow.wire.messages import STAYS
 
 TINY = 1e-9
 """Sums of fractions of a resource may be off by so much."""
@@ -102,8 +105,13 @@ def pool_for(state: State, worker: WorkerRecord) -> RunQueue[Task] | None:
 
 
 def move_s(state: State, task: Task, worker: WorkerRecord) -> float:
-    """Expected time to bring to a worker the large inputs that it lacks."""
-    missing = sum(source.nbytes for source in task.inputs if source.value is None and worker not in source.holders)
+    """Expected time to bring to a worker the large inputs that it lacks; infinite for what cannot be moved."""
+    missing = 0
+    for source in task.inputs:
+        if source.value is None and worker not in source.holders:
+            if source.value_type == STAYS:
+                return inf
+            missing += source.nbytes
     return missing / state.config.bandwidth
 
 

@@ -287,6 +287,8 @@ def typename(value: Blob | None, value_type: bytes | None) -> str | None:
     'asyncio.queues.Queue'
     """
     pickled = value if value_type is None else value_type
+    if not pickled:
+        return None
     if type(pickled) is not bytes or len(pickled) > _LOOKED_AT_BYTES:
         return None
     steps = [(opcode.name, said) for opcode, said, _ in pickletools.genops(pickled) if opcode.name not in _SILENT]

@@ -88,7 +88,7 @@ def place_data(state: State, task: Task) -> None:
 def take_back(state: State, task: Task) -> None:
     """An attempt is over without a result; those who counted on it on the same worker come back too."""
     attempts.end_attempt(state, task)
-    _recall_followers(state, task)
+    recall_followers(state, task)
 
 
 def take_back_and_enqueue(state: State, task: Task) -> None:
@@ -312,11 +312,11 @@ def return_attempt(state: State, task: Task) -> None:
 
 
 def come_back(state: State, task: Task) -> None:
-    """An attempt sent ahead of an input that will not be made there: forget it."""
+    """An attempt sent ahead of an input that will not be made there, or not soon: forget it."""
     worker = task.worker
     if task.state is PROCESSING and worker is not None and task.missing:
         for source in task.inputs:
-            if source.state is not MEMORY and source.worker is not worker:
+            if source.state is not MEMORY and (source.worker is not worker or source in worker.seceded):
                 free(state, worker, task)
                 step(state, task, WAITING)
                 return
@@ -384,7 +384,11 @@ def _release_inputs(state: State, task: Task) -> None:
             state.agenda.append((let_go, source))
 
 
-def _recall_followers(state: State, task: Task) -> None:
+def recall_followers(state: State, task: Task) -> None:
+    """Take back what was sent ahead of a task that has no thread any more: it must not stand where others could run.
+
+    They may be those that the task waits for.
+    """
     for follower in task.dependents or ():
         if follower.state is PROCESSING:
             state.agenda.append((come_back, follower))

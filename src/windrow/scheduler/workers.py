@@ -17,7 +17,16 @@ from windrow.scheduler import copies, placement
 from windrow.scheduler.attempts import come_back_to_threads, lay_ghost, leave_threads
 from windrow.scheduler.news import Came, Left
 from windrow.scheduler.state import ERRED, MEMORY, WAITING, Failure, NannyRecord, State, Task, Unexpected, WorkerRecord
-from windrow.scheduler.transitions import fail, free, free_id, lose, return_attempt, step, without_actor
+from windrow.scheduler.transitions import (
+    fail,
+    free,
+    free_id,
+    lose,
+    recall_followers,
+    return_attempt,
+    step,
+    without_actor,
+)
 from windrow.wire import failure
 from windrow.wire.messages import (
     Close,
@@ -190,8 +199,14 @@ def on_seceded(state: State, worker: WorkerRecord, message: Seceded) -> None:
     worker.progress_s = state.now_s
     worker.stalled = False
     task = _present(state, worker, message.task, message.attempt)
-    if task is not None:
-        (leave_threads if message.gone else come_back_to_threads)(state, worker, task)
+    if task is None:
+        return
+    if message.gone:
+        leave_threads(state, worker, task)
+        recall_followers(state, task)
+    else:
+        come_back_to_threads(state, worker, task)
+        state.ahead.extend(task.dependents or ())
 
 
 def on_rescheduled(state: State, worker: WorkerRecord, message: Rescheduled) -> None:

@@ -227,7 +227,9 @@ class VirtualWorker:
 
         def settled() -> bool:
             futures = [client.futures.get(each.key) for each in inner]
-            if not all(future is None or future.status == "cancelled" or future.value is not None for future in futures):
+            if not all(
+                future is None or future.status == "cancelled" or future.value is not None for future in futures
+            ):
                 return False
             for each, future in zip(inner, futures, strict=True):
                 expected = value_of(each, [])

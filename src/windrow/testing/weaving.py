@@ -185,11 +185,22 @@ class Weaving:
 
     def judge(self) -> None:
         """What is to run has run."""
-        if self.simulation.sharing.may_lose or self.simulation.acting.bereaved:
+        if self.simulation.sharing.may_lose:
             return
         for key in self.kept:
-            if not isinstance(self.simulation.expected(key), tuple):
+            if not self._needs_actor(key) and not isinstance(self.simulation.expected(key), tuple):
                 assert self.cluster.runs.get(key), f"{key} was to run, and has not"
+
+    def _needs_actor(self, key: Key) -> bool:
+        """Whether an actor that is gone may be a reason not to run."""
+        stack = [key]
+        while stack:
+            name = stack.pop()
+            if name in self.simulation.acting.actors:
+                return True
+            if name in self.simulation.work:
+                stack.extend(self.simulation.work[name][1])
+        return False
 
     def clean_up(self) -> None:
         """Workers' own clients go."""
@@ -202,7 +213,8 @@ class Weaving:
         for worker in workers:
             left = (worker.running, worker.outside, worker.returning)
             assert not any(left), f"{worker.name} runs {left}"
-            assert not worker.core.ghosts and not worker.core.running, f"{worker.name} counts threads that are free"
+            counts = (worker.core.ghosts, worker.core.running)
+            assert not any(counts), f"{worker.name} counts threads that are free: {counts}"
         state = self.cluster.core.state
         assert not any(len(pool) for pool in state.pools.values()), "a pool is not empty"
         for record in state.workers.values():

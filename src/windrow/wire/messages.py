@@ -316,8 +316,15 @@ class HelloWorker(Struct, tag=40, array_like=True):
     resources: dict[str, float] = {}
 
 
+STAYS = b""
+"""In the place of a result's pickled type: it cannot be pickled, and so stays where it is (a generator, say)."""
+
+
 class Done(Struct, tag=41, array_like=True):
-    """An attempt has its result; the value rides along when `Run.inline` asked for it and it is small."""
+    """An attempt has its result; the value rides along when `Run.inline` asked for it and it is small.
+
+    ``value_type`` is the pickled type of one that does not, or `STAYS`.
+    """
 
     task: TaskId
     attempt: int

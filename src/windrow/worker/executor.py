@@ -29,7 +29,7 @@ from windrow.errors import Reschedule, TaskError
 from windrow.keys import Key
 from windrow.primitives import actor
 from windrow.wire import failure, payload
-from windrow.wire.messages import Blob
+from windrow.wire.messages import STAYS, Blob
 from windrow.worker.core import WorkerCore
 from windrow.worker.sizes import size_of
 from windrow.worker.state import Attempt
@@ -487,15 +487,18 @@ class Executor:
 
     def _inline(self, attempt: Attempt, value: object, nbytes: int) -> tuple[Blob | None, bytes | None]:
         """Pickle a small result to ride along; of a large one, its type."""
-        try:
-            if nbytes <= self.inline_limit:
+        if nbytes <= self.inline_limit:
+            try:
                 blob = payload.dumps(value, f"the result of task {attempt.key!r}")
-                if type(blob) is bytes and len(blob) <= self.inline_limit:
-                    return blob, None
+            except BaseException:  # as a rule a PickleError; it stays here, live, and who gathers it is told why
+                return None, STAYS
+            if type(blob) is bytes and len(blob) <= self.inline_limit:
+                return blob, None
+        try:
             kind = payload.dumps(type(value))
-            return None, kind if type(kind) is bytes else None
-        except BaseException:  # as a rule a PickleError; it stays here, live, and who gathers it is told why
+        except BaseException:  # a class may raise anything
             return None, None
+        return None, kind if type(kind) is bytes else None
 
     def _failed(self, attempt: Attempt, seconds: float, error: BaseException, own_frames: int = 1) -> Outcome:
         if isinstance(error, Reschedule):
