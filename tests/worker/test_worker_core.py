@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lone import Lone, run
 
-from windrow.wire.messages import Done, Erred, Free, FreeFunctions, Function, Put, Recall, TaskId
+from windrow.wire.messages import Done, Erred, Free, FreeFunctions, Function, Put, Recall, Run, TaskId
 
 
 def free(*tasks: int) -> Free:

@@ -58,9 +58,11 @@ def _present(state: State, worker: WorkerRecord, task_id: TaskId, attempt: int) 
 
 def _ending(state: State, worker: WorkerRecord, task_id: TaskId, attempt: int) -> Task | None:
     """Return the task of an attempt that is over on its worker, if it is the present one; else its ghost is laid."""
-    task = _present(state, worker, task_id, attempt)
-    if task is None and worker.haunted:
-        lay_ghost(worker, task_id, attempt)
+    task = state.by_id.get(task_id)
+    if task is None or task.worker is not worker or task.attempt != attempt:
+        if worker.haunted:
+            lay_ghost(worker, task_id, attempt)
+        return None
     return task
 
 

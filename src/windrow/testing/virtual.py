@@ -227,9 +227,8 @@ class VirtualWorker:
 
         def settled() -> bool:
             futures = [client.futures.get(each.key) for each in inner]
-            if not all(
-                future is None or future.status == "cancelled" or future.value is not None for future in futures
-            ):
+            missing = [future for future in futures if future is not None and future.value is None]
+            if any(future.status != "cancelled" for future in missing):
                 return False
             for each, future in zip(inner, futures, strict=True):
                 expected = value_of(each, [])
