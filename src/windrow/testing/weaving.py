@@ -143,7 +143,11 @@ class Weaving:
         strangers = [
             key
             for key, (work, inputs) in work_of.items()
-            if key not in numbers and key not in client.futures and work.kind == "ok" and not set(inputs) - set(usable)
+            if key not in numbers
+            and key not in client.futures
+            and key not in self.simulation.acting.actors  # the same cannot be had again
+            and work.kind == "ok"
+            and not set(inputs) - set(usable)
         ]
         if strangers and rng.random() < 0.1:
             key = rng.choice(strangers)
@@ -162,7 +166,6 @@ class Weaving:
         graph.args.append(blob)
         graph.inputs.append([numbers[source] for source in inputs])
         options = self.options(work)
-        options.actor = key in self.simulation.acting.actors
         if options not in graph.options:
             graph.options.append(options)
         graph.option.append(graph.options.index(options))
