@@ -49,6 +49,7 @@ def run_child(system: str, cases: list[str], options: argparse.Namespace) -> lis
         command += ["--quick"] * options.quick
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "PYTHONPATH": path, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # windrow is not installed as peers are, with its bytecode
         with errors.open("wb") as stderr:
             child = subprocess.Popen(
                 command, env=environment, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
@@ -102,6 +103,10 @@ def run_all(options: argparse.Namespace) -> report.Results:
 def write(results: report.Results, about: dict[str, Any], options: argparse.Namespace) -> None:
     """The page, the JSON beside it, and the short table of the README where asked for."""
     command = "python -m benchmarks " + " ".join(sys.argv[1:])
+    if options.update:
+        before = json.loads(options.output.with_suffix(".json").read_text(encoding="utf-8"))
+        results = {system: {**rows, **results.get(system, {})} for system, rows in before["results"].items()}
+        command = f"{before['command']}` and, some rows again, `{command}"
     page = report.page(results, about, command.strip())
     if options.output is None:
         print(page)
@@ -127,6 +132,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the size, one repetition: a first look")
     parser.add_argument("--output", type=Path, metavar="FILE.md", help="write the page here and FILE.json beside it")
+    parser.add_argument("--update", action="store_true", help="keep the rows of FILE.json that are not measured now")
     parser.add_argument("--readme", type=Path, metavar="README.md", help="replace the short table in this file")
     parser.add_argument("--limit", type=float, default=30.0, help="seconds that one repetition of a row may take (30)")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds that a group may take before it is ended")

@@ -7,13 +7,13 @@ Dask takes 0.1 s to import and many programs never do; but a client that is the 
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 __all__ = ["when_imported"]
 
@@ -33,17 +33,18 @@ def when_imported(name: str, callback: Callable[[ModuleType], object]) -> None:
     if name in sys.modules:
         callback(sys.modules[name])
         return
-    if _FINDER not in sys.meta_path:
-        sys.meta_path.insert(0, _FINDER)
+    path: list[Any] = sys.meta_path
+    if _FINDER not in path:
+        path.insert(0, _FINDER)
     _callbacks.setdefault(name, []).append(callback)
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:  # not a MetaPathFinder: importlib.abc takes longer to import than this whole package
     """Finds nothing itself: it wraps the loader of what others find."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> ModuleSpec | None:
         """Find a module that somebody waits for, by asking the other finders."""
         if fullname not in _callbacks:
             return None
@@ -53,19 +54,20 @@ class _Finder(importlib.abc.MetaPathFinder):
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _Loader(spec.loader, fullname)
+                    wrapped: Any = _Loader(spec.loader, fullname)
+                    spec.loader = wrapped
                 return spec
         return None
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:
     """A loader that calls back after the module is there; all else is the wrapped one's."""
 
     def __init__(self, loader: Any, name: str) -> None:
         self._loader = loader
         self._name = name
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Make the module, as the wrapped loader does."""
         module: ModuleType | None = self._loader.create_module(spec)
         return module

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from windrow.primitives import SERVICES
+from windrow.primitives.catalog import SERVICES
 from windrow.scheduler import balance, clients, copies, graphs, requests, workers
 from windrow.scheduler.dispatch import dispatch
 from windrow.scheduler.memory_manager import MemoryManager
