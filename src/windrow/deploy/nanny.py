@@ -150,7 +150,7 @@ class _Process:
         self.running: list[TaskId] = []
         """The tasks that its threads were running at its end."""
         # The kernel's figure of a process begins with that of the one that started it: only a larger one says anything.
-        self._own_peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self._own_peak_bytes = _own_peak_bytes()
         with ExitStack() as undo:
             self._start(undo)
             undo.pop_all()
@@ -306,6 +306,21 @@ def _close_quietly(file: IO[bytes]) -> None:
         file.close()
     except BrokenPipeError:  # the process is gone, and what was to be written to it does not matter
         return
+
+
+def _own_peak_bytes() -> int:
+    """Return the most memory that this program has had: what a child's peak begins with.
+
+    ``ru_maxrss`` would include that of whoever started this program.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError):  # no such file, or in another form: not Linux
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _shared_page(size: int) -> int:
