@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from windrow.client.in_task import get_client, get_worker, local_client, rejoin, secede, worker_client
     from windrow.client.waiting import wait
     from windrow.deploy.local import LocalCluster
+    from windrow.deploy.nanny import Nanny
+    from windrow.deploy.spec import SpecCluster
     from windrow.errors import (
         CancelledError,
         FutureCancelledError,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         TimeoutError,
         WindrowError,
     )
+    from windrow.node import Status
     from windrow.plugins.base import NannyPlugin, SchedulerPlugin, WorkerPlugin
     from windrow.plugins.files import UploadDirectory, UploadFile
     from windrow.plugins.install import CondaInstall, InstallPlugin, PipInstall
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     from windrow.primitives.semaphore import Semaphore
     from windrow.primitives.topics import print, warn
     from windrow.primitives.variable import Variable
+    from windrow.scheduler.scheduler import Scheduler
+    from windrow.worker.worker import Worker
 
 __version__ = "0.1.0"
 
@@ -62,18 +67,23 @@ _HOMES = {
     "LocalCluster": "windrow.deploy.local",
     "Lock": "windrow.primitives.lock",
     "MultiLock": "windrow.primitives.multi_lock",
+    "Nanny": "windrow.deploy.nanny",
     "NannyPlugin": "windrow.plugins.base",
     "PickleError": "windrow.errors",
     "PipInstall": "windrow.plugins.install",
     "Queue": "windrow.primitives.queue",
     "Reschedule": "windrow.errors",
+    "Scheduler": "windrow.scheduler.scheduler",
     "SchedulerPlugin": "windrow.plugins.base",
     "Semaphore": "windrow.primitives.semaphore",
+    "SpecCluster": "windrow.deploy.spec",
+    "Status": "windrow.node",
     "TimeoutError": "windrow.errors",
     "UploadDirectory": "windrow.plugins.files",
     "UploadFile": "windrow.plugins.files",
     "Variable": "windrow.primitives.variable",
     "WindrowError": "windrow.errors",
+    "Worker": "windrow.worker.worker",
     "WorkerPlugin": "windrow.plugins.base",
     "as_completed": "windrow.client.completed",
     "default_client": "windrow.client.current",
@@ -96,14 +106,9 @@ _ABSENT = frozenset(
     [
         "Adaptive",
         "CompatibleExecutor",
-        "Nanny",
         "SSHCluster",
-        "Scheduler",
         "Security",
-        "SpecCluster",
-        "Status",
         "SubprocessCluster",
-        "Worker",
         "connect",
         "dask",
         "get_task_stream",
@@ -132,18 +137,23 @@ __all__ = [
     "LocalCluster",
     "Lock",
     "MultiLock",
+    "Nanny",
     "NannyPlugin",
     "PickleError",
     "PipInstall",
     "Queue",
     "Reschedule",
+    "Scheduler",
     "SchedulerPlugin",
     "Semaphore",
+    "SpecCluster",
+    "Status",
     "TimeoutError",
     "UploadDirectory",
     "UploadFile",
     "Variable",
     "WindrowError",
+    "Worker",
     "WorkerPlugin",
     "as_completed",
     "default_client",

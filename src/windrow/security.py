@@ -17,9 +17,24 @@ from pathlib import Path
 from windrow.addressing import normalize, split_address
 from windrow.errors import WrongSecret
 
-__all__ = ["SECRET_BYTES", "lookup", "new_secret", "publish", "runtime_directory", "secret_for", "withdraw"]
+__all__ = ["SECRET_BYTES", "lookup", "new_secret", "publish", "remember", "runtime_directory", "secret_for", "withdraw"]
 
 SECRET_BYTES = 32
+
+_known: dict[str, bytes] = {}
+"""What this process was told itself: secrets by address."""
+
+
+def remember(address: str, secret: bytes) -> None:
+    """Have `secret_for` know a listener's secret, in this process alone.
+
+    Examples
+    --------
+    >>> remember("tcp://127.0.0.1:4", b"s" * 32)
+    >>> secret_for("127.0.0.1:4") == b"s" * 32
+    True
+    """
+    _known[normalize(address)] = secret
 
 
 def new_secret() -> bytes:
@@ -142,7 +157,7 @@ def secret_for(address: str) -> bytes:
     windrow.errors.WrongSecret: no secret for tcp://127.0.0.1:3 is known to this user: pass secret=…, or run as the \
 user who started it
     """
-    secret = lookup(address)
+    secret = _known.get(normalize(address)) or lookup(address)
     if secret is None:
         raise WrongSecret(
             f"no secret for {address} is known to this user: pass secret=…, or run as the user who started it"

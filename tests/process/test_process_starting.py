@@ -370,8 +370,9 @@ def test_wrong_arguments_are_named(wrong: dict[str, object], words: str) -> None
 
 def test_a_port_that_is_taken(cluster: LocalCluster) -> None:
     port = int(cluster.scheduler_address.rpartition(":")[2])
-    with pytest.raises(OSError, match="Choose another port"):
+    with pytest.raises(RuntimeError, match="Choose another port") as caught:
         LocalCluster(n_workers=1, scheduler_port=port)
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_a_cluster_without_workers_waits_for_them() -> None:

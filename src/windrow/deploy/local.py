@@ -5,25 +5,19 @@ What lives here: `LocalCluster`. What this file must never know: what a schedule
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from windrow import config, security, system, transport
+from windrow import system
 from windrow.deploy import arguments
-from windrow.deploy.cluster import Cluster
 from windrow.deploy.nanny import Nanny
-from windrow.errors import WorkerStartTimeoutError
+from windrow.deploy.spec import SpecCluster
 from windrow.plugins.held import TEARDOWN_S
-from windrow.scheduler.server import SchedulerServer
-from windrow.transport import Link
-from windrow.wire.messages import Retire
-from windrow.worker.server import WorkerConfig, WorkerServer
+from windrow.scheduler.scheduler import Scheduler
+from windrow.worker.worker import Worker
 
 
-class LocalCluster(Cluster):
+class LocalCluster(SpecCluster):
     """Scheduler and workers on this machine.
 
     Parameters
@@ -86,160 +80,41 @@ class LocalCluster(Cluster):
         arguments.check_others(others, LocalCluster)
         arguments.check_kinds(n_workers, threads_per_worker, processes, scheduler_port, env)
         self.processes = processes is not False
-        self._n_workers, self._nthreads = _split(n_workers, threads_per_worker, self.processes)
-        self._host = arguments.chosen_host(host, others, self.processes, scheduler_port)
-        self._port = scheduler_port
-        self._memory_limit = arguments.memory_limit_bytes(memory_limit, self._n_workers, self._nthreads)
-        self._env = {key: str(value) for key, value in (env or {}).items()}
-        self._resources = arguments.checked_resources(resources)
-        self._names = iter(range(2**31))
-        self.workers: dict[int, Nanny | WorkerServer] = {}
-        """Nannies (or workers of this process) by name."""
-        self.scheduler: SchedulerServer
-        self._leaving: dict[int, Nanny | WorkerServer] = {}
-        """Those that are given up, while others take what they hold."""
-        self._events: set[asyncio.Future[None]] = set()
-        super().__init__(asynchronous=asynchronous, name=name)
-
-    # ------------------------------------------------------------ life
-
-    async def _open(self) -> None:
-        self.secret = security.new_secret()
-        self.scheduler = SchedulerServer(self.secret, self._host, self._port, on_shutdown=self._asked_to_close)
-        self.scheduler.on_change = self._on_change
-        await self.scheduler.start()
-        self.scheduler_address = self.scheduler.address
-        started = await self._scale_up(self._n_workers)
-        if started:
-            timeout_s = config.seconds("distributed.comm.timeouts.connect")
-            await self._until_started(started, timeout_s)
-
-    async def _scale_up(self, n: int) -> list[Nanny | WorkerServer]:
-        """Start workers until there are ``n``; return those that were started."""
-        started = []
-        while len(self.workers) < n:
-            name = next(self._names)
-            worker = self.workers[name] = self._new_worker(name)
-            worker.finished.add_done_callback(partial(self._forget, name))
-            started.append(worker)
-            await worker.start()
-        return started
-
-    def _forget(self, name: int, finished: asyncio.Future[Any]) -> None:
-        """One that is closed, retired or given up does not count any more where others are to be started."""
-        self.workers.pop(name, None)
-
-    def _new_worker(self, name: int) -> Nanny | WorkerServer:
-        settings = WorkerConfig(
-            scheduler=self.scheduler_address,
-            name=name,
-            nthreads=self._nthreads,
-            host=self._host or "127.0.0.1",
-            memory_limit=self._memory_limit,
-            inline_limit=config.size_bytes("windrow.inline-limit"),
-            resources=self._resources,
-            echoes=False,  # onto the terminal where clients print already
-        )
+        n, threads = _split(n_workers, threads_per_worker, self.processes)
+        chosen = arguments.chosen_host(host, others, self.processes, scheduler_port)
+        options: dict[str, Any] = {
+            "nthreads": threads,
+            "host": chosen or "127.0.0.1",
+            "memory_limit": arguments.memory_limit_bytes(memory_limit, n, threads),
+            "resources": arguments.checked_resources(resources),
+        }
         if self.processes:
-            return Nanny(settings, self.secret, self.scheduler.inproc_address, self._env)
-        settings.scheduler = self.scheduler.inproc_address
-        return WorkerServer(settings, None)
-
-    async def _until_started(self, started: Sequence[Nanny | WorkerServer], timeout_s: float) -> None:
-        """Wait for workers; a nanny that gives its worker up ends the wait."""
-        finished = [worker.finished for worker in started if isinstance(worker, Nanny)]
-        waiting = asyncio.ensure_future(self._wait_for_workers(len(started), timeout_s))
-        either: list[asyncio.Future[Any]] = [waiting, *finished]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        given_up = [error for future in finished if future.done() and (error := future.result()) is not None]
-        if given_up:
-            waiting.cancel()
-            raise given_up[0]
-        try:
-            await waiting
-        except WorkerStartTimeoutError as error:
-            raise WorkerStartTimeoutError(f"{error}; their last words, if any, are on stderr") from None
+            options["env"] = {key: str(value) for key, value in (env or {}).items()}
+        worker = {"cls": Nanny if self.processes else Worker, "options": options}
+        scheduler = {
+            "host": chosen,
+            "port": scheduler_port,
+            "protocol": None if chosen else "inproc",
+        }
+        super().__init__(
+            workers=dict.fromkeys(range(n), worker),
+            scheduler={"cls": Scheduler, "options": scheduler},
+            worker=worker,
+            asynchronous=asynchronous,
+            name=name,
+        )
 
     async def _shut(self) -> None:
-        self.workers.update(self._leaving)
+        grace_s = 0.0
+        for worker in [*self.workers.values(), *self._leaving.values()]:
+            if isinstance(worker, Nanny):
+                worker.expect_end()
+        if self.scheduler is not None and self.scheduler.core.state.plugins["worker"]:
+            grace_s = TEARDOWN_S
         for worker in self.workers.values():
             if isinstance(worker, Nanny):
-                worker.expect_end()
-        grace_s = 0.0
-        if hasattr(self, "scheduler"):
-            grace_s = TEARDOWN_S if self.scheduler.core.state.plugins["worker"] else 0.0
-            await self.scheduler.close()
-        ends = [
-            worker.close(grace_s=grace_s) if isinstance(worker, Nanny) else worker.close()
-            for worker in self.workers.values()
-        ]
-        await asyncio.gather(*ends)
-        self.workers.clear()
-
-    def _asked_to_close(self) -> None:
-        if self.asynchronous:
-            self._ending = asyncio.ensure_future(self._close())
-        else:
-            import threading
-
-            threading.Thread(target=self.close, name="close", daemon=True).start()
-
-    # ------------------------------------------------------------ facts
-
-    def identity(self) -> dict[str, Any]:
-        """Return what the scheduler says of itself and its workers."""
-        return self.scheduler.identity()
-
-    async def connect_inproc(self) -> Link:
-        """Return a link to the scheduler, in this process."""
-        return await transport.connect(self.scheduler.inproc_address, secret=None)
-
-    def _on_change(self) -> None:
-        for event in self._events:
-            if not event.done():
-                event.set_result(None)
-        self._events.clear()
-
-    async def _changed(self, timeout_s: float | None) -> None:
-        event = asyncio.get_running_loop().create_future()
-        self._events.add(event)
-        await asyncio.wait([event], timeout=timeout_s)
-        self._events.discard(event)
-
-    # ------------------------------------------------------------ scaling
-
-    def scale(self, n: int) -> Any:
-        """Start workers, or close the newest, until there are ``n``; does not wait for new ones to join.
-
-        What a worker alone holds is copied to those that stay before it is closed, and what it still runs then runs
-        again there. With nobody to take it (``n`` is 0, or an actor lives there) it is lost: results are made again
-        by their tasks, futures on scattered data above 16 KiB (``windrow.inline-limit``) are cancelled.
-        """
-        if not isinstance(n, int) or n < 0:
-            raise ValueError(f"n must be a number of workers, not {n!r}")
-        scaling = self._scale(n)
-        return scaling if self.asynchronous else self._sync(scaling)
-
-    async def _scale(self, n: int) -> None:
-        await self._scale_up(n)
-        surplus = {name: self.workers.pop(name) for name in sorted(self.workers)[n:]}
-        self._leaving.update(surplus)
-        for worker in surplus.values():
-            if isinstance(worker, Nanny):
-                worker.expect_end()
-        try:
-            await self._empty([*surplus.values()])
-        finally:
-            await asyncio.gather(*(worker.close() for worker in surplus.values()))
-            for name in surplus:
-                self._leaving.pop(name, None)
-
-    async def _empty(self, surplus: Sequence[Nanny | WorkerServer]) -> None:
-        """Have others hold what these workers alone hold."""
-        addresses = [worker.worker_address if isinstance(worker, Nanny) else worker.address for worker in surplus]
-        joined = [address for address in addresses if address]
-        if joined:
-            await self.scheduler.ask(Retire(joined, close=False))
+                worker.grace_s = grace_s
+        await super()._shut()
 
 
 def _split(n_workers: int | None, threads: int | None, processes: bool) -> tuple[int, int]:

@@ -32,18 +32,18 @@ from collections.abc import Coroutine
 from contextlib import ExitStack
 from typing import IO, Any
 
-import msgspec
 from msgspec import Struct
 
-from windrow import config, transport
+from windrow import addressing, config, security, system, transport
 from windrow.deploy import forward
 from windrow.errors import WorkerStartError
+from windrow.node import Server, Status
 from windrow.plugins.calling import answer_call
 from windrow.plugins.held import Held, arrive
 from windrow.plugins.scratch import Scratch, new_path
 from windrow.primitives import plain
 from windrow.primitives.topics import names_of
-from windrow.transport import Link
+from windrow.transport import Link, inproc
 from windrow.wire import failure
 from windrow.wire.messages import (
     Call,
@@ -61,7 +61,6 @@ from windrow.wire.messages import (
 )
 from windrow.worker.__main__ import CLOSED, JOINED
 from windrow.worker.executor import recorder_cells
-from windrow.worker.server import WorkerConfig
 
 logger = logging.getLogger("windrow.nanny")
 
@@ -158,8 +157,9 @@ class _Process:
     def _start(self, undo: ExitStack) -> None:
         """Start the process; ``undo`` takes back what was done until something failed."""
         nanny = self.nanny
-        self.directory = new_path("worker", nanny.config.local_directory)
-        size = 8 * recorder_cells(nanny.config.nthreads)
+        self.directory = new_path("worker", nanny.local_home)
+        cells = recorder_cells(nanny.nthreads)
+        size = 8 * cells
         with ExitStack() as passed:  # descriptors that are the process's alone, once it has them
             recorder_fd = _shared_page(size)
             passed.callback(os.close, recorder_fd)
@@ -169,13 +169,16 @@ class _Process:
             undo.callback(os.close, self._status_fd)
             passed.callback(os.close, status_fd)
             options = {
-                "config": msgspec.to_builtins(
-                    msgspec.structs.replace(nanny.config, local_directory=self.directory),
-                ),
+                **nanny.wanted(),
+                "nanny": nanny.id,
+                "directory": self.directory,
+                "echoes": nanny.echoes,
+                "scheduler": nanny.scheduler_addr,
                 "secret": nanny.secret.hex(),
                 "path": [entry or os.getcwd() for entry in sys.path],
                 "parent_pid": os.getpid(),
                 "recorder_fd": recorder_fd,
+                "cells": cells,
                 "status_fd": status_fd,
             }
             self.popen = subprocess.Popen(
@@ -335,39 +338,89 @@ def _shared_page(size: int) -> int:
     return fd
 
 
-class Nanny:
-    """A supervisor of one worker.
+def _is_plain(value: object) -> bool:
+    """Whether JSON brings this back as it was."""
+    if isinstance(value, dict):
+        return all(type(key) is str and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
+
+
+class Nanny(Server):
+    """A supervisor of one worker, which is a process of its own, on the running event loop.
 
     Parameters
     ----------
-    config
-        The worker's; its ``nanny`` is filled in here.
-    secret
-        The cluster's secret, handed to the worker through its standard input.
-    scheduler
-        Where the nanny itself reports: an ``inproc://`` address where it shares the scheduler's process.
+    scheduler_ip, scheduler_port
+        The scheduler's address; or its host, and its port.
+    nthreads
+        The worker's threads for tasks; by default as many as there are cores.
+    name
+        Under which the worker is known; by default its address.
+    local_directory
+        Where the worker and the nanny make directories of their own.
     env
         Further environment variables for the worker.
+    worker_class
+        A subclass of `Worker` to make there.
+    death_timeout
+        How long the start may take, in seconds or as "30s".
+    secret
+        The cluster's; by default what this user's runtime directory says of the scheduler. The worker has it through
+        its standard input.
+    **worker_kwargs
+        For the worker's class: ``memory_limit``, ``resources``, …
+
+    Raises
+    ------
+    WorkerStartError
+        (From ``await``.) The worker did not come up.
+
+    Examples
+    --------
+    >>> async with Nanny("tcp://127.0.0.1:8786", nthreads=2) as nanny:  # doctest: +SKIP
+    ...     await nanny.finished()
     """
 
+    ended: asyncio.Future[WorkerStartError | None]
+    """Done when there will be no worker any more: it was closed or retired (None), or is given up."""
+
     def __init__(
-        self, config: WorkerConfig, secret: bytes, scheduler: str | None = None, env: dict[str, str] | None = None
+        self,
+        scheduler_ip: str | None = None,
+        scheduler_port: int | None = None,
+        *,
+        nthreads: int | None = None,
+        name: str | int | None = None,
+        local_directory: str | None = None,
+        env: dict[str, Any] | None = None,
+        worker_class: type | None = None,
+        death_timeout: str | float | None = None,
+        secret: bytes | None = None,
+        **worker_kwargs: Any,
     ) -> None:
+        super().__init__(None if death_timeout is None else config.parse_timedelta(death_timeout))
         self.id = f"Nanny-{uuid.uuid4()}"
-        self.config = msgspec.structs.replace(config, nanny=self.id)
-        self.name = config.name
-        self.secret = secret
-        self.scheduler = scheduler or config.scheduler
-        self.env = dict(env or {})
-        self.loop = asyncio.get_running_loop()
+        self.scheduler_addr = addressing.normalize(str(scheduler_ip))
+        self.secret = secret if secret is not None else security.secret_for(self.scheduler_addr)
+        near = inproc.neighbours.get(self.scheduler_addr)
+        self._reports_to = near or self.scheduler_addr
+        self.echoes = near is None
+        """Whether what tasks `print` appears here too; not where clients print already."""
+        self.name = name
+        self.nthreads = nthreads or system.cpu_count()
+        self.local_home = local_directory or ""
+        self.worker_class = worker_class
+        self.worker_kwargs = worker_kwargs
+        self.env = {name: str(value) for name, value in (env or {}).items()}
         self.held = Held(self, "nanny", in_thread=True)
-        self.scratch = Scratch(new_path("nanny", config.local_directory))
+        self.scratch = Scratch(new_path("nanny", self.local_home))
         self._started: set[asyncio.Future[None]] = set()
         """Who waits for the next worker to join."""
         self._background: set[asyncio.Task[None]] = set()
         self.restarts = 0
-        self.finished: asyncio.Future[WorkerStartError | None] = self.loop.create_future()
-        """Done when there will be no worker any more: it was closed or retired (None), or is given up."""
+        self.grace_s = 0.0
         self._process: _Process | None = None
         self._link: Link | None = None
         self._closing = False
@@ -397,9 +450,20 @@ class Nanny:
         lowest = {name: str(value) for name, value in configured.items()}
         return {**lowest, "PYTHONHASHSEED": "6640", **os.environ, **self.env}
 
-    async def start(self) -> None:
-        """Join the scheduler, and start the worker's process; does not wait for the worker to join."""
-        link = await transport.connect(self.scheduler, secret=self.secret)
+    def wanted(self) -> dict[str, Any]:
+        """Return the worker's class and arguments, as its process reads them."""
+        kwargs = {"name": self.name, "nthreads": self.nthreads, **self.worker_kwargs}
+        if self.worker_class is None and _is_plain(kwargs):
+            return {"pickled": "", "kwargs": kwargs}
+        import cloudpickle
+
+        from windrow.worker.worker import Worker
+
+        return {"pickled": cloudpickle.dumps((self.worker_class or Worker, kwargs)).hex(), "kwargs": {}}
+
+    async def _open(self) -> None:
+        """Join the scheduler, start the worker's process, and wait for the worker to join."""
+        link = await transport.connect(self._reports_to, secret=self.secret)
         if self._closing:  # meanwhile
             link.close()
             return
@@ -412,8 +476,19 @@ class Nanny:
         self._link = link
         link.on_lost = lambda reason: None
         link.on_batch = self._on_batch
-        link.send([HelloNanny(self.id, self.name)])
+        link.send([HelloNanny(self.id, "" if self.name is None else self.name)])
+        joined = self._next_joined()
         self._spawn()
+        either: list[asyncio.Future[Any]] = [joined, self.ended]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        self._started.discard(joined)
+        if self.ended.done() and (given_up := self.ended.result()) is not None:
+            raise given_up
+
+    def _next_joined(self) -> asyncio.Future[None]:
+        joined: asyncio.Future[None] = self.loop.create_future()
+        self._started.add(joined)
+        return joined
 
     def _spawn(self) -> None:
         """Start a process; where the system will not, try again later, and in the end give up."""
@@ -450,8 +525,8 @@ class Nanny:
         if self._link is not None:
             self._link.send([Close("closed")])
             self._link.close()
-        if not self.finished.done():
-            self.finished.set_result(error)
+        if not self.ended.done():
+            self.ended.set_result(error)
 
     def _on_batch(self, messages: list[Message]) -> None:
         for message in messages:
@@ -499,11 +574,11 @@ class Nanny:
         """Start the worker afresh; ``"OK"`` when it has joined, ``"timed out"`` when it has not in time."""
         if self._closing or self._process is None:
             return "OK"  # there is none, and what comes next is fresh
-        joined = self.loop.create_future()
-        self._started.add(joined)
+        joined = self._next_joined()
         try:
             self._process.kill()
-            done, _ = await asyncio.wait([joined, self.finished], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            either: list[asyncio.Future[Any]] = [joined, self.ended]
+            done, _ = await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._started.discard(joined)
         return "OK" if joined in done else "timed out"
@@ -517,16 +592,6 @@ class Nanny:
     def local_directory(self) -> str:
         """A directory of the nanny's own; made now, and removed when it closes."""
         return self.scratch.path
-
-    @property
-    def nthreads(self) -> int:
-        """The worker's threads for tasks."""
-        return self.config.nthreads
-
-    @property
-    def scheduler_addr(self) -> str:
-        """The scheduler's address, as the worker has it."""
-        return self.config.scheduler
 
     def is_alive(self) -> bool:
         """Whether there is a worker process."""
@@ -569,19 +634,21 @@ class Nanny:
         if self._process is not None:
             self._process.expected = True
 
-    async def close(self, timeout_s: float = 2.0, grace_s: float = 0.0) -> None:
+    async def close(self, timeout: float = 2.0, reason: str = "") -> None:
         """End the worker and all that it has started; at once, as nothing of it is wanted any more.
 
-        With ``grace_s`` it has so long to end by itself: the scheduler has closed, and its plugins are torn down.
+        With `grace_s` it has so long to end by itself: the scheduler has closed, and its plugins are torn down.
         """
+        self.status = Status.closing
         self.expect_end()
         process = self._process
         if process is not None:
-            if grace_s:
-                await asyncio.wait([process.ended], timeout=grace_s)
+            if self.grace_s:
+                await asyncio.wait([process.ended], timeout=self.grace_s)
             process.kill()
-            await asyncio.wait([process.ended], timeout=timeout_s)
+            await asyncio.wait([process.ended], timeout=timeout)
         self._finish(None)
         await self.held.close()
         self.scratch.remove()
+        self.status = Status.closed
         await forward.stderr.drained(FLUSH_S)

@@ -53,7 +53,7 @@ def _exit(worker: Any) -> None:
 
 
 def _leave(worker: Any) -> None:
-    worker.background(worker.close("a KillWorker plugin has closed it", nanny=False))
+    worker.background(worker.close(reason="a KillWorker plugin has closed it", nanny=False))
 
 
 def _crash(worker: Any) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from windrow import config, logs, security, transport
+from windrow.node import Server, Status
 from windrow.plugins import scratch
 from windrow.scheduler import requests
 from windrow.scheduler.core import SchedulerCore
@@ -26,6 +27,7 @@ from windrow.scheduler.facade import SchedulerView
 from windrow.scheduler.plugins import SchedulerPlugins
 from windrow.scheduler.state import ClientRecord, Peer, SchedulerConfig, Unexpected
 from windrow.transport import Link, Listener, inproc
+from windrow.transport.asker import Asker
 from windrow.wire import failure, payload
 from windrow.wire.messages import (
     Arrive,
@@ -71,7 +73,7 @@ def _lease_timeout_s() -> float:
     return math.inf if str(config.get(key)).strip().lower() == "inf" else config.seconds(key)
 
 
-class SchedulerServer:
+class SchedulerServer(Server):
     """A scheduler on the running loop.
 
     Parameters
@@ -91,6 +93,7 @@ class SchedulerServer:
         port: int = 0,
         on_shutdown: Callable[[], None] | None = None,
     ) -> None:
+        super().__init__()
         logs.remember()
         self.id = f"Scheduler-{uuid.uuid4()}"
         self.secret = secret
@@ -103,10 +106,9 @@ class SchedulerServer:
         self.inproc_address = f"inproc://scheduler-{os.getpid()}-{next(_numbers)}"
         self.on_change: Callable[[], None] | None = None
         """Called after a party has joined or left."""
-        self._on_shutdown = on_shutdown
+        self.on_shutdown = on_shutdown
         self._listeners: list[Listener] = []
         self._links: dict[Link, Peer[Any] | None] = {}
-        self._loop = asyncio.get_running_loop()
         self._flush_due = False
         self._tick: asyncio.TimerHandle | None = None
         self._tick_is_slow = False
@@ -116,7 +118,7 @@ class SchedulerServer:
         self._background: set[asyncio.Task[None]] = set()
         self._arriving: dict[Link, str] = {}
         """Workers and nannies that set their plugins up before they say hello."""
-        self._house: _House | None = None
+        self._house: Asker | None = None
         self.scratch = scratch.Scratch(scratch.new_path("scheduler"), importable=True)
         self.view = SchedulerView(self)
         """What plugins and functions in this process see."""
@@ -125,17 +127,7 @@ class SchedulerServer:
     def __repr__(self) -> str:
         return f"<Scheduler {self.address} {self.core!r}>"
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that it is on."""
-        return self._loop
-
-    @property
-    def status(self) -> str:
-        """``"running"`` or ``"closed"``."""
-        return "closed" if self._closed else "running"
-
-    async def start(self) -> None:
+    async def _open(self) -> None:
         """Listen. On tcp, this user's other processes find the secret in the runtime directory."""
         self._listeners.append(await transport.listen(self.inproc_address, self._accept, secret=None))
         self.address = self.inproc_address
@@ -144,6 +136,7 @@ class SchedulerServer:
             self._listeners.append(listener)
             self.address = listener.address
             self._published = security.publish(self.address, self.secret, id=self.id)
+            inproc.neighbours[self.address] = self.inproc_address
 
     async def close(self) -> None:
         """Tell everybody, and stop."""
@@ -151,7 +144,9 @@ class SchedulerServer:
             return
         self._closing = True
         await self.plugins.end("before_close")
+        self.status = Status.closed
         self._closed = True
+        inproc.neighbours.pop(self.address, None)
         for listener in self._listeners:
             listener.close()
         if self._tick is not None:
@@ -163,6 +158,7 @@ class SchedulerServer:
             security.withdraw(self._published)
         await self.plugins.end("close")
         self.scratch.remove()
+        self.ended.set_result("")
 
     # ------------------------------------------------------------ links
 
@@ -172,7 +168,7 @@ class SchedulerServer:
         link.on_batch = lambda messages: self._receive(link, messages)
 
     def _receive(self, link: Link, messages: list[Message]) -> None:
-        now_s = self._loop.time()
+        now_s = self.loop.time()
         peer = self._links.get(link)
         try:
             if peer is None and self._is_arrival(link, messages):
@@ -197,18 +193,18 @@ class SchedulerServer:
         peer = self._links.pop(link, None)
         self._arriving.pop(link, None)
         if peer is not None and not self._closed:
-            self.core.lost(peer, reason, self._loop.time())
+            self.core.lost(peer, reason, self.loop.time())
             self._flush_soon()
             self._changed()
 
     def _changed(self) -> None:
         if self.on_change is not None:
-            self._loop.call_soon(self.on_change)
+            self.loop.call_soon(self.on_change)
 
     def _flush_soon(self) -> None:
         if not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon(self._flush)
+            self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_due = False
@@ -234,12 +230,12 @@ class SchedulerServer:
             if delay_s == SLOW_TICK_S:
                 return
             self._tick.cancel()
-        self._tick = self._loop.call_later(delay_s, self._on_tick)
+        self._tick = self.loop.call_later(delay_s, self._on_tick)
         self._tick_is_slow = delay_s == SLOW_TICK_S
 
     def _on_tick(self) -> None:
         self._tick = None
-        self.core.tick(self._loop.time())
+        self.core.tick(self.loop.time())
         self._flush()
 
     # ------------------------------------------------------------ questions that only the shell can answer
@@ -247,7 +243,7 @@ class SchedulerServer:
     def identity(self) -> dict[str, Any]:
         """Return the scheduler's description of itself and its workers, as plain data."""
         described = requests.describe(self.core.state)
-        behind_s = time.time() - self._loop.time()
+        behind_s = time.time() - self.loop.time()
         for worker in described["workers"].values():
             worker["last_seen"] += behind_s
         return {"id": self.id, "address": self.address, "started": self.started, **described}
@@ -267,8 +263,8 @@ class SchedulerServer:
                 self._start(self._change_plugins(link, message.id, request))
             elif type(request) is Shutdown:
                 link.send([Reply(message.id)])
-                if self._on_shutdown is not None:
-                    self._on_shutdown()
+                if self.on_shutdown is not None:
+                    self.on_shutdown()
             else:
                 if isinstance(request, RegisterPlugin | UnregisterPlugin):
                     self._pass_on(request)
@@ -276,7 +272,7 @@ class SchedulerServer:
         return others
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(coroutine)
+        task = self.loop.create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -343,45 +339,16 @@ class SchedulerServer:
         """Say what clients may say."""
         self._own_client().link.send([message])
 
-    def _own_client(self) -> _House:
+    def _own_client(self) -> Asker:
         if self._house is None:
-            near, far = inproc.pair(self._loop, self._loop, "scheduler")
+            near, far = inproc.pair(self.loop, self.loop, "scheduler")
             record = ClientRecord(self.id, "")
             record.link = far
             self._links[far] = record
             far.on_lost = lambda reason: None
             far.on_batch = lambda messages: self._receive(far, messages)
-            self._house = _House(near)
+            self._house = Asker(near)
         return self._house
-
-
-class _House:
-    """A client of the scheduler's own, which nobody else sees."""
-
-    def __init__(self, link: Link) -> None:
-        self.link = link
-        self._numbers = itertools.count(1)
-        self._open: dict[int, asyncio.Future[Reply]] = {}
-        link.on_batch = self._take
-
-    async def ask(self, request: Request) -> Reply:
-        """Send a request, and wait for its reply."""
-        number = next(self._numbers)
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._open[number] = future
-        self.link.send([Call(number, request)])
-        try:
-            reply = await future
-        finally:
-            del self._open[number]
-        if reply.error is not None:
-            raise failure.load(reply.error)
-        return reply
-
-    def _take(self, messages: list[Message]) -> None:
-        for message in messages:
-            if type(message) is Reply and (future := self._open.get(message.id)) is not None and not future.done():
-                future.set_result(message)
 
 
 def _takes(function: Callable[..., object], parameter: str) -> bool:

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 _listeners: dict[str, InprocListener] = {}
 
+neighbours: dict[str, str] = {}
+"""Listeners of this process that others reach at a tcp address: that address, and the inproc:// one."""
+
 
 class InprocLink(Link):
     """One end of a pair; see `Link`."""

@@ -2,10 +2,11 @@
 
 What lives here: how a process becomes a worker, and ends. What this file must never know: who starts it, or why.
 
-It reads one line of JSON from its standard input (its `WorkerConfig`, the secret, the path to import from); the rest of
-that pipe is its lifeline: when it ends, so does the process, and all that its tasks have started. On the descriptor
-``status_fd`` it writes a line each: its address, before the scheduler hears of it (so that no death of a worker that
-the scheduler knows is without an account); `JOINED`; and `CLOSED`, when the scheduler has closed it in good order.
+It reads one line of JSON from its standard input (the worker's arguments, the secret, the path to import from); the
+rest of that pipe is its lifeline: when it ends, so does the process, and all that its tasks have started. On the
+descriptor ``status_fd`` it writes a line each: its address, before the scheduler hears of it (so that no death of a
+worker that the scheduler knows is without an account); `JOINED`; and `CLOSED`, when the scheduler has closed it in good
+order.
 Nothing secret is ever on the command line or in the environment.
 """
 
@@ -19,10 +20,14 @@ import signal
 import sys
 import threading
 import traceback
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from windrow import context
 from windrow.when_imported import when_imported
+
+if TYPE_CHECKING:
+    from windrow.worker.server import WorkerServer
 
 PR_SET_PDEATHSIG = 1
 
@@ -75,12 +80,17 @@ def _tell(words: str) -> None:
 
 
 async def _serve(options: dict[str, Any]) -> int:
-    import msgspec
+    from windrow import security
+    from windrow.worker import inherited
 
-    from windrow.worker.server import WorkerConfig, WorkerServer
-
-    config = msgspec.convert(options["config"], WorkerConfig)
-    worker = WorkerServer(config, bytes.fromhex(options["secret"]), _recorder(options["recorder_fd"], config.nthreads))
+    scheduler = options["scheduler"]
+    security.remember(scheduler, bytes.fromhex(options["secret"]))
+    given = inherited.Inherited(
+        options["nanny"], options["directory"], options["echoes"], _recorder(options["recorder_fd"], options["cells"])
+    )
+    make, kwargs = _wanted(options)
+    inherited.leave(given)
+    worker = make(scheduler, **kwargs)
     when_imported("dask.config", _be_what_dask_computes_on)
     status_fd = options["status_fd"]
     os.set_inheritable(status_fd, False)
@@ -96,9 +106,9 @@ async def _serve(options: dict[str, Any]) -> int:
 
     gc.collect()
     gc.freeze()  # what is here now stays; no collection need ever look at it again
-    reason = await worker.finished
+    reason = await worker.ended
     if reason:
-        _tell(f"windrow worker {config.name} ends: {reason}\n")
+        _tell(f"windrow worker {worker.name} ends: {reason}\n")
         return 1
     _say(status_fd, CLOSED)
     return 0
@@ -117,14 +127,22 @@ def _say(status_fd: int, line: str) -> None:
         return
 
 
-def _recorder(fd: int, nthreads: int) -> memoryview | None:
-    if fd < 0:
-        return None
+def _wanted(options: dict[str, Any]) -> tuple[Callable[..., WorkerServer], dict[str, Any]]:
+    """Return the class of the worker, and its arguments: plain ones, or pickled where they are not plain."""
+    if options["pickled"]:
+        import pickle
+
+        make, kwargs = pickle.loads(bytes.fromhex(options["pickled"]))
+        return make, kwargs
+    from windrow.worker.worker import Worker
+
+    return Worker, options["kwargs"]
+
+
+def _recorder(fd: int, cells: int) -> memoryview:
     import mmap
 
-    from windrow.worker.executor import recorder_cells
-
-    return memoryview(mmap.mmap(fd, 8 * recorder_cells(nthreads))).cast("q")
+    return memoryview(mmap.mmap(fd, 8 * cells)).cast("q")
 
 
 def _take_lifeline() -> int:

@@ -32,7 +32,6 @@ class WorkerFacade:
     config: WorkerConfig
     core: WorkerCore
     executor: Executor
-    finished: asyncio.Future[str]
     held: Held
     loop: asyncio.AbstractEventLoop
     scheduler_address: str
@@ -48,11 +47,6 @@ class WorkerFacade:
     def contact_address(self) -> str:
         """Where others reach it."""
         return self.address
-
-    @property
-    def status(self) -> str:
-        """``"running"`` or ``"closed"``."""
-        return "closed" if self.finished.done() else "running"
 
     @property
     def nanny(self) -> str | None:

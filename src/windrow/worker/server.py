@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from windrow import logs, transport
 from windrow.errors import PickleError, WindrowError
+from windrow.node import Server, Status
 from windrow.plugins.held import Held, arrive
 from windrow.plugins.scratch import Scratch, new_path
 from windrow.primitives import plain
@@ -82,7 +83,7 @@ class WorkerConfig(Struct, kw_only=True):
     """Whether what tasks `print` appears here too, beside at the clients."""
 
 
-class WorkerServer(WorkerFacade):
+class WorkerServer(WorkerFacade, Server):
     """A worker on the running loop.
 
     Parameters
@@ -96,6 +97,7 @@ class WorkerServer(WorkerFacade):
     """
 
     def __init__(self, config: WorkerConfig, secret: bytes | None, recorder: memoryview | None = None) -> None:
+        Server.__init__(self)
         logs.remember()
         self.config = config
         self.secret = secret
@@ -104,12 +106,11 @@ class WorkerServer(WorkerFacade):
         self.echoes = config.echoes
         self.address = ""
         self.core = WorkerCore()
-        self.loop = asyncio.get_running_loop()
         self.thread_id = threading.get_ident()
         self.scheduler_address = config.scheduler
         self.client: Any = None
         """The client that tasks share, from its first use on (``get_client``)."""
-        self.finished: asyncio.Future[str] = self.loop.create_future()
+        self.ended: asyncio.Future[str]
         """Done when the worker is: "" after a good close, else the reason."""
         self._inproc = config.scheduler.startswith("inproc://")
         self.held = Held(self, "worker", in_thread=self._inproc)
@@ -135,7 +136,7 @@ class WorkerServer(WorkerFacade):
     def __repr__(self) -> str:
         return f"<Worker {self.name!r} {self.address} threads={self.nthreads} {self.core!r}>"
 
-    async def start(self) -> None:
+    async def _open(self) -> None:
         """Listen for peers, join the scheduler, start the threads."""
         config = self.config
         own = f"inproc://worker-{os.getpid()}-{next(_inproc_numbers)}" if self._inproc else f"tcp://{config.host}:0"
@@ -178,17 +179,20 @@ class WorkerServer(WorkerFacade):
             elif self.core.moves is None:
                 self.core.moves = []
 
-    async def close(self, reason: str = "it closed", nanny: bool = True) -> None:
+    async def close(
+        self, timeout: float | None = None, executor_wait: bool = True, nanny: bool = True, reason: str = "it closed"
+    ) -> None:
         """Leave in good order; with ``nanny=False`` its nanny starts another in its place."""
-        if self._link is not None and not self.finished.done():
+        if self._link is not None and not self.ended.done():
             self._link.send([Close(reason)])
         self._stop("" if nanny else reason)
-        await asyncio.wait([self.finished])
+        await asyncio.wait([self.ended])
 
     def _stop(self, reason: str) -> None:
-        if self._ending or self.finished.done():
+        if self._ending or self.ended.done():
             return
         self._ending = True
+        self.status = Status.closing
         if self.held.plugins:
             self.background(self._tear_down(reason))
         else:
@@ -200,7 +204,8 @@ class WorkerServer(WorkerFacade):
 
     def _end(self, reason: str) -> None:
         self.scratch.remove()
-        self.finished.set_result(reason)
+        self.status = Status.closed
+        self.ended.set_result(reason)
         self.executor.stop()
         self.actors.stop()
         for pool in (self._data_pool, self._run_pool):
@@ -322,7 +327,7 @@ class WorkerServer(WorkerFacade):
     def _answer(self, link: Link, call: Call) -> None:
         request = call.request
         future: asyncio.Future[list[Blob | None]]
-        if self.finished.done():  # the connection is about to close, which answers it
+        if self.ended.done():  # the connection is about to close, which answers it
             return
         if type(request) is GetData:
             count = len(request.tasks)
