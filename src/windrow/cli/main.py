@@ -1,0 +1,55 @@
+"""The command ``windrow``: which sub-commands there are, and where each is at home.
+
+What lives here: the group, and the table of its commands. What this file must never know: what any of them does; none
+is imported before it is asked for, so that ``windrow --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+import click
+
+import windrow
+
+__all__ = ["COMMANDS", "Home", "main"]
+
+
+class Home(NamedTuple):
+    """Where a command is, and its line in the help of all."""
+
+    module: str
+    """Its `click.Command` has the command's own name there."""
+    help: str
+
+
+COMMANDS: dict[str, Home] = {}
+"""The commands, in the order in which the help shows them."""
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported one by one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        home = COMMANDS.get(cmd_name)
+        if home is None:
+            return None
+        command = getattr(importlib.import_module(home.module), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, home.help) for name, home in COMMANDS.items()]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(windrow.__version__, prog_name="windrow")
+def main() -> None:
+    """A task engine for Python: schedulers, workers and clusters from the command line."""
