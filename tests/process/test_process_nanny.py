@@ -16,11 +16,11 @@ import psutil
 import pytest
 from process_help import family, until, until_file, until_gone
 
-from windrow import Client, LocalCluster
+from windrow import Client, LocalCluster, offspring
 from windrow.deploy import nanny
 from windrow.errors import WorkerStartError
 
-START = nanny._START
+START = offspring._START
 
 
 def pids(client: Client) -> dict[Any, int]:
@@ -131,10 +131,10 @@ WorkerServer._on_batch = lambda worker, messages: time.sleep(100)
 def test_a_death_just_after_joining_has_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
     import dask.config
 
-    monkeypatch.setattr(nanny, "_START", HALT + START)  # it does nothing of what it is sent
+    monkeypatch.setattr(offspring, "_START", HALT + START)  # it does nothing of what it is sent
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         with LocalCluster(n_workers=1, threads_per_worker=1) as cluster, Client(cluster) as client:
-            monkeypatch.setattr(nanny, "_START", START)
+            monkeypatch.setattr(offspring, "_START", START)
             future = client.submit(tasks.inc, 1)  # sent there, and not begun: the account shows it
             until(lambda: any(worker.processing for worker in cluster.scheduler.core.state.workers.values()))
             os.kill(pids(client)[0], signal.SIGKILL)
@@ -142,7 +142,7 @@ def test_a_death_just_after_joining_has_an_account(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_dead_are_not_listed_after_a_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nanny, "_START", HALT + START)
+    monkeypatch.setattr(offspring, "_START", HALT + START)
     with LocalCluster(n_workers=2, threads_per_worker=1) as cluster, Client(cluster) as client:
         data = client.scatter([bytes(100_000 + n) for n in range(4)])
         cluster.scale(1)

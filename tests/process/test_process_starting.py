@@ -339,7 +339,7 @@ def test_a_worker_that_cannot_start(env: dict[str, str], runtime_directory: Path
 
 
 def test_a_worker_that_never_joins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windrow.deploy.nanny._START", "import time; time.sleep(100)")
+    monkeypatch.setattr("windrow.offspring._START", "import time; time.sleep(100)")
     monkeypatch.setattr("windrow.config.seconds", lambda key: 0.2)
     before = family()
     with pytest.raises(WorkerStartTimeoutError, match=r"0 of 1 workers are there after 0.2 s"):

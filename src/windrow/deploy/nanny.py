@@ -34,7 +34,7 @@ from typing import IO, Any
 
 from msgspec import Struct
 
-from windrow import addressing, config, security, system, transport
+from windrow import addressing, config, offspring, security, system, transport
 from windrow.deploy import forward
 from windrow.errors import WorkerStartError
 from windrow.node import Server, Status
@@ -84,19 +84,6 @@ _REMEDIES = {
     errno.ENOMEM: "have fewer workers, or free memory",
 }
 """What to do where the system does not start a process."""
-
-
-_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_START = """\
-import sys, typing
-sys.path.insert(0, sys.argv.pop())
-import windrow
-del sys.path[0]
-from windrow.worker.__main__ import main
-main()
-"""
-# As ``python -m windrow.worker``, but without the current directory on the path, whose modules might stand before those
-# of the standard library; and with this very windrow, however the user's program has found it.
 
 
 class Account(Struct, frozen=True):
@@ -182,7 +169,7 @@ class _Process:
                 "status_fd": status_fd,
             }
             self.popen = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, _HOME],
+                offspring.command("windrow.worker.__main__"),
                 stdin=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=(recorder_fd, status_fd),

@@ -23,13 +23,11 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from windrow import context
+from windrow import context, offspring
 from windrow.when_imported import when_imported
 
 if TYPE_CHECKING:
     from windrow.worker.server import WorkerServer
-
-PR_SET_PDEATHSIG = 1
 
 LIFELINE_S = 1.0
 """How much later than the scheduler's connection the lifeline may be seen to end, where both were one process's."""
@@ -42,9 +40,11 @@ def main() -> None:
     """Read the options, then be a worker until the scheduler or the lifeline ends."""
     options: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the user's program, which then closes its cluster
-    lifeline = _take_lifeline()
-    _die_with(options["parent_pid"])
-    watcher = threading.Thread(target=_watch_lifeline, args=(lifeline,), name="lifeline", daemon=True)
+    lifeline = offspring.take_lifeline()
+    offspring.die_with(options["parent_pid"])
+    watcher = threading.Thread(
+        target=offspring.watch_lifeline, args=(lifeline, _end_with_tasks), name="lifeline", daemon=True
+    )
     watcher.start()
     import faulthandler
 
@@ -145,42 +145,10 @@ def _recorder(fd: int, cells: int) -> memoryview:
     return memoryview(mmap.mmap(fd, 8 * cells)).cast("q")
 
 
-def _take_lifeline() -> int:
-    """Move the lifeline away from descriptor 0, so that no task reads from it, and none of their processes has it."""
-    lifeline = os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    return lifeline
-
-
-def _watch_lifeline(lifeline: int) -> None:
-    """End with the nanny, whatever the event loop is doing; take along what tasks have started."""
-    while os.read(lifeline, 4096):
-        pass
+def _end_with_tasks() -> None:
+    """End this process together with what tasks have started."""
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
-    os._exit(0)
-
-
-def _die_with(parent_pid: int) -> None:
-    """Have the kernel end this process with its parent, even while a task's C code holds the interpreter.
-
-    The lifeline ends at the same moment, and its thread takes along what tasks have started; SIGKILL from the kernel
-    would come before it. So the kernel sends SIGHUP, whose handler is the C function ``alarm``: called with the number
-    of the signal, which is 1, it has SIGALRM end this process a second later, if the thread could not.
-    """
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
-    libc.signal.restype = ctypes.c_void_p
-    libc.signal(signal.SIGHUP, ctypes.cast(libc.alarm, ctypes.c_void_p))
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGHUP)
-    if os.getppid() != parent_pid:  # it died before the call
-        os._exit(0)
 
 
 if __name__ == "__main__":
