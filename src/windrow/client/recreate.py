@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from windrow.client import calls
 from windrow.client.future import Future
 from windrow.client.gather import results
-from windrow.client.waiting import block, settled
+from windrow.client.waiting import Steps, settled
 from windrow.keys import Key, checked, from_plain
 from windrow.wire import messages as m
 from windrow.wire import payload
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from windrow.client.base import Base
 
 
-def recreate(client: Base, future_or_key: Future | Key, failed: bool) -> Any:
+def recreate(client: Base, future_or_key: Future | Key, failed: bool) -> Steps[Any]:
     """Run a task here (with ``failed``: the one that its error comes from) and return what it returns."""
     session = client.session
     if isinstance(future_or_key, Future):
         future_or_key.bound()
         key = future_or_key.key
-        block(settled(session, [future_or_key.entry]), None, f"task {key!r}")
+        yield from settled(session, [future_or_key.entry])
     else:
         key = checked(future_or_key)
-    reply = block(calls.ask(session, m.Recipe(key, failed)), client._timeout_s, "the recipe of a task")
+    reply = yield from calls.ask(session, m.Recipe(key, failed))
     if reply.value is None:
         what = "has no error whose task could be run again" if failed else "is not known to the scheduler as a task"
         raise ValueError(f"{key!r} {what}")
-    root, inputs = reply.value
+    _, inputs = reply.value
     code, arguments = reply.blobs
     assert code is not None
     assert arguments is not None
     function: Any = payload.loads(code)
     # These futures hold the inputs until they are here.
     futures = [client.bind(from_plain(name)) for name in inputs]
-    values = block(results(session, [future.entry for future in futures], skip=False), None, f"inputs of {root!r}")
+    values = yield from results(session, [future.entry for future in futures], skip=False)
     with payload.resolving(values):
         call: Any = payload.loads(arguments, copy=True)
     args, kwargs = call

@@ -210,7 +210,7 @@ class TaskMethods(Base):
         ValueError
             The scheduler does not know it, or it is data that was scattered.
         """
-        return recreate(self, future, failed=False)
+        return self.run_steps(recreate(self, future, failed=False), None, "a task run again here")
 
     def recreate_error_locally(self, future: Future) -> Any:
         """Run the task that an error comes from here, on its inputs' values from the cluster; raises the error.
@@ -220,7 +220,7 @@ class TaskMethods(Base):
         ValueError
             The future has no error.
         """
-        return recreate(self, future, failed=True)
+        return self.run_steps(recreate(self, future, failed=True), None, "a task run again here")
 
     def get_executor(self, **kwargs: Any) -> ClientExecutor:
         """Return a ``concurrent.futures.Executor`` that runs its calls on the cluster.
