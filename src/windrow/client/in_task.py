@@ -28,6 +28,14 @@ _homes: list[weakref.ref[Any]] = []
 """The worker whose process this is, once one of its tasks has asked for a client."""
 
 
+def _place_of(asker: str) -> context.Place:
+    """Return where this code runs; ValueError outside of tasks, naming the function that asks."""
+    place = context.place()
+    if place is None:
+        raise ValueError(f"{asker}() is for code inside a task, and no task runs here")
+    return place
+
+
 def get_worker() -> WorkerServer:
     """Return the worker that runs the current task.
 
@@ -43,10 +51,7 @@ def get_worker() -> WorkerServer:
         ...
     ValueError: get_worker() is for code inside a task, and no task runs here
     """
-    place = context.place()
-    if place is None:
-        raise ValueError("get_worker() is for code inside a task, and no task runs here")
-    worker: WorkerServer = place.worker
+    worker: WorkerServer = _place_of("get_worker").worker
     return worker
 
 
@@ -144,9 +149,7 @@ def worker_client(timeout: Duration = None, separate_thread: bool = True) -> Ite
     ...     with worker_client() as client:
     ...         return sum(client.gather(client.map(abs, numbers)))
     """
-    place = context.place()
-    if place is None:
-        raise ValueError("worker_client() is for code inside a task, and no task runs here")
+    place = _place_of("worker_client")
     client = get_client(timeout=timeout)
     left = separate_thread and not place.seceded
     if left:
@@ -182,10 +185,7 @@ def secede() -> None:
         ...
     ValueError: secede() is for code inside a task, and no task runs here
     """
-    place = context.place()
-    if place is None:
-        raise ValueError("secede() is for code inside a task, and no task runs here")
-    place.secede()
+    _place_of("secede").secede()
 
 
 def rejoin() -> None:
@@ -203,7 +203,4 @@ def rejoin() -> None:
         ...
     ValueError: rejoin() is for code inside a task, and no task runs here
     """
-    place = context.place()
-    if place is None:
-        raise ValueError("rejoin() is for code inside a task, and no task runs here")
-    place.rejoin()
+    _place_of("rejoin").rejoin()

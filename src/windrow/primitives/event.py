@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 from windrow.keys import Key
-from windrow.primitives.service import Desk, Question, Service
+from windrow.primitives.service import Desk, Question, Service, Waiting
 from windrow.primitives.shared import Shared, wait_s
 from windrow.wire.messages import Blob, Reply
 
@@ -51,7 +51,7 @@ class Flags(Service):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self.set: dict[Key, None] = {}
-        self.waiting: dict[Key, dict[Question, None]] = {}
+        self.waiting = Waiting()
 
     def ask(self, question: Question, request: Any, blobs: list[Blob]) -> None:
         """Answer a request."""
@@ -60,8 +60,7 @@ class Flags(Service):
             if name in self.set:
                 question.answer(True)
             else:
-                question.note = name
-                self.waiting.setdefault(name, {})[question] = None
+                self.waiting.keep(name, question)
         elif type(request) is IsSet:
             question.answer(name in self.set)
         elif type(request) is Set:
@@ -75,20 +74,11 @@ class Flags(Service):
 
     def withdraw(self, question: Question) -> None:
         """A caller waits no longer."""
-        waiting = self.waiting[question.note]
-        del waiting[question]
-        if not waiting:
-            del self.waiting[question.note]
-        question.end()
+        self.waiting.withdraw(question)
 
     def check(self) -> None:
         """Raise AssertionError if something is wrong."""
-        for name, waiting in self.waiting.items():
-            assert waiting, f"nobody waits for {name!r}"
-            assert name not in self.set, f"{name!r} is set, and waited for"
-            for question in waiting:
-                assert question.open, f"{question} is answered, and waits for {name!r}"
-                assert self.desk.is_here(question.client), f"{question.client} is gone, and waits for {name!r}"
+        self.waiting.check(self.desk, self.set)
 
 
 class Event(Shared):

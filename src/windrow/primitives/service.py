@@ -1,7 +1,7 @@
 """The frame of the scheduler's services: what a lock, a queue or a dataset needs of the scheduler, and owes it.
 
-What lives here: `Service`, `Question` and `Desk`. What this file must never know: any one service, and sockets, clocks,
-threads or random numbers: services are a part of the scheduler's pure core.
+What lives here: `Service`, `Question`, `Waiting` and `Desk`. What this file must never know: any one service, and
+sockets, clocks, threads or random numbers: services are a part of the scheduler's pure core.
 
 A service answers a `Question` at once or later. Later is what blocks a caller, and costs nothing meanwhile. Each
 question is answered exactly once: a caller that waits no longer has it withdrawn, which answers it too, so that no
@@ -10,13 +10,13 @@ value is ever on its way to nobody. When a client goes, its open questions are d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, ClassVar, Protocol
 
 from windrow.keys import Key
 from windrow.wire.messages import Blob
 
-__all__ = ["Desk", "Question", "Service"]
+__all__ = ["Desk", "Question", "Service", "Waiting"]
 
 
 class Desk(Protocol):
@@ -91,6 +91,35 @@ class Question:
 
     def __repr__(self) -> str:
         return f"<Question {self.call} of {self.client} to {self.service.name}>"
+
+
+class Waiting(dict[Key, dict[Question, None]]):
+    """Questions that wait for something, by its name, in the order of their coming.
+
+    The question's ``note`` is the name. A name that nobody waits for is not here.
+    """
+
+    def keep(self, name: Key, question: Question) -> None:
+        """Keep a question until it is taken with all others of its name (``pop``), or withdrawn."""
+        question.note = name
+        self.setdefault(name, {})[question] = None
+
+    def withdraw(self, question: Question) -> None:
+        """End a question: its caller waits no longer."""
+        waiting = self[question.note]
+        del waiting[question]
+        if not waiting:
+            del self[question.note]
+        question.end()
+
+    def check(self, desk: Desk, there: Container[Key]) -> None:
+        """Raise AssertionError if something is wrong; nobody waits for what is ``there``."""
+        for name, waiting in self.items():
+            assert waiting, f"nobody waits for {name!r}"
+            assert name not in there, f"{name!r} is set, and waited for"
+            for question in waiting:
+                assert question.open, f"{question} is answered, and waits for {name!r}"
+                assert desk.is_here(question.client), f"{question.client} is gone, and waits for {name!r}"
 
 
 class Service:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 from windrow.keys import Key, label
-from windrow.primitives.service import Desk, Question, Service
+from windrow.primitives.service import Desk, Question, Service, Waiting
 from windrow.primitives.shared import Held, Item, Shared, Taken, disown, pack, seconds, unpack, wait_s
 from windrow.wire.messages import Blob, Reply
 
@@ -49,7 +49,7 @@ class Variables(Service):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self.items: dict[Key, Item] = {}
-        self.waiting: dict[Key, dict[Question, None]] = {}
+        self.waiting = Waiting()
         self.held = Held(desk, self.name)
 
     def ask(self, question: Question, request: Any, blobs: list[Blob]) -> None:
@@ -78,8 +78,7 @@ class Variables(Service):
         if item is not None:
             self.held.hand_over(question, [item])
         elif request.wait:
-            question.note = request.name
-            self.waiting.setdefault(request.name, {})[question] = None
+            self.waiting.keep(request.name, question)
         else:
             question.end()
 
@@ -90,11 +89,7 @@ class Variables(Service):
 
     def withdraw(self, question: Question) -> None:
         """A caller waits no longer."""
-        waiting = self.waiting[question.note]
-        del waiting[question]
-        if not waiting:
-            del self.waiting[question.note]
-        question.end()
+        self.waiting.withdraw(question)
 
     def left(self, client: str) -> None:
         """A client has gone; what it has set stays."""
@@ -112,12 +107,7 @@ class Variables(Service):
         for name, item in self.items.items():
             stored.setdefault(_owner(name), []).extend(item.keys)
         self.held.check({owner: keys for owner, keys in stored.items() if keys})
-        for name, waiting in self.waiting.items():
-            assert waiting, f"nobody waits for {name!r}"
-            assert name not in self.items, f"{name!r} is set, and waited for"
-            for question in waiting:
-                assert question.open, f"{question} is answered, and waits for {name!r}"
-                assert self.desk.is_here(question.client), f"{question.client} is gone, and waits for {name!r}"
+        self.waiting.check(self.desk, self.items)
 
 
 def _owner(name: Key) -> str:
