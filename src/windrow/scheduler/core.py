@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from windrow.primitives.catalog import SERVICES
-from windrow.scheduler import balance, clients, copies, graphs, requests, workers
+from windrow.scheduler import balance, census, clients, copies, graphs, requests, workers
 from windrow.scheduler.dispatch import dispatch
 from windrow.scheduler.memory_manager import MemoryManager
 from windrow.scheduler.services import FrontDesk
@@ -21,6 +21,7 @@ from windrow.scheduler.state import (
     ClientRecord,
     Keeper,
     NannyRecord,
+    ObserverRecord,
     Peer,
     SchedulerConfig,
     State,
@@ -47,6 +48,7 @@ from windrow.wire.messages import (
     Heartbeat,
     HelloClient,
     HelloNanny,
+    HelloObserver,
     HelloWorker,
     Holds,
     Log,
@@ -78,6 +80,14 @@ def _on_call(state: State, peer: Peer[Any], message: Call) -> None:
         answer(state, peer, message.id, message.request)
 
 
+def _on_question(state: State, observer: ObserverRecord, message: Call) -> None:
+    if type(message.request) in requests.FOR_OBSERVERS:
+        _on_call(state, observer, message)
+    else:
+        error = PermissionError(f"an observer only looks: it may not ask for {type(message.request).__name__}")
+        state.tell(observer, Reply(message.id, error=failure.dump(error)[0]))
+
+
 def _on_withdraw(state: State, client: ClientRecord, message: Withdraw) -> None:
     state.desk.on_withdraw(client, message)
 
@@ -92,6 +102,10 @@ def _client_leaves(state: State, client: ClientRecord, message: Close) -> None:
 
 def _worker_leaves(state: State, worker: WorkerRecord, message: Close) -> None:
     workers.on_close(state, worker, message)
+
+
+def _observer_leaves(state: State, observer: ObserverRecord, message: Close) -> None:
+    """Nothing depends on it."""
 
 
 def _nanny_leaves(state: State, nanny: NannyRecord, message: Close) -> None:
@@ -134,6 +148,10 @@ HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
         Log: _on_log,
         Reply: requests.on_reply,
         Close: _nanny_leaves,
+    },
+    ObserverRecord: {
+        Call: _on_question,
+        Close: _observer_leaves,
     },
 }
 
@@ -179,6 +197,8 @@ class SchedulerCore:
             joined = workers.join(state, hello)
         elif type(hello) is HelloNanny:
             joined = workers.join_nanny(state, hello)
+        elif type(hello) is HelloObserver:
+            joined = ObserverRecord(hello.id)
         else:
             joined = f"the first message of a connection must be a greeting, not {type(hello).__name__}"
         self._settle()
@@ -225,6 +245,7 @@ class SchedulerCore:
         workers.look_for_silence(state)
         copies.look_for_silence(state)
         balance.rebalance(state)
+        census.go_on(state)
         if self.desk.is_waiting:
             self.desk.tick()
         self._settle()
@@ -237,9 +258,11 @@ class SchedulerCore:
             requests.party_left(state, state.gone.pop())
 
     def is_busy(self) -> bool:
-        """Say whether ticks are needed: something runs or is being copied, or a worker's end is not settled."""
+        """Say whether ticks are needed: something runs, is copied or counted, or a worker's end is not settled."""
         state = self.state
-        return bool(state.copies) or any(w.processing or w.status == "lost" for w in state.workers.values())
+        if state.copies or state.census is not None:
+            return True
+        return any(w.processing or w.status == "lost" for w in state.workers.values())
 
     def flush(self) -> list[tuple[Peer[Any], list[Any]]]:
         """Place what can be placed, and return what is to be sent, a list a peer."""

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from windrow.errors import ActorLostError
-from windrow.scheduler import clients, replicas, workers
+from windrow.scheduler import census, clients, replicas, workers
 from windrow.scheduler.news import Restarted
 from windrow.scheduler.state import (
     MEMORY,
@@ -35,6 +35,7 @@ from windrow.wire.messages import (
     HasWhat,
     Identity,
     Key,
+    Overview,
     Processing,
     Put,
     Rebalance,
@@ -163,6 +164,11 @@ def describe(state: State) -> dict[str, Any]:
             for worker in present
         },
     }
+
+
+def overview(state: State, peer: Peer[Any], call: int, request: Overview) -> None:
+    """Answer how much of everything there is."""
+    _answer(state, peer, call, census.overview(state))
 
 
 def recipe(state: State, peer: Peer[Any], call: int, request: Recipe) -> None:
@@ -433,4 +439,8 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     RegisterPlugin: register_plugin,
     UnregisterPlugin: unregister_plugin,
     ActorCall: call_actor,
+    Overview: overview,
 }
+
+FOR_OBSERVERS = frozenset({WhoHas, HasWhat, Processing, Facts, Identity, Overview})
+"""What may be asked by who only looks. (The shell answers `RecentLogs`, too.)"""

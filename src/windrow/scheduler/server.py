@@ -25,7 +25,7 @@ from windrow.scheduler import requests
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.facade import SchedulerView
 from windrow.scheduler.plugins import SchedulerPlugins
-from windrow.scheduler.state import ClientRecord, Peer, SchedulerConfig, Unexpected
+from windrow.scheduler.state import ClientRecord, ObserverRecord, Peer, SchedulerConfig, Unexpected
 from windrow.transport import Link, Listener, inproc
 from windrow.transport.asker import Asker
 from windrow.wire import failure, payload
@@ -36,6 +36,7 @@ from windrow.wire.messages import (
     Close,
     Identity,
     Message,
+    RecentLogs,
     RegisterPlugin,
     Reply,
     Request,
@@ -182,6 +183,8 @@ class SchedulerServer(Server):
                 self._changed()
             if type(peer) is ClientRecord:
                 messages = self._answer_own(link, messages)
+            elif type(peer) is ObserverRecord:
+                messages = [message for message in messages if not self._answer_fact(link, message)]
             self.core.receive(peer, messages, now_s)
         except Unexpected as refusal:
             logger.warning("closing the connection of %s: %s", link.remote, refusal)
@@ -248,6 +251,15 @@ class SchedulerServer(Server):
             worker["last_seen"] += behind_s
         return {"id": self.id, "address": self.address, "started": self.started, **described}
 
+    def _answer_fact(self, link: Link, message: Message) -> bool:
+        """Answer what this process knows of itself, whoever asks; False for any other message."""
+        request = message.request if type(message) is Call else None
+        if type(message) is not Call or type(request) not in (Identity, RecentLogs):
+            return False
+        value = logs.recent("scheduler", request.n) if type(request) is RecentLogs else self.identity()
+        link.send([Reply(message.id, value)])
+        return True
+
     def _answer_own(self, link: Link, messages: list[Message]) -> list[Message]:
         others: list[Message] = []
         for message in messages:
@@ -255,9 +267,9 @@ class SchedulerServer(Server):
                 others.append(message)
                 continue
             request = message.request
-            if type(request) is Identity:
-                link.send([Reply(message.id, self.identity())])
-            elif type(request) is RunOnScheduler:
+            if self._answer_fact(link, message):
+                continue
+            if type(request) is RunOnScheduler:
                 self._start(self._run(link, message.id, request))
             elif isinstance(request, RegisterPlugin | UnregisterPlugin) and request.kind == "scheduler":
                 self._start(self._change_plugins(link, message.id, request))

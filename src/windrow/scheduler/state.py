@@ -279,6 +279,19 @@ class NannyRecord(Peer[Any]):
         return f"<Nanny {self.id} of worker {self.name!r}>"
 
 
+class ObserverRecord(Peer[Any]):
+    """Somebody who looks on: asks, wants nothing, and is in no table."""
+
+    __slots__ = ("id",)
+
+    def __init__(self, id: str) -> None:
+        super().__init__()
+        self.id = id
+
+    def __repr__(self) -> str:
+        return f"<Observer {self.id}>"
+
+
 class State:
     """Everything that the scheduler knows, and the outboxes of what it has to say."""
 
@@ -329,6 +342,10 @@ class State:
         """Values on their way to workers that are to hold a copy (copies.Copying)."""
         self.retirements: deque[Any] = deque()
         """Errands that retire workers: the first is under way, the others wait for their turn."""
+        self.census: Any = None
+        """The count of tasks that is under way (census.Census)."""
+        self.counted: Any = None
+        """The last such count that was completed."""
         self.next_copy = 0
         self.next_call = 0
         self.next_id = 0

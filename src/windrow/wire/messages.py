@@ -441,6 +441,15 @@ class RestartWorker(Struct, tag=52, array_like=True):
     reason: str = ""
 
 
+# ---------------------------------------------------------------- observer -> scheduler
+
+
+class HelloObserver(Struct, tag=70, array_like=True):
+    """First message of somebody who only looks: it counts as no client, and may ask a few questions that read."""
+
+    id: str
+
+
 # ---------------------------------------------------------------- requests (inside a Call)
 
 
@@ -628,6 +637,16 @@ class Rebalance(Struct, tag=122, array_like=True):
     workers: list[str] | None = None
 
 
+class Overview(Struct, tag=140, array_like=True):
+    """Reply value: counts of tasks, workers, clients and data (`scheduler.census.overview`); at a bounded cost."""
+
+
+class RecentLogs(Struct, tag=141, array_like=True):
+    """Reply value: [[level, text]] of the scheduler's last ``n`` log records, the newest first."""
+
+    n: int
+
+
 Request: TypeAlias = (
     WhoHas
     | HasWhat
@@ -651,6 +670,8 @@ Request: TypeAlias = (
     | Facts
     | Recipe
     | ActorCall
+    | Overview
+    | RecentLogs
 )
 
 FromClient: TypeAlias = (
@@ -691,6 +712,8 @@ FromWorker: TypeAlias = (
 )
 FromNanny: TypeAlias = HelloNanny | Died | Log | Call | Reply | Close
 ToNanny: TypeAlias = RestartWorker | Call | Reply | Close
+FromObserver: TypeAlias = HelloObserver | Call | Close
+ToObserver: TypeAlias = Reply | Close
 
 Message: TypeAlias = (
     Call
@@ -734,4 +757,5 @@ Message: TypeAlias = (
     | HelloNanny
     | Died
     | RestartWorker
+    | HelloObserver
 )

@@ -1,0 +1,161 @@
+"""Counting all tasks, a few at a time, so that who looks slows nobody.
+
+What lives here: the count, and the overview of everything that observers ask for. What this file must never know: who
+asks, and how often.
+
+Nothing is kept up to date for this while tasks run. Whoever asks is told the last count and has the next one begun; it
+goes on at each tick, by no more than takes about 2 % of the time. So up to a few thousand tasks are counted at once, a
+hundred thousand within two seconds, and no count stops the scheduler for more than a millisecond.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from windrow.keys import Key, label
+from windrow.scheduler.state import ERRED, FORGOTTEN, MEMORY, Keeper, State, Task, WorkerRecord
+
+STEP_TASKS = 2_000
+"""How many are counted at a tick, which is every 25 ms."""
+APART_S = 0.5
+"""How long after the beginning of a count the next may begin."""
+ERRED_MAX = 50
+"""So many of the tasks that have erred are named."""
+
+
+class Census:
+    """One count of all tasks.
+
+    A task that moves meanwhile is counted as it is when its turn comes; one that comes later is not counted.
+
+    Parameters
+    ----------
+    tasks
+        The tasks that are there.
+    now_s
+        When it begins.
+
+    Examples
+    --------
+    >>> census = Census([], 0.0)
+    >>> census.step(1), census.counts
+    (True, {})
+    """
+
+    def __init__(self, tasks: list[Task], now_s: float) -> None:
+        self.begun_s = now_s
+        self.counts: dict[str, dict[str, int]] = {}
+        """How many tasks are in each state, by prefix."""
+        self.bytes = 0
+        """The size of all results in memory, each counted once."""
+        self.stored_bytes: dict[str, int] = {}
+        """The size of what each worker holds, by address."""
+        self.erred: list[list[str]] = []
+        """Of some tasks that have raised themselves: key, function, traceback."""
+        self._tasks = tasks
+        self._place = 0
+        self._prefixes: dict[Key, str] = {}
+
+    def step(self, n: int) -> bool:
+        """Count the next ``n``; say whether that was all."""
+        part = self._tasks[self._place : self._place + n]
+        self._place += n
+        prefixes, counts = self._prefixes, self.counts
+        for task in part:
+            state = task.state
+            if state == FORGOTTEN:
+                continue
+            key = task.key
+            if type(key) is tuple:
+                prefix = prefixes.get(key[0])
+                if prefix is None:
+                    prefix = prefixes[key[0]] = prefix_of(key)
+            else:
+                prefix = prefix_of(key) if task.function is None else task.function.name
+            by_state = counts.get(prefix)
+            if by_state is None:
+                by_state = counts[prefix] = {}
+            by_state[state] = by_state.get(state, 0) + 1
+            if state == MEMORY:
+                self._weigh(task)
+            elif state == ERRED:
+                self._note(task)
+        done = self._place >= len(self._tasks)
+        if done:
+            self._tasks = []
+        return done
+
+    def _weigh(self, task: Task) -> None:
+        self.bytes += task.nbytes
+        for holder in task.holders:
+            self.stored_bytes[holder.address] = self.stored_bytes.get(holder.address, 0) + task.nbytes
+
+    def _note(self, task: Task) -> None:
+        if len(self.erred) < ERRED_MAX and task.failure is not None and task.failure.root == task.key:
+            self.erred.append([label(task.key), task.function.name if task.function else "", task.failure.text])
+
+
+def prefix_of(key: Key) -> str:
+    """Return what keys of one kind begin with: the words before one with a digit in it.
+
+    Examples
+    --------
+    >>> prefix_of(("sum-aggregate-40c5474a", 0, 1)), prefix_of("inc-1"), prefix_of("x1"), prefix_of(7)
+    ('sum-aggregate', 'inc', 'x1', '7')
+    """
+    first = key
+    while type(first) is tuple:
+        first = first[0]
+    words = str(first).split("-")
+    count = next((place for place, word in enumerate(words[1:], 1) if any(map(str.isdigit, word))), len(words))
+    return "-".join(words[:count])
+
+
+def begin(state: State) -> None:
+    """Begin a count, unless one is under way or has only just begun."""
+    last = state.counted
+    if state.census is None and (last is None or state.now_s - last.begun_s >= APART_S):
+        state.census = Census(list(state.tasks.values()), state.now_s)
+        go_on(state)
+
+
+def go_on(state: State) -> None:
+    """Count some more, if a count is under way."""
+    census: Census | None = state.census
+    if census is not None and census.step(STEP_TASKS):
+        state.census, state.counted = None, census
+
+
+def overview(state: State) -> dict[str, Any]:
+    """Return how much of everything there is, as plain data; what is counted, as of the last count.
+
+    ``counted`` says when that began, on the scheduler's clock, or is None while there was none; ``now`` is the time.
+    """
+    begin(state)
+    census: Census | None = state.counted
+    return {
+        "now": state.now_s,
+        "counted": None if census is None else census.begun_s,
+        "tasks": len(state.tasks),
+        "prefixes": {} if census is None else census.counts,
+        "bytes": 0 if census is None else census.bytes,
+        "erred": [] if census is None else census.erred,
+        "clients": sum(not isinstance(client, Keeper) for client in state.clients.values()),
+        "unrunnable": len(state.unrunnable),
+        "workers": {
+            worker.address: _worker(state, worker, census)
+            for worker in state.workers.values()
+            if worker.status != "lost"
+        },
+    }
+
+
+def _worker(state: State, worker: WorkerRecord, census: Census | None) -> dict[str, Any]:
+    return {
+        "processing": len(worker.processing),
+        "stored": len(worker.holds),
+        "stored_bytes": 0 if census is None else census.stored_bytes.get(worker.address, 0),
+        "occupancy": worker.expected_s,
+        "idle": worker in state.idle and not worker.processing,
+        "saturated": worker.status == "running" and worker not in state.idle and worker not in state.open,
+    }
