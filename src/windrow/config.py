@@ -45,6 +45,7 @@ DEFAULTS: Final[dict[str, Setting]] = {
         "Environment variables that must be there before a worker's interpreter starts",
     ),
     "distributed.worker.resources": Setting({}, "What each worker offers beside its threads, such as {'GPU': 1}"),
+    "distributed.dashboard.prometheus.namespace": Setting("dask", "What names of metrics begin with"),
     "distributed.dashboard.link": Setting("{scheme}://{host}:{port}/status", "The form of `dashboard_link`"),
     "temporary-directory": Setting(None, "Where workers put their directories; None: the system's place"),
     "windrow.frame-limit": Setting("64 GiB", "The largest frame that an authenticated peer may send"),

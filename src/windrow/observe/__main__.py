@@ -1,0 +1,59 @@
+"""``windrow.observe``: the process that answers on a dashboard's sockets, started when somebody comes.
+
+What lives here: how it starts, and ends. What this file must never know: what is shown.
+
+It reads one line of JSON from its standard input (its sockets, the scheduler's address, the secret); the rest of that
+pipe is its lifeline. It ends with the scheduler, with whoever started it, or when nobody has asked for anything for a
+while; whoever comes then has another one started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+from windrow import offspring
+
+IDLE_S = 600.0
+"""It ends when nobody has asked for anything for so long."""
+
+
+def main() -> None:
+    """Read the options, then answer until the scheduler, the lifeline or the interest ends."""
+    options: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the user's program, which then closes its cluster
+    lifeline = offspring.take_lifeline()
+    offspring.die_with(options["parent_pid"])
+    ends = (lifeline, lambda: None)
+    threading.Thread(target=offspring.watch_lifeline, args=ends, name="lifeline", daemon=True).start()
+    asyncio.run(_serve(options))
+
+
+async def _serve(options: dict[str, Any]) -> None:
+    from tornado.httpserver import HTTPServer
+
+    from windrow.observe.app import Site, make_app
+    from windrow.observe.source import Source
+
+    source = await Source.connect(options["address"], bytes.fromhex(options["secret"]))
+    site = Site(source, options["prefix"], options["token"], options["port"])
+    sockets = [socket.socket(fileno=fd) for fd in options["sockets"]]
+    for sock in sockets:
+        os.set_inheritable(sock.fileno(), False)
+    server = HTTPServer(make_app(site), max_body_size=2**20)
+    server.add_sockets(sockets)
+    loop = asyncio.get_running_loop()
+    while not source.ended.done() and loop.time() - site.last_asked_s < IDLE_S:
+        await asyncio.wait([source.ended], timeout=IDLE_S)
+    server.stop()  # who comes from here on waits in the sockets, for the next process
+    source.close()
+
+
+if __name__ == "__main__":
+    main()

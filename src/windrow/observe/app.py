@@ -1,0 +1,237 @@
+"""The application behind a dashboard's address: its paths, who may see them, and how they answer.
+
+What lives here: routes, the check of the token, JSON. What this file must never know: where facts come from
+(`source`), what the tables of people's pages hold (`pages`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import os
+import re
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
+
+from windrow.observe import figures, metrics
+from windrow.observe.source import Source
+
+__all__ = ["Answer", "Site", "make_app"]
+
+HERE = Path(__file__).parent
+
+CONTENT_POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'"
+
+
+class Site:
+    """What all answers share.
+
+    Parameters
+    ----------
+    source
+        Where facts come from.
+    prefix
+        Before all paths; "" or such as ``"/foo"``.
+    token
+        What a visitor must show; "" for nothing.
+    port
+        The port of the link; names the cookie, as a browser does not tell the ports of a host apart.
+    """
+
+    def __init__(self, source: Source, prefix: str = "", token: str = "", port: int | None = None) -> None:
+        self.source = source
+        self.prefix = prefix
+        self.token = token
+        self.cookie = f"windrow-{port}"
+        self.last_asked_s = asyncio.get_running_loop().time()
+        self.paths: list[str] = []
+        """Those of `ROUTES` that are whole."""
+
+
+class Answer(RequestHandler):
+    """Base of all answers: lets in who may, and says no in plain words."""
+
+    site: Site
+
+    def initialize(self, site: Site) -> None:
+        """Take what all answers share."""
+        self.site = site
+
+    def set_default_headers(self) -> None:
+        """Have browsers guess nothing, keep nothing, and tell nobody where they came from: the token may be there."""
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Content-Security-Policy", CONTENT_POLICY)
+        self.clear_header("Server")
+
+    def prepare(self) -> Awaitable[None] | None:
+        """Let in who has the token, by link, cookie or header; remember it in a cookie."""
+        site = self.site
+        site.last_asked_s = asyncio.get_running_loop().time()
+        if site.token:
+            shown = self.get_query_argument("token", "")
+            if not any(map(self._is_token, (shown, self.get_cookie(site.cookie) or "", self._bearer()))):
+                raise HTTPError(401, reason="Unauthorized")
+            if shown:
+                self.set_cookie(site.cookie, shown, path=f"{site.prefix}/", httponly=True, samesite="Lax")
+        return None
+
+    def _is_token(self, shown: str) -> bool:
+        return hmac.compare_digest(shown.encode(), self.site.token.encode())
+
+    def _bearer(self) -> str:
+        kind, _, value = self.request.headers.get("Authorization", "").partition(" ")
+        return value.strip() if kind.lower() == "bearer" else ""
+
+    @property
+    def root(self) -> str:
+        """The way from this page to the top, whatever proxy is in between."""
+        return "../" * (self.request.path.removeprefix(self.site.prefix).count("/") - 1) or "./"
+
+    async def head(self, *args: str) -> None:
+        """Answer as `get` does; tornado leaves the body out."""
+        await self.get(*args)  # type: ignore[misc]
+
+    def go(self, path: str) -> None:
+        """Send the browser to another of our paths, relative to this one."""
+        query = f"?{self.request.query}" if self.request.query else ""
+        self.set_status(302)
+        self.set_header("Location", self.root + path + query)
+
+    def write_json(self, value: object) -> None:
+        """Answer with JSON; what it has no form for is text."""
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.write(json.dumps(value, default=str))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Say in plain words what is wrong, and what to do."""
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        if status_code == 401:
+            words = (
+                "This dashboard asks for a token: use the whole link, as cluster.dashboard_link or the log gives it."
+            )
+        elif status_code == 404:
+            detail = (
+                error.log_message if isinstance(error, HTTPError) and error.log_message else "there is no such page"
+            )
+            words = f"{detail}; all that there is stands in {self.root}sitemap.json"
+        elif isinstance(error, TimeoutError | ConnectionError):
+            self.set_status(503)
+            words = f"The scheduler does not answer: {error or 'it may be busy'}. Try again."
+        else:
+            words = f"{status_code}: {self._reason}"
+        self.finish(words + "\n")
+
+
+class Health(Answer):
+    """``/health``: anybody may ask, as it tells nothing else."""
+
+    def prepare(self) -> None:
+        """Let everybody in."""
+
+    async def get(self) -> None:
+        """Answer ``ok``."""
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.write("ok")
+
+
+class Root(Answer):
+    """``/``."""
+
+    async def get(self) -> None:
+        """Lead to the status page."""
+        self.go("status")
+
+
+class Counts(Answer):
+    """``/json/counts.json``."""
+
+    async def get(self) -> None:
+        """Answer with counts of all things."""
+        self.write_json(figures.counts(await self.site.source.snapshot()))
+
+
+class Status(Answer):
+    """``/json/status.json``."""
+
+    async def get(self) -> None:
+        """Answer with what the status page draws."""
+        self.write_json(figures.status(await self.site.source.snapshot()))
+
+
+class TheIdentity(Answer):
+    """``/json/identity.json``."""
+
+    async def get(self) -> None:
+        """Answer with the scheduler's description of itself and its workers."""
+        identity = dict((await self.site.source.snapshot()).identity)
+        identity.pop("dashboard_link", None)  # the token is nothing to be passed on by whoever reads this
+        self.write_json(identity)
+
+
+class Metrics(Answer):
+    """``/metrics``."""
+
+    async def get(self) -> None:
+        """Answer with figures for Prometheus."""
+        self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.write(metrics.text(await self.site.source.snapshot()))
+
+
+class Sitemap(Answer):
+    """``/sitemap.json``."""
+
+    async def get(self) -> None:
+        """Answer with all paths."""
+        self.write_json({"paths": self.site.paths})
+
+
+class Plots(Answer):
+    """``/individual-plots.json``: none, as none are drawn."""
+
+    async def get(self) -> None:
+        """Answer with titles and paths of single plots."""
+        self.write_json({})
+
+
+class NotFound(Answer):
+    """Any other path; who has no token does not learn which there are."""
+
+    async def get(self) -> None:
+        """Say that there is none."""
+        raise HTTPError(404)
+
+
+def make_app(site: Site) -> Application:
+    """Return the application."""
+    from windrow.observe import pages
+
+    routes: dict[str, type[RequestHandler]] = {
+        "/": Root,
+        "/health": Health,
+        "/individual-plots.json": Plots,
+        "/json/counts.json": Counts,
+        "/json/identity.json": TheIdentity,
+        "/json/status.json": Status,
+        "/metrics": Metrics,
+        "/sitemap.json": Sitemap,
+        **pages.ROUTES,
+    }
+    site.paths = sorted(path for path in routes if "(" not in path)
+    prefix = re.escape(site.prefix)
+    table: list[Any] = [(prefix + path, handler, {"site": site}) for path, handler in routes.items()]
+    files = {"path": os.fspath(HERE / "static")}
+    table.append((rf"{prefix}/statics/(.*)", StaticFileHandler, files))
+    return Application(
+        table,
+        default_handler_class=NotFound,
+        default_handler_args={"site": site},
+        template_path=os.fspath(HERE / "templates"),
+        log_function=lambda handler: None,
+    )

@@ -1,0 +1,149 @@
+"""Pages for people: the status page, and tables of workers, tasks, errors and logs.
+
+What lives here: which facts a page has. What this file must never know: how they look (`templates`, `static`).
+"""
+
+from __future__ import annotations
+
+import ast
+import time
+from typing import Any
+from urllib.parse import quote
+
+from tornado.web import HTTPError, RequestHandler
+
+from windrow.keys import Key, from_plain, is_key, label
+from windrow.observe import figures
+from windrow.observe.app import Answer
+from windrow.wire.messages import Facts, Processing, RecentLogs
+
+__all__ = ["ROUTES"]
+
+LOG_RECORDS = 200
+KEYS_MAX = 200
+"""So many keys are in one list."""
+
+
+class Page(Answer):
+    """Base of pages in HTML."""
+
+    def show(self, template: str, title: str, **facts: Any) -> None:
+        """Fill a template in."""
+        query = f"?token={quote(token)}" if (token := self.get_query_argument("token", "")) else ""
+        self.render(
+            template,
+            title=title,
+            root=self.root,
+            query=query,
+            bytes_text=figures.bytes_text,
+            path_of=_path_of,
+            **facts,
+        )
+
+
+def _path_of(thing: str) -> str:
+    """Return an address or key as a part of a path."""
+    return quote(thing, safe="")
+
+
+class StatusPage(Page):
+    """``/status``."""
+
+    async def get(self) -> None:
+        """Answer with the page, which asks for its facts itself."""
+        self.show("status.html", "Status")
+
+
+class Info(Answer):
+    """``/info``."""
+
+    async def get(self) -> None:
+        """Lead to the workers."""
+        self.go("info/main/workers.html")
+
+
+class Workers(Page):
+    """``/info/main/workers.html``."""
+
+    async def get(self) -> None:
+        """Answer with a row a worker."""
+        snapshot = await self.site.source.snapshot()
+        self.show("workers.html", "Workers", workers=figures.worker_rows(snapshot), now=time.time())
+
+
+class Exceptions(Page):
+    """``/info/main/exceptions.html``."""
+
+    async def get(self) -> None:
+        """Answer with the tasks that have raised."""
+        snapshot = await self.site.source.snapshot()
+        self.show("exceptions.html", "Exceptions", erred=snapshot.overview["erred"])
+
+
+class Logs(Page):
+    """``/info/main/logs.html``."""
+
+    async def get(self) -> None:
+        """Answer with the scheduler's log."""
+        [records] = await self.site.source.ask(RecentLogs(LOG_RECORDS))
+        self.show("logs.html", "Logs of the scheduler", records=records)
+
+
+class Worker(Page):
+    """``/info/worker/ADDRESS.html``."""
+
+    async def get(self, address: str) -> None:
+        """Answer with what is known of a worker."""
+        snapshot = await self.site.source.snapshot()
+        row = next((row for row in figures.worker_rows(snapshot) if row["address"] == address), None)
+        if row is None:
+            raise HTTPError(404, f"there is no worker {address!r}".replace("%", "%%"))
+        [processing] = await self.site.source.ask(Processing([address]))
+        keys = [label(from_plain(key)) for key in processing.get(address, ())]
+        self.show("worker.html", f"Worker {row['name']}", worker=row, keys=keys[:KEYS_MAX], now=time.time())
+
+
+class Task(Page):
+    """``/info/task/KEY.html``."""
+
+    async def get(self, text: str) -> None:
+        """Answer with what is known of a task."""
+        for key in _keys(text):
+            [found] = await self.site.source.ask(Facts([key]))
+            if found:
+                facts = found[0][1]
+                for name in ("dependencies", "dependents"):
+                    facts[name] = [label(from_plain(other)) for other in facts[name][:KEYS_MAX]]
+                if facts["erred_on"] is not None:
+                    facts["erred_on"] = label(from_plain(facts["erred_on"]))
+                self.show("task.html", f"Task {text}", facts=facts)
+                return
+        raise HTTPError(404, f"the scheduler knows no task {text!r}".replace("%", "%%"))
+
+
+def _keys(text: str) -> list[Key]:
+    """Return the keys that a text may stand for: itself, or what it is the text of.
+
+    Examples
+    --------
+    >>> _keys("inc-1"), _keys("('x', 0)")
+    (['inc-1'], ["('x', 0)", ('x', 0)])
+    """
+    try:
+        meant = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # a plain key
+        return [text]
+    return [text, meant] if is_key(meant) and not isinstance(meant, str) else [text]
+
+
+ROUTES: dict[str, type[RequestHandler]] = {
+    "/status": StatusPage,
+    "/info": Info,
+    "/info/": Info,
+    "/info/main/workers.html": Workers,
+    "/info/main/exceptions.html": Exceptions,
+    "/info/main/logs.html": Logs,
+    r"/info/worker/(.+)\.html": Worker,
+    r"/info/task/(.+)\.html": Task,
+}
+"""Paths, and what answers on them."""
