@@ -291,7 +291,12 @@ class Client(
     @property
     def dashboard_link(self) -> str | None:
         """Where to look at the cluster, if it shows itself."""
-        link = getattr(self.cluster, "dashboard_link", None)
+        if self.cluster is None:
+            if self._identity is None and self.status == "running" and not self.asynchronous:
+                self._ask_identity(self._timeout_s)
+            link = (self._identity or {}).get("dashboard_link")
+        else:
+            link = getattr(self.cluster, "dashboard_link", None)
         return link if isinstance(link, str) and link else None
 
     @property

@@ -11,10 +11,11 @@ import os
 import socket
 import string
 from collections.abc import Mapping
+from typing import Any
 
 from windrow import addressing, config
 
-__all__ = ["DEFAULT_PORT", "bind", "contact", "link", "parse", "prefix_of"]
+__all__ = ["DEFAULT_PORT", "bind", "chosen", "contact", "link", "parse", "prefix_from", "prefix_of"]
 
 logger = logging.getLogger("windrow.dashboard")
 
@@ -23,6 +24,19 @@ LINK = "distributed.dashboard.link"
 BACKLOG = 128
 
 _EXAMPLES = "':8787', 'localhost:8787', '0.0.0.0:8787', ':0' (any free port), a port's number, or None for no dashboard"
+
+
+def chosen(address: str | int | None, wanted: bool | None) -> str | int | None:
+    """Return the address of a dashboard that may be switched off, or on, beside it.
+
+    Examples
+    --------
+    >>> chosen(":0", None), chosen(":0", False), chosen(None, True)
+    (':0', None, ':8787')
+    """
+    if wanted is None:
+        return address
+    return (f":{DEFAULT_PORT}" if address is None else address) if wanted else None
 
 
 def parse(address: object, host: str | None = None) -> list[tuple[str, int]]:
@@ -143,6 +157,29 @@ def prefix_of(text: str | None) -> str:
     if any(set(part) - set(string.ascii_letters + string.digits + "-._~") or part in {".", ".."} for part in parts):
         raise ValueError(f"a dashboard's prefix is of letters, digits and '-._~', such as '/foo/bar'; not {text!r}")
     return "".join(f"/{part}" for part in parts)
+
+
+def prefix_from(service_kwargs: Mapping[str, Any] | None, http_prefix: str | None = None) -> str:
+    """Return the prefix that keywords for services name: ``{"dashboard": {"prefix": "/foo"}}``; else ``http_prefix``.
+
+    Raises
+    ------
+    TypeError
+        They name another service, or another keyword.
+
+    Examples
+    --------
+    >>> prefix_from({"dashboard": {"prefix": "foo"}}), prefix_from(None, "/bar/")
+    ('/foo', '/bar')
+    """
+    form = "service_kwargs is None or {'dashboard': {'prefix': '/foo'}}"
+    if service_kwargs is not None and not isinstance(service_kwargs, Mapping):
+        raise TypeError(f"{form}, not {service_kwargs!r}")
+    options = dict(service_kwargs or {})
+    mine = options.pop("dashboard", None) or {}
+    if options or not isinstance(mine, Mapping) or set(mine) - {"prefix"}:
+        raise TypeError(f"{form}: the dashboard is the one service, and prefix its one keyword; not {service_kwargs!r}")
+    return prefix_of(mine.get("prefix", http_prefix))
 
 
 def link(

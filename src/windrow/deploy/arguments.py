@@ -15,6 +15,7 @@ from typing import Any
 from windrow import addressing, config, system
 from windrow.client import options
 from windrow.client.options import ABSENT
+from windrow.dashboard import address as dashboard
 
 
 def _is_none(value: object) -> bool:
@@ -35,14 +36,12 @@ def _is_interval(value: object) -> bool:
 
 HARMLESS: dict[str, Callable[[object], bool]] = {
     "blocked_handlers": _is_none,
-    "diagnostics_port": lambda value: value is None or isinstance(value, int),  # there is no dashboard
     "interface": _is_none,
     "local_directory": _is_none,
     "loop": _is_none,
     "scheduler_kwargs": _is_none,
     "scheduler_sync_interval": _is_interval,  # what it would pace is always up to date here
     "security": lambda value: value is None or value is False,
-    "service_kwargs": _is_none_or_empty,
     "services": _is_none_or_empty,
     "start": _is_none_or_flag,  # without an effect in Dask too
     "worker_class": _is_none,
@@ -51,7 +50,7 @@ HARMLESS: dict[str, Callable[[object], bool]] = {
 }
 """Further keywords, and which of their values mean nothing here."""
 
-OTHERS = (*HARMLESS, "ip", "protocol")
+OTHERS = (*HARMLESS, "diagnostics_port", "ip", "protocol", "service_kwargs")
 
 
 def absent(name: str, value: object) -> NotImplementedError:
@@ -145,6 +144,24 @@ def chosen_host(host: object, others: Mapping[str, Any], processes: bool, schedu
             stacklevel=3,
         )
     return host
+
+
+def chosen_dashboard(address: Any, others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scheduler's keywords about its dashboard; ``diagnostics_port`` and ``service_kwargs`` may say more.
+
+    Examples
+    --------
+    >>> chosen_dashboard(":8787", {"service_kwargs": {"dashboard": {"prefix": "/foo"}}})
+    {'dashboard_address': ':8787', 'http_prefix': '/foo'}
+    """
+    port = others.get("diagnostics_port")
+    if port is not None:
+        warnings.warn("diagnostics_port= is an old name of dashboard_address=", DeprecationWarning, stacklevel=3)
+        if address != ":8787" and address != port:
+            raise ValueError(f"dashboard_address={address!r} and diagnostics_port={port!r} (its old name) differ")
+        address = port
+    dashboard.parse(address)
+    return {"dashboard_address": address, "http_prefix": dashboard.prefix_from(others.get("service_kwargs"))}
 
 
 def memory_limit_bytes(memory_limit: str | float | None, n_workers: int, nthreads: int) -> int:

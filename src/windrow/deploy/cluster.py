@@ -132,7 +132,7 @@ class Cluster:
     @property
     def dashboard_link(self) -> str:
         """Where to look at the cluster; "" while it has no dashboard."""
-        return ""
+        return str(self.scheduler_info.get("dashboard_link") or "")
 
     @property
     def scheduler_info(self) -> dict[str, Any]:

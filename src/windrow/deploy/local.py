@@ -40,11 +40,16 @@ class LocalCluster(SpecCluster):
         What each worker offers beside its threads, such as ``{"GPU": 1}``; tasks take of it (``submit(resources=)``).
     asynchronous
         See `Cluster`.
-    dashboard_address, silence_logs
-        Accepted; there is no dashboard in this version, and a clean run logs nothing.
+    dashboard_address
+        Where the dashboard listens: ``":8787"``, ``"localhost:8787"``, ``"0.0.0.0:8787"`` (then its link has a token),
+        ``":0"`` for any free port; None: there is none. A bare port is on ``host``. Where the port is taken, it is on a
+        free one. See `dashboard_link`.
+    silence_logs
+        Accepted; a clean run logs nothing.
     **others
         Keywords that programs written for Dask pass along, with values that ask for nothing: ``security=None``,
-        ``protocol="tcp"``, ``loop=None``, …; ``ip`` is an old name of ``host``.
+        ``protocol="tcp"``, ``loop=None``, …; ``ip`` is an old name of ``host``, ``diagnostics_port`` of
+        ``dashboard_address``. ``service_kwargs={"dashboard": {"prefix": "/foo"}}`` is put before the dashboard's paths.
 
     Raises
     ------
@@ -70,7 +75,7 @@ class LocalCluster(SpecCluster):
         host: str | None = None,
         scheduler_port: int = 0,
         silence_logs: object = None,
-        dashboard_address: object = ":8787",
+        dashboard_address: str | int | None = ":8787",
         asynchronous: bool = False,
         memory_limit: str | float | None = "auto",
         env: dict[str, str] | None = None,
@@ -95,6 +100,7 @@ class LocalCluster(SpecCluster):
             "host": chosen,
             "port": scheduler_port,
             "protocol": None if chosen else "inproc",
+            **arguments.chosen_dashboard(dashboard_address, others),
         }
         super().__init__(
             workers=dict.fromkeys(range(n), worker),

@@ -6,7 +6,6 @@ What lives here: `Source` and `Snapshot`. What this file must never know: HTTP, 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 from typing import Any
 
@@ -14,8 +13,8 @@ from msgspec import Struct
 
 from windrow import transport
 from windrow.transport import Link
-from windrow.wire import failure
-from windrow.wire.messages import Call, Close, HelloObserver, Identity, Message, Overview, Reply, Request
+from windrow.transport.asker import Asker
+from windrow.wire.messages import HelloObserver, Identity, Overview, Request
 
 __all__ = ["Snapshot", "Source"]
 
@@ -44,8 +43,8 @@ class Source:
 
     Attributes
     ----------
-    ended : asyncio.Future
-        Done when the connection is.
+    ended : asyncio.Future[str]
+        Done, with the reason, when the connection is lost.
 
     Examples
     --------
@@ -56,16 +55,12 @@ class Source:
 
     def __init__(self, link: Link) -> None:
         self._loop = asyncio.get_running_loop()
-        self.ended: asyncio.Future[None] = self._loop.create_future()
-        self._link = link
-        self._numbers = itertools.count(1)
-        self._open: dict[int, asyncio.Future[Any]] = {}
+        self._asker = Asker(link)
+        self.ended = self._asker.ended
         self._last: Snapshot | None = None
         self._asked_s = 0.0
         self._asking: asyncio.Task[Snapshot] | None = None
-        link.on_lost = self._lost
-        link.on_batch = self._take
-        link.send([HelloObserver(f"Observer-{os.getpid()}")])
+        self._asker.say(HelloObserver(f"Observer-{os.getpid()}"))
 
     @classmethod
     async def connect(cls, address: str, secret: bytes) -> Source:
@@ -74,7 +69,7 @@ class Source:
 
     def close(self) -> None:
         """Leave."""
-        self._link.close()
+        self._asker.link.close()
 
     async def ask(self, *requests: Request) -> list[Any]:
         """Return the values of the answers; what is an error is raised.
@@ -84,18 +79,9 @@ class Source:
         TimeoutError, ConnectionError
             The scheduler does not answer, or has gone.
         """
-        if self.ended.done():
-            raise ConnectionError("the scheduler has closed the connection")
-        calls = [Call(next(self._numbers), request) for request in requests]
-        futures = [self._open.setdefault(call.id, self._loop.create_future()) for call in calls]
-        self._link.send([*calls])
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                return [await future for future in futures]
-        finally:
-            for call, future in zip(calls, futures, strict=True):
-                self._open.pop(call.id, None)
-                future.cancel()
+        async with asyncio.timeout(ANSWER_S):
+            replies = await asyncio.gather(*map(self._asker.ask, requests))
+        return [reply.value for reply in replies]
 
     async def snapshot(self) -> Snapshot:
         """Return what the scheduler says, or said less than a second ago; all who ask meanwhile share the answer."""
@@ -121,32 +107,6 @@ class Source:
         }
         self._last = Snapshot(identity, overview, cpu)
         return self._last
-
-    def _take(self, messages: list[Message]) -> None:
-        for message in messages:
-            if type(message) is Close:
-                self._end()
-            elif type(message) is Reply:
-                self._answer(message)
-
-    def _answer(self, reply: Reply) -> None:
-        future = self._open.get(reply.id)
-        if future is None or future.done():
-            return  # nobody waits for it any more
-        if reply.error is not None:
-            future.set_exception(failure.load(reply.error))
-        else:
-            future.set_result(reply.value)
-
-    def _lost(self, reason: str) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
-        for future in self._open.values():
-            if not future.done():
-                future.set_exception(ConnectionError("the scheduler has closed the connection"))
 
 
 def _rate(before: dict[str, Any] | None, now: dict[str, Any], known: float | None) -> float | None:

@@ -5,10 +5,11 @@ What lives here: the public class. What this file must never know: how a schedul
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from windrow import security
+from windrow.dashboard import address
 from windrow.scheduler.server import SchedulerServer
 
 DEFAULT_PORT = 8786
@@ -30,6 +31,13 @@ class Scheduler(SchedulerServer):
         The cluster's; by default a new one, which this user's other processes find in the runtime directory.
     on_shutdown
         Called when a client asks for the end of the cluster.
+    dashboard_address
+        Where the dashboard listens: ``":8787"`` (on ``host``), ``"localhost:8787"``, ``":0"`` for any free port; None:
+        there is none. Where the port is taken, a free one.
+    dashboard
+        False: there is no dashboard, whatever its address; True: there is one, at ``":8787"`` unless the address says.
+    http_prefix, service_kwargs
+        What is before all paths of the dashboard: ``"/foo"``, or ``{"dashboard": {"prefix": "/foo"}}``.
 
     Examples
     --------
@@ -45,6 +53,10 @@ class Scheduler(SchedulerServer):
         protocol: str | None = None,
         secret: bytes | None = None,
         on_shutdown: Callable[[], None] | None = None,
+        dashboard_address: str | int | None = None,
+        dashboard: bool | None = None,
+        http_prefix: str | None = "/",
+        service_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         listens = protocol is None or not protocol.startswith("inproc")
         super().__init__(
@@ -52,6 +64,8 @@ class Scheduler(SchedulerServer):
             (host or "127.0.0.1") if listens else None,
             DEFAULT_PORT if port is None else port,
             on_shutdown,
+            address.chosen(dashboard_address, dashboard),
+            address.prefix_from(service_kwargs, http_prefix),
         )
 
     def __getattr__(self, name: str) -> Any:

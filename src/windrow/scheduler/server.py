@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from windrow import config, logs, security, transport
+from windrow.dashboard.dashboard import Dashboard
 from windrow.node import Server, Status
 from windrow.plugins import scratch
 from windrow.scheduler import requests
@@ -85,6 +86,8 @@ class SchedulerServer(Server):
         Where to listen on tcp; ``host=None`` listens for parties of this process alone.
     on_shutdown
         Called when a client asks for the end of the cluster.
+    dashboard_address, http_prefix
+        Where the dashboard listens (None: nowhere), and what is before its paths; see `Dashboard`.
     """
 
     def __init__(
@@ -93,6 +96,8 @@ class SchedulerServer(Server):
         host: str | None = "127.0.0.1",
         port: int = 0,
         on_shutdown: Callable[[], None] | None = None,
+        dashboard_address: str | int | None = None,
+        http_prefix: str | None = None,
     ) -> None:
         super().__init__()
         logs.remember()
@@ -108,6 +113,9 @@ class SchedulerServer(Server):
         self.on_change: Callable[[], None] | None = None
         """Called after a party has joined or left."""
         self.on_shutdown = on_shutdown
+        self.dashboard = Dashboard(dashboard_address, self._make_observable, host, http_prefix)
+        self._observable: str | None = None
+        """Where observers reach it, once one was to come."""
         self._listeners: list[Listener] = []
         self._links: dict[Link, Peer[Any] | None] = {}
         self._flush_due = False
@@ -138,12 +146,15 @@ class SchedulerServer(Server):
             self.address = listener.address
             self._published = security.publish(self.address, self.secret, id=self.id)
             inproc.neighbours[self.address] = self.inproc_address
+            self._observable = self.address
+        self.dashboard.start()
 
     async def close(self) -> None:
         """Tell everybody, and stop."""
         if self._closing:
             return
         self._closing = True
+        await self.dashboard.close()
         await self.plugins.end("before_close")
         self.status = Status.closed
         self._closed = True
@@ -249,7 +260,19 @@ class SchedulerServer(Server):
         behind_s = time.time() - self.loop.time()
         for worker in described["workers"].values():
             worker["last_seen"] += behind_s
+        described["services"] = {} if self.dashboard.port is None else {"dashboard": self.dashboard.port}
+        described["dashboard_link"] = self.dashboard.link
         return {"id": self.id, "address": self.address, "started": self.started, **described}
+
+    async def _make_observable(self) -> dict[str, Any]:
+        """Return how the dashboard's process reaches this scheduler; one without a port gets one of its own for it."""
+        if self._observable is None:
+            listener = await transport.listen("tcp://127.0.0.1:0", self._accept, secret=self.secret)
+            self._listeners.append(listener)
+            self._observable = listener.address
+            if self._closing:  # meanwhile
+                listener.close()
+        return {"address": self._observable, "secret": self.secret.hex()}
 
     def _answer_fact(self, link: Link, message: Message) -> bool:
         """Answer what this process knows of itself, whoever asks; False for any other message."""

@@ -22,6 +22,11 @@ class Asker:
     ----------
     link
         Its ``on_batch`` and ``on_lost`` are taken.
+
+    Attributes
+    ----------
+    ended : asyncio.Future[str]
+        Done, with the reason, when the link is lost.
     """
 
     def __init__(self, link: Link) -> None:
@@ -29,6 +34,7 @@ class Asker:
         self._numbers = itertools.count(1)
         self._open: dict[int, asyncio.Future[Reply]] = {}
         self._lost: str | None = None
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         link.on_lost = self._on_lost
         link.on_batch = self._take
 
@@ -60,6 +66,8 @@ class Asker:
 
     def _on_lost(self, reason: str) -> None:
         self._lost = reason or "it was closed"
+        if not self.ended.done():
+            self.ended.set_result(self._lost)
         for future in self._open.values():
             if not future.done():
                 future.set_exception(ConnectionError(f"the connection to {self.link.remote} is lost: {self._lost}"))
