@@ -50,10 +50,8 @@ def test_the_protocol_of_processes(protocol: str, tmp_path: Any, monkeypatch: py
         {"start": "later"},
         {"interface": "eth0"},
         {"worker_dashboard_address": ":0"},
-        {"diagnostics_port": "here"},
         {"services": {"bokeh": 1}},
         {"worker_services": {"bokeh": 1}},
-        {"service_kwargs": 5},
         {"blocked_handlers": ["terminate"]},
         {"worker_class": int},
         {"scheduler_kwargs": {"port": 1}},
@@ -87,6 +85,36 @@ def test_ip_is_an_old_name_of_host() -> None:
         pytest.raises(ValueError, match=r"host='127.0.0.1' and ip='127.0.0.2'"),
     ):
         start(host="127.0.0.1", ip="127.0.0.2")
+
+
+def test_diagnostics_port_is_an_old_name_of_dashboard_address() -> None:
+    with pytest.warns(DeprecationWarning, match="old name of dashboard_address") as caught:
+        with start(diagnostics_port=0) as cluster:
+            assert cluster.dashboard_link.startswith("http://127.0.0.1:")
+    assert [warning.filename for warning in caught] == [__file__]
+    with (
+        pytest.warns(DeprecationWarning, match="diagnostics_port="),
+        pytest.raises(ValueError, match="dashboard_address=':1' and diagnostics_port=2"),
+    ):
+        start(dashboard_address=":1", diagnostics_port=2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"dashboard_address": 1.5}, "dashboard_address is ':8787', .*; not 1.5"),
+        ({"dashboard_address": True}, "None for no dashboard; not True"),
+        ({"service_kwargs": 5}, "service_kwargs is None or .*, not 5"),
+        ({"service_kwargs": {"bokeh": {}}}, "the dashboard is the one service"),
+        ({"service_kwargs": {"dashboard": {"port": 1}}}, "prefix its one keyword"),
+        ({"service_kwargs": {"dashboard": {"prefix": 1}}}, "prefix is a str such as '/foo', not 1"),
+    ],
+)
+def test_wrong_words_about_the_dashboard_err_at_the_call(wrong: dict[str, Any], words: str) -> None:
+    before = threading.active_count()
+    with pytest.raises(TypeError, match=words):
+        start(**wrong)
+    assert threading.active_count() == before
 
 
 def test_a_host_that_others_can_reach_draws_a_warning(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,8 +75,3 @@ def test_an_argument_of_another_client_is_named(cluster: LocalCluster, client: C
     with Client(cluster, set_as_default=False) as other:
         with pytest.raises(ValueError, match=f"belongs to another client, {client.id}"):
             other.submit(tasks.inc, future)
-
-
-def test_there_is_no_dashboard_yet_and_so_no_link(client: Client) -> None:
-    assert client.cluster.dashboard_link == ""
-    assert client.dashboard_link is None

@@ -70,7 +70,7 @@ def test_what_a_cluster_says_of_itself(cluster: LocalCluster, client: Client) ->
     assert cluster.scheduler_info["workers"].keys() == info["workers"].keys()
     assert "workers=2, threads=2" in repr(cluster)
     assert "processes=2 threads=2" in repr(client)
-    assert client.dashboard_link is None  # there is none in this version
+    assert client.dashboard_link == cluster.dashboard_link
 
 
 # ---------------------------------------------------------------- from another process

@@ -97,7 +97,7 @@ class Worker(Page):
         snapshot = await self.site.source.snapshot()
         row = next((row for row in figures.worker_rows(snapshot) if row["address"] == address), None)
         if row is None:
-            raise HTTPError(404, f"there is no worker {address!r}".replace("%", "%%"))
+            raise HTTPError(404, f"there is no worker {address!r}")
         [processing] = await self.site.source.ask(Processing([address]))
         keys = [label(from_plain(key)) for key in processing.get(address, ())]
         self.show("worker.html", f"Worker {row['name']}", worker=row, keys=keys[:KEYS_MAX], now=time.time())
@@ -118,7 +118,7 @@ class Task(Page):
                     facts["erred_on"] = label(from_plain(facts["erred_on"]))
                 self.show("task.html", f"Task {text}", facts=facts)
                 return
-        raise HTTPError(404, f"the scheduler knows no task {text!r}".replace("%", "%%"))
+        raise HTTPError(404, f"the scheduler knows no task {text!r}")
 
 
 def _keys(text: str) -> list[Key]:
