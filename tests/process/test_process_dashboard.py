@@ -316,6 +316,7 @@ def test_what_is_not_there(path: str, shown: Client) -> None:
     status, body, _ = fetch(shown.dashboard_link or "", path)
     assert status == 404
     assert "no " in body or "Not Found" in body
+    assert "%%" not in body
 
 
 def test_every_path_of_the_map_answers(shown: Client) -> None:

@@ -108,6 +108,11 @@ class Answer(RequestHandler):
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.write(json.dumps(value, default=str))
 
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Have only defects logged, and not what visitors get wrong or a scheduler that has gone."""
+        if not isinstance(value, HTTPError | TimeoutError | ConnectionError):
+            super().log_exception(typ, value, tb)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Say in plain words what is wrong, and what to do."""
         self.set_header("Content-Type", "text/plain; charset=utf-8")
@@ -117,9 +122,8 @@ class Answer(RequestHandler):
                 "This dashboard asks for a token: use the whole link, as cluster.dashboard_link or the log gives it."
             )
         elif status_code == 404:
-            detail = (
-                error.log_message if isinstance(error, HTTPError) and error.log_message else "there is no such page"
-            )
+            detail = (isinstance(error, HTTPError) and error.log_message) or "there is no such page"
+            detail = detail.replace("%%", "%")  # tornado doubles it, for its log
             words = f"{detail}; all that there is stands in {self.root}sitemap.json"
         elif isinstance(error, TimeoutError | ConnectionError):
             self.set_status(503)
