@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -115,6 +114,8 @@ class Dashboard:
         if self._sockets:
             first = self._sockets[0]
             if not all(is_loopback(str(sock.getsockname()[0])) for sock in self._sockets):
+                import secrets
+
                 self.token = secrets.token_urlsafe(24)
             self.port = int(first.getsockname()[1])
             self.link = address.link(address.contact(first), self.port, self.prefix, self.token)
