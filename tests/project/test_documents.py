@@ -9,7 +9,14 @@ from types import ModuleType
 
 import pytest
 
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/task-life-cycle.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/architecture.md",
+    "docs/task-life-cycle.md",
+    "docs/dashboard.md",
+]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 """The environment without what an outer make would tell an inner one."""
 
