@@ -4,7 +4,7 @@ What lives here: the count, and the overview of everything that observers ask fo
 asks, and how often.
 
 Nothing is kept up to date for this while tasks run. Whoever asks is told the last count and has the next one begun; it
-goes on at each tick, by no more than takes about 2 % of the time. So up to a few thousand tasks are counted at once, a
+goes on at each tick, by no more than takes about 2 % of the time. So up to a thousand tasks are counted at once, a
 hundred thousand within two seconds, and no count stops the scheduler for more than a millisecond.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from windrow.keys import Key, label
 from windrow.scheduler.state import ERRED, FORGOTTEN, MEMORY, Keeper, State, Task, WorkerRecord
 
-STEP_TASKS = 2_000
+STEP_TASKS = 1_500
 """How many are counted at a tick, which is every 25 ms."""
 APART_S = 0.5
 """How long after the beginning of a count the next may begin."""
@@ -54,13 +54,15 @@ class Census:
         """Of some tasks that have raised themselves: key, function, traceback."""
         self._tasks = tasks
         self._place = 0
+        self._weights: dict[tuple[WorkerRecord, ...], int] = {}
+        """The size of results by who holds them: few different tuples, which tasks share."""
         self._prefixes: dict[Key, str] = {}
 
     def step(self, n: int) -> bool:
         """Count the next ``n``; say whether that was all."""
         part = self._tasks[self._place : self._place + n]
         self._place += n
-        prefixes, counts = self._prefixes, self.counts
+        prefixes, counts, weights = self._prefixes, self.counts, self._weights
         for task in part:
             state = task.state
             if state == FORGOTTEN:
@@ -77,18 +79,21 @@ class Census:
                 by_state = counts[prefix] = {}
             by_state[state] = by_state.get(state, 0) + 1
             if state == MEMORY:
-                self._weigh(task)
+                holders = task.holders
+                weights[holders] = weights.get(holders, 0) + task.nbytes
             elif state == ERRED:
                 self._note(task)
         done = self._place >= len(self._tasks)
         if done:
-            self._tasks = []
+            self._sum_up()
         return done
 
-    def _weigh(self, task: Task) -> None:
-        self.bytes += task.nbytes
-        for holder in task.holders:
-            self.stored_bytes[holder.address] = self.stored_bytes.get(holder.address, 0) + task.nbytes
+    def _sum_up(self) -> None:
+        self.bytes = sum(self._weights.values())
+        for holders, weight in self._weights.items():
+            for holder in holders:
+                self.stored_bytes[holder.address] = self.stored_bytes.get(holder.address, 0) + weight
+        self._tasks, self._weights = [], {}
 
     def _note(self, task: Task) -> None:
         if len(self.erred) < ERRED_MAX and task.failure is not None and task.failure.root == task.key:
