@@ -49,7 +49,6 @@ def test_the_protocol_of_processes(protocol: str, tmp_path: Any, monkeypatch: py
         {"loop": object()},
         {"start": "later"},
         {"interface": "eth0"},
-        {"worker_dashboard_address": ":0"},
         {"services": {"bokeh": 1}},
         {"worker_services": {"bokeh": 1}},
         {"blocked_handlers": ["terminate"]},
@@ -104,6 +103,7 @@ def test_diagnostics_port_is_an_old_name_of_dashboard_address() -> None:
     [
         ({"dashboard_address": 1.5}, "dashboard_address is ':8787', .*; not 1.5"),
         ({"dashboard_address": True}, "None for no dashboard; not True"),
+        ({"worker_dashboard_address": 1.5}, "dashboard_address is ':8787', .*; not 1.5"),
         ({"service_kwargs": 5}, "service_kwargs is None or .*, not 5"),
         ({"service_kwargs": {"bokeh": {}}}, "the dashboard is the one service"),
         ({"service_kwargs": {"dashboard": {"port": 1}}}, "prefix its one keyword"),

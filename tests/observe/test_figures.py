@@ -22,6 +22,7 @@ def worker(name: object, **facts: Any) -> dict[str, Any]:
         "last_seen": 0.0,
         "resources": {},
         "local_directory": "",
+        "dashboard_link": "",
         **facts,
     }
 

@@ -16,6 +16,7 @@ import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import process_tasks as tasks
@@ -267,6 +268,58 @@ def test_the_process_has_none_of_the_users_libraries_and_no_secret_shows(shown: 
         libraries = maps.read()
     assert "numpy" not in libraries
     assert "pandas" not in libraries
+
+
+# ---------------------------------------------------------------- workers' own
+
+
+def link_of(client: Client) -> str:
+    [worker] = client.scheduler_info()["workers"].values()
+    link: str = worker["dashboard_link"]
+    assert worker["services"] == {"dashboard": urllib.parse.urlsplit(link).port}
+    return link
+
+
+@pytest.mark.parametrize("processes", [True, False])
+def test_a_worker_shows_what_it_does(processes: bool, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"n_workers": 1, "threads_per_worker": 1, "processes": processes}
+    with LocalCluster(**options, dashboard_address=None, worker_dashboard_address=":0") as cluster:
+        with Client(cluster, set_as_default=False) as client:
+            link = link_of(client)
+            started, go = tmp_path / "started", tmp_path / "go"
+            running = client.submit(tasks.announce_and_wait, str(started), str(go), key="runs <here>")
+            until(started.exists)
+            told = facts(link, "status")
+            assert told["tasks"] == [["runs <here>", "running"]]
+            text = page(link)
+            assert "runs &lt;here&gt;" in text
+            assert "announce_and_wait" in text  # its frames
+            assert 'dask_worker_tasks{state="executing"} 1.0' in page(link, "metrics")
+            for path in json.loads(page(link, "sitemap.json"))["paths"]:
+                assert fetch(link, path.lstrip("/"))[0] == 200, path
+            children = family(cluster.workers[0].pid if processes else None)
+            pids = [pid for pid, command in children.items() if "windrow.observe" in command]
+            assert pids
+            go.write_text("")
+            running.result()
+    if processes:  # of those in this process, others of the module's may be there
+        until_gone(pids)
+
+
+def test_the_dashboard_of_a_worker_that_is_killed_goes_with_it() -> None:
+    options: dict[str, Any] = {"n_workers": 1, "threads_per_worker": 1}
+    with LocalCluster(**options, dashboard_address=None, worker_dashboard_address=":0") as cluster:
+        with Client(cluster, set_as_default=False) as client:
+            assert page(link_of(client), "health") == "ok"
+            worker = cluster.workers[0].pid
+            [pid] = family(worker)
+            os.kill(worker, signal.SIGKILL)
+            until_gone([pid])
+
+
+def test_workers_have_no_dashboard_by_default(cluster: LocalCluster) -> None:
+    told = cluster.scheduler_info["workers"].values()
+    assert {worker["dashboard_link"] for worker in told} == {""}
 
 
 # ---------------------------------------------------------------- what is shown

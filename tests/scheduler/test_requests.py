@@ -108,6 +108,8 @@ def test_identity_describes_the_workers_that_are_there(world: World) -> None:
         "last_seen": world.now_s,
         "metrics": {},
         "resources": {},
+        "services": {},
+        "dashboard_link": "",
     }
 
 

@@ -26,7 +26,7 @@ BACKLOG = 128
 _EXAMPLES = "':8787', 'localhost:8787', '0.0.0.0:8787', ':0' (any free port), a port's number, or None for no dashboard"
 
 
-def chosen(address: str | int | None, wanted: bool | None) -> str | int | None:
+def chosen(address: str | int | None, wanted: bool | None, default_port: int = DEFAULT_PORT) -> str | int | None:
     """Return the address of a dashboard that may be switched off, or on, beside it.
 
     Examples
@@ -36,7 +36,7 @@ def chosen(address: str | int | None, wanted: bool | None) -> str | int | None:
     """
     if wanted is None:
         return address
-    return (f":{DEFAULT_PORT}" if address is None else address) if wanted else None
+    return (f":{default_port}" if address is None else address) if wanted else None
 
 
 def parse(address: object, host: str | None = None) -> list[tuple[str, int]]:

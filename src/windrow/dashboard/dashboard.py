@@ -123,15 +123,20 @@ class Dashboard:
 
     async def close(self) -> None:
         """End the process, and give the address back; again is harmless."""
+        self.stop()
+        if self._process is not None and self._ended is not None:
+            await asyncio.wait([self._ended], timeout=END_S)
+
+    def stop(self) -> None:
+        """As `close`, without waiting for the process to be gone."""
         self._closing = True
         if self._pause is not None:
             self._pause.cancel()
         self._unwatch()
         if self._starting is not None:
             self._starting.cancel()
-        if self._process is not None and self._ended is not None:
+        if self._process is not None:
             self._process.kill()
-            await asyncio.wait([self._ended], timeout=END_S)
         self._close_sockets()
 
     def _close_sockets(self) -> None:

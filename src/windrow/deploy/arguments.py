@@ -45,12 +45,11 @@ HARMLESS: dict[str, Callable[[object], bool]] = {
     "services": _is_none_or_empty,
     "start": _is_none_or_flag,  # without an effect in Dask too
     "worker_class": _is_none,
-    "worker_dashboard_address": _is_none,
     "worker_services": _is_none_or_empty,
 }
 """Further keywords, and which of their values mean nothing here."""
 
-OTHERS = (*HARMLESS, "diagnostics_port", "ip", "protocol", "service_kwargs")
+OTHERS = (*HARMLESS, "diagnostics_port", "ip", "protocol", "service_kwargs", "worker_dashboard_address")
 
 
 def absent(name: str, value: object) -> NotImplementedError:
@@ -162,6 +161,19 @@ def chosen_dashboard(address: Any, others: Mapping[str, Any]) -> dict[str, Any]:
         address = port
     dashboard.parse(address)
     return {"dashboard_address": address, "http_prefix": dashboard.prefix_from(others.get("service_kwargs"))}
+
+
+def worker_dashboard(others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the workers' keywords about dashboards of their own: none by default.
+
+    Examples
+    --------
+    >>> worker_dashboard({}), worker_dashboard({"worker_dashboard_address": ":0"})
+    ({}, {'dashboard_address': ':0'})
+    """
+    address = others.get("worker_dashboard_address")
+    dashboard.parse(address)
+    return {} if address is None else {"dashboard_address": address}
 
 
 def memory_limit_bytes(memory_limit: str | float | None, n_workers: int, nthreads: int) -> int:

@@ -49,7 +49,8 @@ class LocalCluster(SpecCluster):
     **others
         Keywords that programs written for Dask pass along, with values that ask for nothing: ``security=None``,
         ``protocol="tcp"``, ``loop=None``, …; ``ip`` is an old name of ``host``, ``diagnostics_port`` of
-        ``dashboard_address``. ``service_kwargs={"dashboard": {"prefix": "/foo"}}`` is put before the dashboard's paths.
+        ``dashboard_address``. ``worker_dashboard_address`` has each worker show itself, as ``":0"`` on a free port.
+        ``service_kwargs={"dashboard": {"prefix": "/foo"}}`` is put before the dashboard's paths.
 
     Raises
     ------
@@ -92,6 +93,7 @@ class LocalCluster(SpecCluster):
             "host": chosen or "127.0.0.1",
             "memory_limit": arguments.memory_limit_bytes(memory_limit, n, threads),
             "resources": arguments.checked_resources(resources),
+            **arguments.worker_dashboard(others),
         }
         if self.processes:
             options["env"] = {key: str(value) for key, value in (env or {}).items()}

@@ -46,7 +46,7 @@ async def _serve(options: dict[str, Any]) -> None:
     sockets = [socket.socket(fileno=fd) for fd in options["sockets"]]
     for sock in sockets:
         os.set_inheritable(sock.fileno(), False)
-    server = HTTPServer(make_app(site), max_body_size=2**20)
+    server = HTTPServer(make_app(site, options["party"]), max_body_size=2**20)
     server.add_sockets(sockets)
     loop = asyncio.get_running_loop()
     while not source.ended.done() and loop.time() - site.last_asked_s < IDLE_S:

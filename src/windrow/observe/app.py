@@ -11,7 +11,7 @@ import hmac
 import json
 import os
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,9 @@ class Site:
         self.cookie = f"windrow-{port}"
         self.last_asked_s = asyncio.get_running_loop().time()
         self.paths: list[str] = []
-        """Those of `ROUTES` that are whole."""
+        """All paths that are whole."""
+        self.pages: Sequence[tuple[str, str]] = ()
+        """Paths and names of the pages that all pages lead to."""
 
 
 class Answer(RequestHandler):
@@ -212,21 +214,29 @@ class NotFound(Answer):
         raise HTTPError(404)
 
 
-def make_app(site: Site) -> Application:
-    """Return the application."""
-    from windrow.observe import pages
+EVERYWHERE: dict[str, type[RequestHandler]] = {
+    "/": Root,
+    "/health": Health,
+    "/individual-plots.json": Plots,
+    "/sitemap.json": Sitemap,
+}
 
-    routes: dict[str, type[RequestHandler]] = {
-        "/": Root,
-        "/health": Health,
-        "/individual-plots.json": Plots,
-        "/json/counts.json": Counts,
-        "/json/identity.json": TheIdentity,
-        "/json/status.json": Status,
-        "/metrics": Metrics,
-        "/sitemap.json": Sitemap,
-        **pages.ROUTES,
-    }
+SCHEDULER: dict[str, type[RequestHandler]] = {
+    "/json/counts.json": Counts,
+    "/json/identity.json": TheIdentity,
+    "/json/status.json": Status,
+    "/metrics": Metrics,
+}
+
+
+def make_app(site: Site, party: str = "scheduler") -> Application:
+    """Return the application of a scheduler's dashboard, or of a worker's."""
+    from windrow.observe import pages, worker
+
+    if party == "worker":
+        routes, site.pages = {**EVERYWHERE, **worker.ROUTES}, worker.PAGES
+    else:
+        routes, site.pages = {**EVERYWHERE, **SCHEDULER, **pages.ROUTES}, pages.PAGES
     site.paths = sorted(path for path in routes if "(" not in path)
     prefix = re.escape(site.prefix)
     table: list[Any] = [(prefix + path, handler, {"site": site}) for path, handler in routes.items()]

@@ -87,6 +87,7 @@ def worker_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
             "last_seen": worker["last_seen"],
             "resources": worker["resources"],
             "local_directory": worker["local_directory"],
+            "dashboard_link": worker["dashboard_link"],
             "processing": 0,
             "stored": 0,
             "stored_bytes": 0,

@@ -17,7 +17,7 @@ from windrow.observe import figures
 from windrow.observe.app import Answer
 from windrow.wire.messages import Facts, Processing, RecentLogs
 
-__all__ = ["ROUTES"]
+__all__ = ["PAGES", "ROUTES", "Page"]
 
 LOG_RECORDS = 200
 KEYS_MAX = 200
@@ -33,6 +33,7 @@ class Page(Answer):
         self.render(
             template,
             title=title,
+            pages=self.site.pages,
             root=self.root,
             query=query,
             bytes_text=figures.bytes_text,
@@ -135,6 +136,13 @@ def _keys(text: str) -> list[Key]:
         return [text]
     return [text, meant] if is_key(meant) and not isinstance(meant, str) else [text]
 
+
+PAGES = (
+    ("status", "Status"),
+    ("info/main/workers.html", "Workers"),
+    ("info/main/exceptions.html", "Exceptions"),
+    ("info/main/logs.html", "Logs"),
+)
 
 ROUTES: dict[str, type[RequestHandler]] = {
     "/status": StatusPage,

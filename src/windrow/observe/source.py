@@ -6,17 +6,21 @@ What lives here: `Source` and `Snapshot`. What this file must never know: HTTP, 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
 from windrow import transport
 from windrow.transport import Link
 from windrow.transport.asker import Asker
-from windrow.wire.messages import HelloObserver, Identity, Overview, Request
+from windrow.wire.messages import HelloObserver, Identity, Overview, Request, WorkerFacts
 
 __all__ = ["Snapshot", "Source"]
+
+T = TypeVar("T")
 
 FRESH_S = 1.0
 """However many look, the scheduler is asked for everything no more often than this."""
@@ -54,12 +58,11 @@ class Source:
     """
 
     def __init__(self, link: Link) -> None:
-        self._loop = asyncio.get_running_loop()
         self._asker = Asker(link)
         self.ended = self._asker.ended
         self._last: Snapshot | None = None
-        self._asked_s = 0.0
-        self._asking: asyncio.Task[Snapshot] | None = None
+        self._snapshots = _Shared(self._look)
+        self._workers = _Shared(self._look_at_worker)
         self._asker.say(HelloObserver(f"Observer-{os.getpid()}"))
 
     @classmethod
@@ -84,20 +87,19 @@ class Source:
         return [reply.value for reply in replies]
 
     async def snapshot(self) -> Snapshot:
-        """Return what the scheduler says, or said less than a second ago; all who ask meanwhile share the answer."""
-        if self._asking is None:
-            last = self._last
-            if last is not None and self._loop.time() - self._asked_s < FRESH_S:
-                return last
-            self._asked_s = self._loop.time()
-            self._asking = self._loop.create_task(self._look())
-        return await asyncio.shield(self._asking)
+        """Return what the scheduler says, or said less than a second ago."""
+        return await self._snapshots.get()
+
+    async def worker(self) -> dict[str, Any]:
+        """Return what a worker says, or said less than a second ago; of a source that is connected to one."""
+        return await self._workers.get()
+
+    async def _look_at_worker(self) -> dict[str, Any]:
+        [facts] = await self.ask(WorkerFacts())
+        return dict(facts)
 
     async def _look(self) -> Snapshot:
-        try:
-            identity, overview = await self.ask(Identity(), Overview())
-        finally:
-            self._asking = None
+        identity, overview = await self.ask(Identity(), Overview())
         before = {} if self._last is None else self._last.identity["workers"]
         known = {} if self._last is None else self._last.cpu
         cpu = {
@@ -107,6 +109,24 @@ class Source:
         }
         self._last = Snapshot(identity, overview, cpu)
         return self._last
+
+
+class _Shared(Generic[T]):
+    """An answer that all who ask within a second share."""
+
+    def __init__(self, look: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._look = look
+        self._asked_s = -math.inf
+        self._answer: asyncio.Task[T] | None = None
+
+    async def get(self) -> T:
+        loop = asyncio.get_running_loop()
+        answer = self._answer
+        is_old = loop.time() - self._asked_s >= FRESH_S
+        if answer is None or (answer.done() and (is_old or answer.cancelled() or answer.exception() is not None)):
+            self._asked_s = loop.time()
+            answer = self._answer = loop.create_task(self._look())
+        return await asyncio.shield(answer)
 
 
 def _rate(before: dict[str, Any] | None, now: dict[str, Any], known: float | None) -> float | None:

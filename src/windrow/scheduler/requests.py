@@ -160,6 +160,8 @@ def describe(state: State) -> dict[str, Any]:
                 "last_seen": worker.last_seen_s,
                 "metrics": worker.metrics,
                 "resources": worker.resources,
+                "services": worker.services,
+                "dashboard_link": worker.dashboard_link,
             }
             for worker in present
         },

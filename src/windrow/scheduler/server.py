@@ -272,7 +272,7 @@ class SchedulerServer(Server):
             self._observable = listener.address
             if self._closing:  # meanwhile
                 listener.close()
-        return {"address": self._observable, "secret": self.secret.hex()}
+        return {"address": self._observable, "secret": self.secret.hex(), "party": "scheduler"}
 
     def _answer_fact(self, link: Link, message: Message) -> bool:
         """Answer what this process knows of itself, whoever asks; False for any other message."""

@@ -167,6 +167,7 @@ class WorkerRecord(Peer[Any]):
         "actors",
         "address",
         "alone",
+        "dashboard_link",
         "expected_s",
         "functions",
         "haunted",
@@ -187,6 +188,7 @@ class WorkerRecord(Peer[Any]):
         "recalled",
         "resources",
         "seceded",
+        "services",
         "stalled",
         "status",
         "threads",
@@ -209,6 +211,8 @@ class WorkerRecord(Peer[Any]):
         self.host = ""
         self.nanny = ""
         self.local_directory = ""
+        self.services: dict[str, int] = {}
+        self.dashboard_link = ""
         # Or "closing_gracefully": it retires, and is sent no tasks; or "lost": it has ended, and its nanny's account,
         # or the end of its link, is awaited.
         self.status = "running"

@@ -85,6 +85,8 @@ def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
     worker.nanny = hello.nanny
     worker.local_directory = hello.local_directory
     worker.resources = dict(hello.resources)
+    worker.services = hello.services
+    worker.dashboard_link = hello.dashboard_link
     state.workers[worker.address] = worker
     placement.add_worker(state, worker)
     if state.desk is not None:

@@ -314,6 +314,9 @@ class HelloWorker(Struct, tag=40, array_like=True):
     nanny: str = ""
     local_directory: str = ""
     resources: dict[str, float] = {}
+    services: dict[str, int] = {}
+    """Ports of what else it listens for, such as ``{"dashboard": 40123}``."""
+    dashboard_link: str = ""
 
 
 STAYS = b""
@@ -647,6 +650,10 @@ class RecentLogs(Struct, tag=141, array_like=True):
     n: int
 
 
+class WorkerFacts(Struct, tag=142, array_like=True):
+    """Reply value: what a worker says of itself to an observer: tasks, call stacks, logs (`worker.observed`)."""
+
+
 Request: TypeAlias = (
     WhoHas
     | HasWhat
@@ -672,6 +679,7 @@ Request: TypeAlias = (
     | ActorCall
     | Overview
     | RecentLogs
+    | WorkerFacts
 )
 
 FromClient: TypeAlias = (

@@ -48,6 +48,7 @@ from windrow.worker.actors import Stage
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
 from windrow.worker.facade import WorkerFacade
+from windrow.worker.observed import Observed
 from windrow.worker.store import Packed
 
 logger = logging.getLogger("windrow.worker")
@@ -81,6 +82,8 @@ class WorkerConfig(Struct, kw_only=True):
     timeout_s: float = 30.0
     echoes: bool = True
     """Whether what tasks `print` appears here too, beside at the clients."""
+    dashboard_address: str | int | None = None
+    http_prefix: str = ""
 
 
 class WorkerServer(WorkerFacade, Server):
@@ -132,6 +135,7 @@ class WorkerServer(WorkerFacade, Server):
         self._data_pool = ThreadPoolExecutor(DATA_THREADS, "windrow-data")
         self._run_pool = ThreadPoolExecutor(RUN_THREADS, "windrow-run")
         self.actors = Stage(self, self._run_pool)
+        self.observed = Observed(self, config.dashboard_address, config.http_prefix)
 
     def __repr__(self) -> str:
         return f"<Worker {self.name!r} {self.address} threads={self.nthreads} {self.core!r}>"
@@ -140,8 +144,9 @@ class WorkerServer(WorkerFacade, Server):
         """Listen for peers, join the scheduler, start the threads."""
         config = self.config
         own = f"inproc://worker-{os.getpid()}-{next(_inproc_numbers)}" if self._inproc else f"tcp://{config.host}:0"
-        self._listener = await transport.listen(own, self._accept_peer, secret=self.secret)
+        self._listener = await transport.listen(own, self.accept_peer, secret=self.secret)
         self.address = self._listener.address
+        self.observed.dashboard.start()
         self._link = await transport.connect(config.scheduler, secret=self.secret, timeout_s=config.timeout_s)
         await self._set_up_plugins(self._link)
         self._link.on_lost = self._lost
@@ -156,9 +161,11 @@ class WorkerServer(WorkerFacade, Server):
             config.nanny,
             self.scratch.planned,
             config.resources,
+            self.observed.services,
+            self.observed.dashboard.link,
         )
         self._link.send([hello])
-        self._metrics()
+        self.metrics_now()
         self.executor.start()
         self._heartbeat = self.loop.call_later(HEARTBEAT_S, self._beat)
 
@@ -215,6 +222,7 @@ class WorkerServer(WorkerFacade, Server):
                 timer.cancel()
         if self._listener is not None:
             self._listener.close()
+        self.observed.close()
         if self.client is not None:
             self.client.session.close("its worker has closed")
         for link in [self._link, *self._callers, *(peer.link for peer in self._peers.values())]:
@@ -226,10 +234,11 @@ class WorkerServer(WorkerFacade, Server):
 
     def _beat(self) -> None:
         assert self._link is not None
-        self._link.send([Heartbeat(self._metrics())])
+        self._link.send([Heartbeat(self.metrics_now())])
         self._heartbeat = self.loop.call_later(HEARTBEAT_S, self._beat)
 
-    def _metrics(self) -> dict[str, float]:
+    def metrics_now(self) -> dict[str, float]:
+        """Return what heartbeats say: what is measured now."""
         core = self.core
         times = os.times()
         memory = _resident_bytes()
@@ -309,12 +318,14 @@ class WorkerServer(WorkerFacade, Server):
 
     # ------------------------------------------------------------ questions to this worker
 
-    def _accept_peer(self, link: Link) -> None:
+    def accept_peer(self, link: Link) -> None:
+        """Answer another worker, or an observer."""
+
         def on_batch(messages: list[Message]) -> None:
             for message in messages:
                 if type(message) is Call and type(message.request) is GetData:
                     self._answer(link, message)
-                else:
+                elif not self.observed.takes(link, message):
                     said = type(message).__name__
                     logger.warning("closing the connection of %s: a peer may not say %s", link.remote, said)
                     link.abort(f"a peer may not say {said}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from windrow import addressing, config, security, system
+from windrow.dashboard import address
 from windrow.worker import inherited
 from windrow.worker.server import WorkerConfig, WorkerServer
 
@@ -34,6 +35,11 @@ class Worker(WorkerServer):
         Where it listens.
     death_timeout
         How long its start may take, in seconds or as "30s".
+    dashboard_address, http_prefix
+        Where the worker shows itself (``":0"``: on any free port of ``host``; None: nowhere), and what is before the
+        paths.
+    dashboard
+        True: it shows itself, on any free port unless the address says.
     secret
         The cluster's; by default what this user's runtime directory says of the scheduler.
 
@@ -55,6 +61,9 @@ class Worker(WorkerServer):
         local_directory: str | None = None,
         host: str | None = None,
         death_timeout: str | float | None = None,
+        dashboard_address: str | int | None = None,
+        dashboard: bool = False,
+        http_prefix: str = "/",
         secret: bytes | None = None,
     ) -> None:
         given = inherited.take()
@@ -72,6 +81,8 @@ class Worker(WorkerServer):
             nanny=given.nanny,
             local_directory=given.directory or local_directory or "",
             echoes=given.echoes and not is_near,
+            dashboard_address=address.chosen(dashboard_address, True if dashboard else None, default_port=0),
+            http_prefix=http_prefix,
         )
         if secret is None and not is_near:
             secret = security.secret_for(scheduler)

@@ -1,0 +1,101 @@
+"""A worker's own dashboard: its address, and what the worker says of itself there.
+
+What lives here: `Observed`. What this file must never know: how it looks (``windrow.observe``), what a task is to do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from windrow import logs, security, transport
+from windrow.dashboard.dashboard import Dashboard
+from windrow.keys import label
+from windrow.transport import Link, Listener
+from windrow.wire.messages import Call, HelloObserver, Message, Reply, WorkerFacts
+from windrow.worker import facts
+
+if TYPE_CHECKING:
+    from windrow.worker.server import WorkerServer
+
+__all__ = ["Observed"]
+
+LOG_RECORDS = 100
+TASKS_MAX = 200
+"""So many tasks are told of."""
+
+
+class Observed:
+    """What a worker shows.
+
+    Parameters
+    ----------
+    worker
+        The worker.
+    address, prefix
+        Where it shows itself (None: nowhere), and what is before its paths; see `Dashboard`.
+    """
+
+    def __init__(self, worker: WorkerServer, address: str | int | None, prefix: str | None) -> None:
+        self.worker = worker
+        self.dashboard = Dashboard(address, self._make_options, worker.config.host, prefix)
+        self._listener: Listener | None = None
+        self._reached: dict[str, Any] = {}
+
+    @property
+    def services(self) -> dict[str, int]:
+        """The port of the dashboard, by its name."""
+        return {} if self.dashboard.port is None else {"dashboard": self.dashboard.port}
+
+    def close(self) -> None:
+        """End the process, and give the address back."""
+        self.dashboard.stop()
+        if self._listener is not None:
+            self._listener.close()
+
+    def takes(self, link: Link, message: Message) -> bool:
+        """Take what an observer says; False for any other message."""
+        if type(message) is HelloObserver:
+            return True
+        if type(message) is Call and type(message.request) is WorkerFacts:
+            self.worker.background(self._answer(link, message.id))
+            return True
+        return False
+
+    async def _make_options(self) -> dict[str, Any]:
+        """Return how the dashboard's process reaches this worker, which opens a port for it if it has none."""
+        worker = self.worker
+        if not self._reached:
+            address, secret = worker.address, worker.secret
+            if not address.startswith("tcp://") or secret is None:
+                secret = security.new_secret()
+                self._listener = await transport.listen("tcp://127.0.0.1:0", worker.accept_peer, secret=secret)
+                address = self._listener.address
+                if worker.ended.done():  # meanwhile
+                    self._listener.close()
+            self._reached = {"address": address, "secret": secret.hex(), "party": "worker"}
+        return self._reached
+
+    async def _answer(self, link: Link, call: int) -> None:
+        worker = self.worker
+        with worker.executor.lock:
+            attempts = list(worker.core.attempts.values())
+        stacks = await facts.call_stacks(None, worker)
+        value = {
+            "identity": {
+                "type": "Worker",
+                "name": str(worker.name),
+                "address": worker.address,
+                "scheduler": worker.scheduler_address,
+                "host": worker.config.host,
+                "nthreads": worker.nthreads,
+                "memory_limit": worker.config.memory_limit,
+                "resources": worker.config.resources,
+            },
+            "metrics": worker.metrics_now(),
+            "states": dict(Counter(attempt.state for attempt in attempts)),
+            "tasks": [[label(attempt.key), attempt.state] for attempt in attempts[:TASKS_MAX]],
+            "stacks": [[label(key), frames] for key, frames in stacks.items()],
+            "logs": [list(record) for record in logs.recent("worker", LOG_RECORDS)],
+        }
+        link.send([Reply(call, value)])
