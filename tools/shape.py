@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CORES = [
     *(f"scheduler/{name}.py" for name in ("state", "transitions", "placement", "balance", "core", "invariants")),
     *(f"scheduler/{name}.py" for name in ("attempts", "clients", "dispatch", "news", "requests", "workers")),
-    *(f"scheduler/{name}.py" for name in ("copies", "replicas", "memory_manager", "graphs", "services", "census")),
+    *(f"scheduler/{name}.py" for name in ("copies", "replicas", "memory_manager", "graphs", "services")),
+    *(f"scheduler/{name}.py" for name in ("census", "scaling")),
     *(f"worker/{name}.py" for name in ("state", "core", "store")),
 ]
 """Modules of the two cores, relative to the package. One that is not there (yet) is passed over by this tool."""

@@ -10,6 +10,7 @@ it is asked.
 
 from __future__ import annotations
 
+import math
 import os
 import site
 import sys
@@ -32,6 +33,16 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "distributed.scheduler.locks.lease-timeout": Setting(
         "30s", "Silence of a holder that frees a lock or semaphore; 'inf': never"
     ),
+    "distributed.scheduler.unknown-task-duration": Setting(
+        "500ms", "What a function is expected to take that has not finished once"
+    ),
+    "distributed.adaptive.interval": Setting("1s", "How often adaptive scaling looks at the load"),
+    "distributed.adaptive.target-duration": Setting(
+        "5s", "The time in which all that could run is to be done; adaptive scaling asks for so many workers"
+    ),
+    "distributed.adaptive.minimum": Setting(0, "The fewest workers of adaptive scaling"),
+    "distributed.adaptive.maximum": Setting(math.inf, "The most workers of adaptive scaling"),
+    "distributed.adaptive.wait-count": Setting(3, "In how many looks on end a worker must be idle to be closed"),
     "distributed.scheduler.worker-ttl": Setting("5 minutes", "Silence that ends a worker without a nanny"),
     "distributed.admin.large-graph-warning-threshold": Setting(
         "10 MB", "Data inside of the tasks of one call that is worth a warning"

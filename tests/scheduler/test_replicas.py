@@ -8,7 +8,7 @@ import pytest
 from world import World
 
 from windrow.scheduler import replicas
-from windrow.scheduler.replicas import choose_moves, workers_to_close
+from windrow.scheduler.replicas import choose_moves
 from windrow.scheduler.state import ClientRecord, WorkerRecord
 from windrow.wire.messages import Close, Copied, Gather, Heartbeat, Rebalance, Replicate, Retire, Scatter
 
@@ -509,35 +509,6 @@ def test_silent_holder_goes_on(world: World) -> None:
 
 
 # ---------------------------------------------------------------- who can be missed
-
-
-def names(chosen: list[WorkerRecord]) -> list[Any]:
-    return [worker.name for worker in chosen]
-
-
-def test_idle_workers_with_little_data_can_be_missed(world: World) -> None:
-    client = world.client()
-    busy = world.worker("busy", memory_limit=10 * MB)
-    world.submit(client, "x")
-    world.keys(busy)
-    first, second = [world.worker(name, memory_limit=10 * MB) for name in ("one", "two")]
-    data_on(world, client, first, "a", nbytes=6 * MB)
-    assert names(workers_to_close(world.state, Retire(None))) == ["two"]
-    assert names(workers_to_close(world.state, Retire(None, memory_ratio=1.0))) == ["two", "one"]
-    assert names(workers_to_close(world.state, Retire(None, n=3))) == ["two", "one", "busy"]
-    assert names(workers_to_close(world.state, Retire(None, target=2))) == ["two"]
-    assert names(workers_to_close(world.state, Retire(None, n=3, minimum=2))) == ["two"]
-    together = {busy.address: 0, second.address: 0}
-    assert names(workers_to_close(world.state, Retire(None, n=1, groups=together))) == ["one"]
-    assert workers_to_close(world.state, Retire(None, target=3)) == []
-
-
-def test_nobody_can_be_missed_while_all_work(world: World) -> None:
-    client = world.client()
-    for worker in world.workers(2):
-        world.submit(client, f"on {worker.name}", workers=[worker.address])
-        world.keys(worker)
-    assert workers_to_close(world.state, Retire(None)) == []
 
 
 def test_retire_of_whoever_can_be_missed(world: World) -> None:

@@ -78,6 +78,7 @@ def on_declare(state: State, client: ClientRecord, message: Declare) -> None:
     if function is None:
         state.next_function += 1
         function = FunctionRecord(state.next_function, message.function, message.name, message.code)
+        function.expected_s = state.config.unknown_s
         state.functions[message.function] = function
     if message.function not in client.declared:
         client.declared[message.function] = None
@@ -110,7 +111,7 @@ def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
     tasks, by_id, queue, wants, alone = state.tasks, state.by_id, state.queue, client.wants, client.alone
     next_id, priority, retries, inputs = state.next_id, message.priority, message.retries, message.inputs
     simple = restriction is None and not inputs
-    moves = state.moves
+    moves, queued = state.moves, 0
     if state.news is not None:
         state.news.append(Asked(client.id, message, message.keys))
     for index, (key, args) in enumerate(zip(message.keys, message.args, strict=True)):
@@ -133,8 +134,12 @@ def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
                 note_move(state, task, QUEUED)
             queue.push(task)
             task.state = QUEUED
+            queued += 1
         else:
+            if restriction is not None:
+                state.restrict(task)
             need(state, task)
+    function.queued += queued
     state.next_id = next_id
 
 

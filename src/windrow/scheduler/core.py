@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from windrow.primitives.catalog import SERVICES
-from windrow.scheduler import balance, census, clients, copies, graphs, requests, workers
+from windrow.scheduler import balance, census, clients, copies, graphs, requests, scaling, workers
 from windrow.scheduler.dispatch import dispatch
 from windrow.scheduler.memory_manager import MemoryManager
 from windrow.scheduler.services import FrontDesk
@@ -223,6 +223,8 @@ class SchedulerCore:
             handler(state, peer, message)
             if agenda:
                 settle(state)
+        if type(peer) is WorkerRecord and peer.progress_s == now_s and messages:
+            state.worked_s = now_s
         if state.gone:
             self._settle()
 
@@ -263,6 +265,14 @@ class SchedulerCore:
         if state.copies or state.census is not None:
             return True
         return any(w.processing or w.status == "lost" for w in state.workers.values())
+
+    @property
+    def idle_since_s(self) -> float | None:
+        """Since when nothing was done, in the time that it is told; None while something is to be done.
+
+        To be asked every now and then; what ``no work for so long`` is to lead to is the shell's business.
+        """
+        return scaling.idle_since_s(self.state)
 
     def flush(self) -> list[tuple[Peer[Any], list[Any]]]:
         """Place what can be placed, and return what is to be sent, a list a peer."""

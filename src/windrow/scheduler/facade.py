@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from windrow import config
 from windrow.keys import Key
 from windrow.plugins.base import Kind, name_of
 from windrow.plugins.held import outcomes
 from windrow.primitives import plain
 from windrow.primitives.topics import names_of
-from windrow.scheduler import placement
+from windrow.scheduler import placement, scaling
 from windrow.scheduler.plugins import typename
 from windrow.scheduler.state import ERRED, MEMORY, QUEUED, WAITING, ClientRecord, Keeper, State, Task, WorkerRecord
 from windrow.wire import messages as m
@@ -285,7 +287,7 @@ class WorkerView(View[WorkerRecord]):
     @property
     def nbytes(self) -> int:
         """The size of the results that it holds."""
-        return sum(task.nbytes for task in self._record.holds)
+        return self._record.stored
 
     @property
     def has_what(self) -> dict[TaskView, None]:
@@ -490,7 +492,17 @@ class SchedulerView:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is to be run."""
-        return all(task.state in (MEMORY, ERRED, "released") for task in self.tasks.values())
+        return scaling.is_idle(self.core.state)
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when nothing was done, in seconds since the epoch; None while something is to be done."""
+        since_s = self.core.idle_since_s
+        return None if since_s is None else since_s + self.epoch_s
+
+    def check_idle(self) -> float | None:
+        """Return `idle_since`."""
+        return self.idle_since
 
     @property
     def extensions(self) -> Mapping[str, Any]:
@@ -574,8 +586,54 @@ class SchedulerView:
         addresses = [worker.address for worker in self.workers.values()] if workers is None else list(workers)
         await self._server.ask(m.RestartWorkers(addresses))
 
-    def workers_to_close(self, n: int = 1, **kwargs: Any) -> list[str]:
-        """Return the addresses of ``n`` workers that can be missed: idle, with the least data, let go by plugins."""
-        idle = [worker for worker in self.running if not worker.processing]
-        allowed = self._server.plugins.valid_workers_downscaling(idle)
-        return [worker.address for worker in sorted(allowed, key=lambda worker: (worker.nbytes, worker.address))][:n]
+    # ------------------------------------------------------------ how many workers, and which
+
+    def adaptive_target(self, target_duration: str | float | None = None) -> int:
+        """Return how many workers would do the work at hand in about this time.
+
+        Parameters
+        ----------
+        target_duration
+            Seconds, or a time such as ``"5s"``; by default ``distributed.adaptive.target-duration``.
+        """
+        key = "distributed.adaptive.target-duration"
+        duration_s = config.seconds(key) if target_duration is None else config.parse_timedelta(target_duration)
+        if not duration_s > 0:
+            raise ValueError(f"target_duration must be a time above 0, not {target_duration!r}")
+        return scaling.adaptive_target(self.core.state, duration_s)
+
+    def workers_to_close(
+        self,
+        memory_ratio: float | None = None,
+        n: int | None = None,
+        key: Callable[[WorkerView], Hashable] | str | None = None,
+        minimum: int | None = None,
+        target: int | None = None,
+        attribute: str = "address",
+    ) -> list[Any]:
+        """Return the workers that can be missed: idle, those with the least data first, and let go by plugins.
+
+        Parameters
+        ----------
+        memory_ratio
+            How many times what is stored the memory of those that stay must be; 2 by default. Of no effect with ``n``
+            or ``target``.
+        n, target
+            So many, or until so many are left; then some that work may be among them, after the idle ones.
+        key
+            A function of a worker, or an attribute of one such as ``"host"``: those of the same result go together.
+        minimum
+            How many stay.
+        attribute
+            What is returned of each.
+        """
+        group = attrgetter(key) if isinstance(key, str) else key
+        chosen = scaling.missable(
+            self.core.state,
+            memory_ratio=memory_ratio,
+            n=n,
+            key=None if group is None else lambda worker: group(WorkerView(worker, self)),
+            minimum=minimum,
+            target=target,
+        )
+        return [getattr(WorkerView(worker, self), attribute) for worker in chosen]

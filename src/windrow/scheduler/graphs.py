@@ -120,6 +120,8 @@ def _make_tasks(state: State, parts: Parts, message: Graph, fresh: list[Task]) -
                 dependents[task] = None
             tasks[key] = by_id[task.id] = task
             function.tasks += 1
+            if task.restriction is not None:
+                state.restrict(task)
             numbered.append(task)
             fresh.append(task)
     except IndexError:

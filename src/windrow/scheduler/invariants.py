@@ -108,6 +108,8 @@ def _check_worker(state: State, worker: WorkerRecord) -> None:
     for task in worker.holds:
         assert worker in task.holders, (worker, task)
         assert task.state is MEMORY, (worker, task)
+    stored = sum([task.nbytes for task in worker.holds])
+    assert worker.stored == stored, f"{worker} counts {worker.stored} bytes of {stored}"
     for task in worker.actors:
         assert task in worker.holds, f"{worker} has let go of {task}, which lives there"
     expected = sum(task.cost_s for task in worker.processing)
@@ -139,6 +141,8 @@ def _check_tables(state: State) -> None:
         assert worker in present, f"{worker} is gone, but still listed"
     queued = {id(queue): 0 for queue in [*state.pools.values(), state.queue, *(worker.local for worker in present)]}
     of_function: dict[int, int] = {}
+    of_queued: dict[int, int] = {}
+    restricted = 0
     for task in state.tasks.values():
         if task.queue is not None:
             assert id(task.queue) in queued, f"{task} is in a queue of nobody"
@@ -148,13 +152,21 @@ def _check_tables(state: State) -> None:
             assert task in holder.holds, (task, holder)
         if task.worker is not None:
             assert task.worker in present, f"{task} runs on {task.worker}, which is gone"
+        if task.restriction is not None:
+            restricted += 1
+            assert task in state.restricted[task.restriction], f"{task} is not listed by what it asks for"
+        elif task.state is QUEUED and task.function is not None:
+            of_queued[task.function.id] = of_queued.get(task.function.id, 0) + 1
         if task.function is not None:
             of_function[task.function.id] = of_function.get(task.function.id, 0) + 1
     for queue in [*state.pools.values(), state.queue, *(worker.local for worker in present)]:
         count = queued[id(queue)]
         assert len(queue) == count, f"a queue counts {len(queue)} of {count}"
+    assert sum(map(len, state.restricted.values())) == restricted, "a task is listed by what it asks for, and forgotten"
     for function in state.functions.values():
         count = of_function.get(function.id, 0)
         assert function.tasks == count, f"{function.name} counts {function.tasks} tasks of {count}"
+        count = of_queued.get(function.id, 0)
+        assert function.queued == count, f"{function.name} counts {function.queued} queued tasks of {count}"
         declared = sum(function.digest in client.declared for client in state.clients.values())
         assert function.declared == declared, f"{function.name} counts {function.declared} clients of {declared}"

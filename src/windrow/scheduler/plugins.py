@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from windrow.plugins.base import SchedulerPlugin, name_of, overrides
 from windrow.scheduler.news import Asked, Came, Left, Logged, Moved, Restarted
-from windrow.scheduler.state import ERRED, MEMORY, State
+from windrow.scheduler.state import ERRED, MEMORY, State, WorkerRecord
 from windrow.wire import failure
 from windrow.wire.messages import Blob, Graph, Key, Submit, TaskOptions
 
@@ -96,6 +96,8 @@ class SchedulerPlugins:
         present = list(self.plugins.values())
         self._hooks = {hook: [getattr(each, hook) for each in present if overrides(each, hook)] for hook in _HOOKS}
         state = self._state
+        keepers = [each for each in present if overrides(each, "valid_workers_downscaling")]
+        state.may_go = self._may_go if keepers else None
         if not any(self._hooks.values()):
             state.news = state.moves = None
             return
@@ -202,6 +204,11 @@ class SchedulerPlugins:
             except Exception:
                 logger.exception("the valid_workers_downscaling hook of plugin %r failed", name)
         return workers
+
+    def _may_go(self, workers: list[WorkerRecord]) -> list[WorkerRecord]:
+        views = {worker.address: worker for worker in workers}
+        allowed = self.valid_workers_downscaling([self._view.workers[address] for address in views])
+        return [views[view.address] for view in allowed if view.address in views]
 
     async def end(self, hook_name: str) -> None:
         """Call ``before_close`` or ``close`` of all plugins; what goes wrong is logged."""

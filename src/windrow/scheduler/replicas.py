@@ -18,7 +18,7 @@ from windrow.scheduler import copies, placement, workers
 from windrow.scheduler.copies import Errand
 from windrow.scheduler.state import MEMORY, State, Task, WorkerRecord
 from windrow.scheduler.transitions import free, return_attempt
-from windrow.wire.messages import Close, Key, Recall, Retire
+from windrow.wire.messages import Close, Key, Recall
 
 ROUND_BYTES = 64 * 2**20
 """So much is sent to a worker in one round, or one value that is larger: what is under way must fit into memory."""
@@ -40,7 +40,7 @@ class Plan:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.held = {worker: stored_bytes(worker) for worker in state.workers.values()}
+        self.held = {worker: worker.stored for worker in state.workers.values()}
         self.sent: dict[WorkerRecord, int] = {}
         for task, under_way in state.copies.items():
             for worker in under_way:
@@ -92,11 +92,6 @@ class Plan:
         self.held[worker] += task.nbytes
         copies.start(self.state, task, worker, errand, first)
         return True
-
-
-def stored_bytes(worker: WorkerRecord) -> int:
-    """Return the size of what a worker holds."""
-    return sum([task.nbytes for task in worker.holds])
 
 
 def is_used_on(task: Task, worker: WorkerRecord) -> bool:
@@ -255,7 +250,7 @@ def choose_moves(tasks: list[Task] | None, group: list[WorkerRecord]) -> list[Mo
     A value stays where an attempt counts on it. Each value is looked at once on each of its holders: the gap between
     the fullest and the emptiest worker only shrinks, and so what is too large for it once stays so.
     """
-    held = {worker: stored_bytes(worker) for worker in group}
+    held = {worker: worker.stored for worker in group}
     within = None if tasks is None else dict.fromkeys(tasks)
     movable = {
         worker: sorted(
@@ -362,42 +357,3 @@ def _let_leave(state: State, worker: WorkerRecord, close: bool) -> None:
         if task.worker is worker:  # it may have come back with one before it
             free(state, worker, task)
             return_attempt(state, task)
-
-
-def workers_to_close(state: State, request: Retire) -> list[WorkerRecord]:
-    """Return the workers that can be missed: idle groups, those with the least data first.
-
-    ``target`` asks for as many as are more than that, ``n`` for so many, and then groups that work go after the idle
-    ones. Else groups go while the memory of those that stay is ``memory_ratio`` times (2 by default) what is stored;
-    none does while all workers work. ``minimum`` workers stay. Workers with tasks that have left their threads stay.
-    """
-    present = placement.running(state)
-    groups: dict[int, list[WorkerRecord]] = {}
-    for number, worker in enumerate(present):
-        groups.setdefault(request.groups.get(worker.address, -1 - number), []).append(worker)
-    candidates = [group for group in groups.values() if not any(worker.seceded or worker.actors for worker in group)]
-    candidates.sort(key=lambda group: (any(worker.processing for worker in group), sum(map(stored_bytes, group))))
-    count = request.n
-    if request.target is not None:
-        count = max(0, len(present) - request.target)
-    stays = dict.fromkeys(present)
-    stored = sum(map(stored_bytes, present))
-    ratio = 2.0 if request.memory_ratio is None else request.memory_ratio
-    chosen: list[WorkerRecord] = []
-    for group in candidates:
-        rest = [worker for worker in stays if worker not in group]
-        if len(rest) < request.minimum:
-            continue
-        if count is not None:
-            if len(chosen) + len(group) > count:
-                continue
-        elif any(worker.processing for worker in group) or _memory(rest) < ratio * stored:
-            break
-        chosen += group
-        stays = dict.fromkeys(rest)
-    return chosen
-
-
-def _memory(group: list[WorkerRecord]) -> float:
-    """Return how much workers may hold; those without a limit may hold anything."""
-    return sum(worker.memory_limit or float("inf") for worker in group)

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from windrow.errors import ActorLostError
-from windrow.scheduler import census, clients, replicas, workers
+from windrow.scheduler import census, clients, replicas, scaling, workers
 from windrow.scheduler.news import Restarted
 from windrow.scheduler.state import (
     MEMORY,
@@ -27,6 +27,7 @@ from windrow.scheduler.transitions import lose, purge, step
 from windrow.wire import failure
 from windrow.wire.messages import (
     ActorCall,
+    AdaptiveTarget,
     Blob,
     Call,
     Facts,
@@ -52,6 +53,7 @@ from windrow.wire.messages import (
     Scatter,
     UnregisterPlugin,
     WhoHas,
+    WorkersToClose,
 )
 
 
@@ -283,8 +285,36 @@ def _start_afresh(state: State, chosen: list[WorkerRecord]) -> None:
 def retire(state: State, peer: Peer[Any], call: int, request: Retire) -> None:
     """Have workers leave when others hold what they alone hold."""
     names = request.workers
-    chosen = replicas.workers_to_close(state, request) if names is None else _workers(state, names)
+    chosen = _missable(state, request) if names is None else _workers(state, names)
+    if request.idle_only:
+        chosen = [worker for worker in chosen if not scaling.is_working(worker)]
     replicas.retire(state, chosen, request.close, lambda gone: _answer(state, peer, call, gone))
+
+
+def _missable(state: State, request: Retire | WorkersToClose) -> list[WorkerRecord]:
+    groups = request.groups
+    return scaling.missable(
+        state,
+        memory_ratio=request.memory_ratio,
+        n=request.n,
+        key=(lambda worker: groups.get(worker.address, worker)) if groups else None,
+        minimum=request.minimum,
+        target=request.target,
+        idle_only=request.idle_only,
+    )
+
+
+def adaptive_target(state: State, peer: Peer[Any], call: int, request: AdaptiveTarget) -> None:
+    """Answer how many workers the work at hand asks for."""
+    if not request.target_duration_s > 0:
+        _refuse(state, peer, call, ValueError("target_duration must be a time above 0"))
+        return
+    _answer(state, peer, call, scaling.adaptive_target(state, request.target_duration_s, max(1, request.nthreads)))
+
+
+def workers_to_close(state: State, peer: Peer[Any], call: int, request: WorkersToClose) -> None:
+    """Answer which workers can be missed."""
+    _answer(state, peer, call, [[worker.address, worker.name] for worker in _missable(state, request)])
 
 
 def replicate(state: State, peer: Peer[Any], call: int, request: Replicate) -> None:
@@ -442,6 +472,8 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     UnregisterPlugin: unregister_plugin,
     ActorCall: call_actor,
     Overview: overview,
+    AdaptiveTarget: adaptive_target,
+    WorkersToClose: workers_to_close,
 }
 
 FOR_OBSERVERS = frozenset({WhoHas, HasWhat, Processing, Facts, Identity, Overview})

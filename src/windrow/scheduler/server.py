@@ -66,6 +66,7 @@ def read_config() -> SchedulerConfig:
         manages_memory=bool(config.get("distributed.scheduler.active-memory-manager.start")),
         manage_memory_every_s=config.seconds("distributed.scheduler.active-memory-manager.interval"),
         lease_timeout_s=_lease_timeout_s(),
+        unknown_s=config.seconds("distributed.scheduler.unknown-task-duration"),
         events_kept=int(config.get("distributed.admin.low-level-log-length")),  # type: ignore[call-overload]
     )
 
@@ -106,7 +107,9 @@ class SchedulerServer(Server):
         self.host = host
         self.port = port
         self.core = SchedulerCore(read_config())
-        self.core.state.epoch_s = time.time() - asyncio.get_running_loop().time()
+        now_s = asyncio.get_running_loop().time()
+        self.core.state.epoch_s = time.time() - now_s
+        self.core.state.worked_s = now_s
         self.started = time.time()
         self.address = ""
         self.inproc_address = f"inproc://scheduler-{os.getpid()}-{next(_numbers)}"

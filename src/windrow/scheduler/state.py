@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -30,7 +31,7 @@ FORGOTTEN: Final = "forgotten"  # in no table any more
 STATES: Final = (RELEASED, WAITING, QUEUED, PROCESSING, MEMORY, ERRED, FORGOTTEN)
 
 UNKNOWN_S: Final = 0.5
-"""Expected duration of a function that has not finished once."""
+"""Expected duration of a function that has not finished once, unless it is configured."""
 
 OVERHEAD_S: Final = 8e-6
 """What a worker spends on a task beside running it; floor of every expectation."""
@@ -61,6 +62,8 @@ class SchedulerConfig(Struct, frozen=True):
     """A worker without news for so long gives back what it has not started, when others idle."""
     bandwidth: float = 1e9
     """Bytes a second assumed between workers, for placement."""
+    unknown_s: float = UNKNOWN_S
+    """Expected duration of a function that has not finished once."""
     silence_s: float = 5.0
     """Copies to and from a worker without a sign of life for so long are not waited for."""
     manages_memory: bool = False
@@ -86,6 +89,8 @@ class FunctionRecord(Struct, eq=False):
     name: str
     code: Blob
     tasks: int = 0
+    queued: int = 0
+    """How many of its tasks are queued, without those that ask for workers or resources."""
     declared: int = 0
     expected_s: float = UNKNOWN_S
     count: int = 0
@@ -191,6 +196,7 @@ class WorkerRecord(Peer[Any]):
         "services",
         "stalled",
         "status",
+        "stored",
         "threads",
         "used",
     )
@@ -220,6 +226,7 @@ class WorkerRecord(Peer[Any]):
         self.processing: dict[Task, None] = {}
         self.expected_s = 0.0
         self.holds: dict[Task, None] = {}
+        self.stored = 0  # bytes of `holds`
         self.actors: dict[Task, None] = {}  # those of `holds` that live here; of others' it holds proxies
         self.functions: dict[int, None] = {}
         self.local: RunQueue[Task] = RunQueue()
@@ -315,6 +322,8 @@ class State:
         """Tasks that could run and take of a resource: a queue for all that ask for the same."""
         self.unrunnable: dict[Task, None] = {}
         """Queued tasks that no present worker may run."""
+        self.restricted: dict[Restriction, dict[Task, None]] = {}
+        """All tasks that ask for workers or resources, by what they ask for."""
         self.spent: dict[Task, None] = {}
         """Actors that were made, and are no more: the same is not to be had again."""
         self.local: dict[WorkerRecord, None] = {}
@@ -350,6 +359,14 @@ class State:
         """The count of tasks that is under way (census.Census)."""
         self.counted: Any = None
         """The last such count that was completed."""
+        self.worked_s = 0.0
+        """When something was last done; see ``scaling.idle_since_s``."""
+        self.looked_s = -inf
+        """When it was last seen that something is to be done."""
+        self.looked_id = 0
+        """The latest task that was known at the last look."""
+        self.may_go: Callable[[list[WorkerRecord]], list[WorkerRecord]] | None = None
+        """Which of some workers plugins let go, where there are to be fewer; None while no plugin says."""
         self.next_copy = 0
         self.next_call = 0
         self.next_id = 0
@@ -400,6 +417,7 @@ class State:
         assert worker not in task.holders
         task.holders = (*task.holders, worker) if task.holders else worker.alone
         worker.holds[task] = None
+        worker.stored += task.nbytes
 
     def remove_holder(self, task: Task, worker: WorkerRecord) -> None:
         """Note that a worker no longer holds a task's value."""
@@ -408,6 +426,20 @@ class State:
         else:
             task.holders = tuple([holder for holder in task.holders if holder is not worker])
         del worker.holds[task]
+        worker.stored -= task.nbytes
+
+    def restrict(self, task: Task) -> None:
+        """List a new task that asks for workers or resources."""
+        assert task.restriction is not None
+        self.restricted.setdefault(task.restriction, {})[task] = None
+
+    def unrestrict(self, task: Task) -> None:
+        """List it no longer."""
+        assert task.restriction is not None
+        together = self.restricted[task.restriction]
+        del together[task]
+        if not together:
+            del self.restricted[task.restriction]
 
     def want(self, client: ClientRecord, task: Task) -> None:
         """Note that a client wants a task."""

@@ -58,11 +58,20 @@ def await_inputs(state: State, task: Task) -> None:
 def enqueue(state: State, task: Task) -> None:
     """Everything is there: stand in the queue that placement names."""
     assert task.missing == 0
+    if task.restriction is None:
+        _count_queued(task, 1)
     placement.choose_queue(state, task)
 
 
 def start(state: State, task: Task) -> None:
     """Begin an attempt on ``task.worker``, which placement has chosen."""
+    attempts.send_attempt(state, task)
+
+
+def start_queued(state: State, task: Task) -> None:
+    """Begin an attempt at a task that dispatch has taken from its queue."""
+    if task.restriction is None:
+        task.function.queued -= 1  # type: ignore[union-attr]
     attempts.send_attempt(state, task)
 
 
@@ -115,6 +124,7 @@ def drop_value(state: State, task: Task) -> None:
     """The value is gone or goes: holders free it, and whoever counted on it counts it as missing."""
     for holder in task.holders:
         del holder.holds[task]
+        holder.stored -= task.nbytes
         if task.actor:
             holder.actors.pop(task, None)
         free(state, holder, task)
@@ -179,6 +189,8 @@ def forget(state: State, task: Task) -> None:
         state.agenda.append((let_go, source))
     task.inputs = ()
     task.dependents = None
+    if task.restriction is not None:
+        state.unrestrict(task)
     function = task.function
     if function is not None:
         function.tasks -= 1
@@ -197,7 +209,7 @@ TRANSITIONS: dict[tuple[str, str], Callable[[State, Task], None]] = {
     (WAITING, PROCESSING): start,
     (WAITING, ERRED): err,
     (WAITING, RELEASED): withdraw,
-    (QUEUED, PROCESSING): start,
+    (QUEUED, PROCESSING): start_queued,
     (QUEUED, WAITING): step_back,
     (QUEUED, RELEASED): withdraw,
     (PROCESSING, MEMORY): keep,
@@ -394,7 +406,15 @@ def recall_followers(state: State, task: Task) -> None:
             state.agenda.append((come_back, follower))
 
 
+def _count_queued(task: Task, more: int) -> None:
+    """Count a task among those of its function that are queued, or no longer; one with a restriction is not."""
+    assert task.function is not None
+    task.function.queued += more
+
+
 def _leave_queue(state: State, task: Task) -> None:
+    if task.restriction is None:
+        _count_queued(task, -1)
     if task.queue is not None:
         task.queue.remove(task)
     else:

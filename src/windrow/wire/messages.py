@@ -526,8 +526,8 @@ class Restart(Struct, tag=109, array_like=True):
 class Retire(Struct, tag=110, array_like=True):
     """Copy to others what only these workers hold, then close them. Reply value: addresses of those that went.
 
-    Without ``workers`` those go that can be missed (see ``scheduler.replicas.workers_to_close``); ``groups`` numbers
-    those by address that go together. Without ``close`` they stay, and are sent no tasks.
+    Without ``workers`` those go that can be missed (see `WorkersToClose`). Without ``close`` they stay, and are sent no
+    tasks. With ``idle_only`` those stay as they are that have tasks by now.
     """
 
     workers: list[str] | None
@@ -537,6 +537,7 @@ class Retire(Struct, tag=110, array_like=True):
     minimum: int = 0
     memory_ratio: float | None = None
     groups: dict[str, int] = {}
+    idle_only: bool = False
 
 
 class Shutdown(Struct, tag=111, array_like=True):
@@ -654,6 +655,30 @@ class WorkerFacts(Struct, tag=142, array_like=True):
     """Reply value: what a worker says of itself to an observer: tasks, call stacks, logs (`worker.observed`)."""
 
 
+class AdaptiveTarget(Struct, tag=150, array_like=True):
+    """How many workers would do the work at hand in about ``target_duration_s``? Reply value: an int.
+
+    ``nthreads`` are those of a worker, where there is none to be asked.
+    """
+
+    target_duration_s: float
+    nthreads: int = 1
+
+
+class WorkersToClose(Struct, tag=151, array_like=True):
+    """Which workers can be missed? Reply value: [[address, name]]; see ``scheduler.scaling.missable``.
+
+    ``groups`` numbers those by address that go together.
+    """
+
+    n: int | None = None
+    target: int | None = None
+    minimum: int = 0
+    memory_ratio: float | None = None
+    groups: dict[str, int] = {}
+    idle_only: bool = False
+
+
 Request: TypeAlias = (
     WhoHas
     | HasWhat
@@ -680,6 +705,8 @@ Request: TypeAlias = (
     | Overview
     | RecentLogs
     | WorkerFacts
+    | AdaptiveTarget
+    | WorkersToClose
 )
 
 FromClient: TypeAlias = (
