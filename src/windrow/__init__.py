@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from windrow.client.future import Future, futures_of
     from windrow.client.in_task import get_client, get_worker, local_client, rejoin, secede, worker_client
     from windrow.client.waiting import wait
+    from windrow.deploy.adaptive import Adaptive
     from windrow.deploy.local import LocalCluster
     from windrow.deploy.nanny import Nanny
     from windrow.deploy.spec import SpecCluster
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Actor": "windrow.primitives.actor",
     "ActorFuture": "windrow.primitives.actor",
+    "Adaptive": "windrow.deploy.adaptive",
     "BaseActorFuture": "windrow.primitives.actor",
     "CancelledError": "windrow.errors",
     "Client": "windrow.client.client",
@@ -104,7 +106,6 @@ _HOMES = {
 
 _ABSENT = frozenset(
     [
-        "Adaptive",
         "CompatibleExecutor",
         "SSHCluster",
         "Security",
@@ -124,6 +125,7 @@ _ABSENT = frozenset(
 __all__ = [
     "Actor",
     "ActorFuture",
+    "Adaptive",
     "BaseActorFuture",
     "CancelledError",
     "Client",

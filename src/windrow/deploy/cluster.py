@@ -10,9 +10,10 @@ import asyncio
 import atexit
 import threading
 import uuid
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Self, TypeVar
 
+from windrow.deploy.adaptive import Adaptive
 from windrow.errors import WorkerStartTimeoutError
 from windrow.runtime import LoopThread
 from windrow.transport import Link
@@ -45,6 +46,8 @@ class Cluster:
         self.scheduler_address = "<not connected>"
         self.loop_thread = None if asynchronous else LoopThread(f"IO loop of {self.name}")
         self._closing: asyncio.Task[None] | None = None
+        self._adaptive: Adaptive | None = None
+        self._adaptive_options: dict[str, Any] = {}
         self._close_lock = threading.Lock()
         if not asynchronous:
             try:
@@ -93,6 +96,8 @@ class Cluster:
     async def _close(self) -> None:
         if self._closing is None:
             self.status = "closing"
+            if self._adaptive is not None:
+                self._adaptive.stop("the cluster closes")
             self._closing = asyncio.get_running_loop().create_task(self._shut())
         await asyncio.shield(self._closing)
         self.status = "closed"
@@ -126,6 +131,31 @@ class Cluster:
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self._start().__await__()
+
+    # ------------------------------------------------------------ scaling
+
+    def adapt(self, Adaptive: Callable[..., Any] = Adaptive, **kwargs: Any) -> Any:
+        """Scale with the load from now on, until the cluster closes or the result's ``stop()`` is called.
+
+        A second call takes the place of the first; what it does not say stays as it was.
+
+        Parameters
+        ----------
+        Adaptive
+            What does it.
+        **kwargs
+            Its arguments; see `windrow.Adaptive`.
+
+        Examples
+        --------
+        >>> cluster.adapt(minimum=1, maximum=10)  # doctest: +SKIP
+        """
+        options = {**self._adaptive_options, **kwargs}
+        adaptive = Adaptive(self, **options)
+        if self._adaptive is not None:
+            self._adaptive.stop("another takes its place")
+        self._adaptive, self._adaptive_options = adaptive, options
+        return adaptive
 
     # ------------------------------------------------------------ facts
 

@@ -13,11 +13,14 @@ import asyncio
 import importlib
 import itertools
 import logging
-from collections.abc import Coroutine, Generator, Hashable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Hashable, Iterable, Mapping
+from math import inf
 from typing import Any, Self
 
 from windrow import config, security, transport
+from windrow.deploy.adaptive import Adaptive
 from windrow.deploy.cluster import Cluster
+from windrow.deploy.policy import bounds
 from windrow.errors import WorkerStartTimeoutError
 from windrow.node import Server, Status
 from windrow.scheduler.server import SchedulerServer
@@ -259,8 +262,7 @@ class SpecCluster(Cluster):
         """
         if not isinstance(n, int) or n < 0:
             raise ValueError(f"n must be a number of workers, not {n!r}")
-        scaling = self._scale(n)
-        return scaling if self.asynchronous else self._sync(scaling)
+        return self._either(self._scale(n))
 
     scale_up = scale
 
@@ -277,8 +279,81 @@ class SpecCluster(Cluster):
 
     def scale_down(self, workers: Iterable[Any]) -> Any:
         """Close the workers of these names; what they alone hold is copied to others first."""
-        scaling = self._scale_down(list(workers))
-        return scaling if self.asynchronous else self._sync(scaling)
+        return self._either(self._scale_down(list(workers)))
+
+    def _either(self, scaling: Coroutine[Any, Any, None]) -> Any:
+        """Return an awaitable where the caller is on the event loop, as `Adaptive` is; else wait."""
+        on_loop = self.loop_thread is None or self.loop_thread.is_current
+        return scaling if on_loop else self._sync(scaling)
+
+    def adapt(
+        self,
+        Adaptive: Callable[..., Any] = Adaptive,
+        minimum: int | None = None,
+        maximum: float | None = None,
+        minimum_cores: int | None = None,
+        maximum_cores: int | None = None,
+        minimum_memory: str | float | None = None,
+        maximum_memory: str | float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Scale with the load from now on; the limits may be given in workers, cores or memory.
+
+        A second call takes the place of the first; what it does not say stays as it was.
+
+        Parameters
+        ----------
+        Adaptive
+            What does it.
+        minimum, minimum_cores, minimum_memory
+            The least; what comes to the most workers counts.
+        maximum, maximum_cores, maximum_memory
+            The most; what comes to the fewest workers counts.
+        **kwargs
+            Further arguments of ``Adaptive``; see `windrow.Adaptive`.
+
+        Raises
+        ------
+        ValueError
+            The limits contradict each other, or nothing says how many cores or how much memory a worker has.
+        """
+        if self.new_spec is None:
+            raise ValueError("this cluster was made without worker=, so that it knows no kind of worker to add")
+        limits = {
+            "minimum_cores": minimum_cores,
+            "maximum_cores": maximum_cores,
+            "minimum_memory": minimum_memory,
+            "maximum_memory": maximum_memory,
+        }
+        if any(limit is not None for limit in limits.values()):
+            fewest, most = bounds(
+                minimum or 0,
+                inf if maximum is None else maximum,
+                threads=self._threads_per_worker,
+                memory=self._memory_per_worker,
+                **limits,  # type: ignore[arg-type]
+            )
+            if minimum is not None or minimum_cores is not None or minimum_memory is not None:
+                minimum = fewest
+            if maximum is not None or maximum_cores is not None or maximum_memory is not None:
+                maximum = most
+        given = {name: value for name, value in (("minimum", minimum), ("maximum", maximum)) if value is not None}
+        return super().adapt(Adaptive, **given, **kwargs)
+
+    def _threads_per_worker(self) -> int:
+        """Return how many threads a new worker has; ValueError where nothing says so."""
+        return int(self._option("threads", ("nthreads", "ncores", "threads", "cores")))
+
+    def _memory_per_worker(self) -> int:
+        """Return how much memory a new worker has; ValueError where nothing says so."""
+        return config.parse_bytes(self._option("memory", ("memory_limit", "memory")))
+
+    def _option(self, what: str, names: tuple[str, ...]) -> Any:
+        options = (self.new_spec or {}).get("options", {})
+        for name in names:
+            if options.get(name):
+                return options[name]
+        raise ValueError(f"nothing says how much {what} a worker has: its options have none of {', '.join(names)}")
 
     async def _scale_down(self, names: list[Any]) -> None:
         for name in names:

@@ -43,7 +43,9 @@ TINY = 0.01
 # ---------------------------------------------------------------- how many
 
 
-def adaptive_target(state: State, target_duration_s: float, nthreads: int = 1) -> int:
+def adaptive_target(
+    state: State, target_duration_s: float, nthreads: int = 1, memory_ratio: float | None = None
+) -> int:
     """Return how many workers would do the work at hand in about this time.
 
     Work is what could run now: what workers were sent, and what is queued. A task that waits for others is none. No
@@ -57,6 +59,8 @@ def adaptive_target(state: State, target_duration_s: float, nthreads: int = 1) -
         How long all that could run now may take.
     nthreads
         The threads of a worker, where there is none to be asked.
+    memory_ratio
+        See `missable`.
     """
     assert target_duration_s > 0
     present = placement.running(state)
@@ -66,7 +70,7 @@ def adaptive_target(state: State, target_duration_s: float, nthreads: int = 1) -
     if sum([worker.stored for worker in present]) > FULL * limits:
         wanted = max(wanted, 2 * len(present))
     if wanted < len(present):
-        wanted = max(wanted, len(present) - len(missable(state)))
+        wanted = max(wanted, len(present) - len(missable(state, memory_ratio=memory_ratio)))
     return wanted
 
 

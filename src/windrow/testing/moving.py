@@ -42,6 +42,10 @@ class Moving:
         """Who held scattered data when somebody last did, by key."""
         cluster.watchers.append(self._look)
 
+    def note_let_go(self, address: str) -> None:
+        """Learn that a worker has retired, and is ended by somebody else."""
+        self.let_go[address] = None
+
     def _look(self) -> None:
         state = self.cluster.core.state
         if not state.retirements:

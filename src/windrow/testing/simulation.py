@@ -15,9 +15,11 @@ from typing import Any
 
 import msgspec
 
+from windrow.deploy.policy import AdaptivePolicy
 from windrow.errors import ActorLostError, KilledWorker
 from windrow.keys import Key
 from windrow.testing.acting import Acting
+from windrow.testing.adapting import Adapting
 from windrow.testing.moving import Moving
 from windrow.testing.sharing import Sharing
 from windrow.testing.virtual import VirtualClient, VirtualCluster, VirtualWorker, Work, value_of
@@ -62,6 +64,14 @@ class Simulation:
         self.acting = Acting(self.cluster, seed)
         self.moving = Moving(self.cluster, seed)
         self.weaving = Weaving(self, seed)
+        self.adapting = Adapting(
+            self.cluster,
+            AdaptivePolicy(minimum=seed % 2, maximum=5, wait_count=1 + seed % 3),
+            target_duration_s=0.01,
+            start_s=0.01,
+            add=lambda: self.cluster.add_worker(nanny=self.poisonous or seed % 4 == 0),
+        )
+        self.adapting.on_let_go = self.moving.note_let_go
         self.kills = 0
 
     def run(self) -> int:
@@ -104,6 +114,8 @@ class Simulation:
             self.acting.act(client)
             if self.seed % 4:
                 self.weaving.act(client)
+            if self.seed % 5 == 2:
+                self.adapting.round()
             if rng.random() < 0.4:
                 self._meddle(client)
             if self.deadly and rng.random() < 0.25:
@@ -219,6 +231,7 @@ class Simulation:
         clock = self.cluster.clock
         self.cluster.fetch_failures = 0.0
         self.moving.settle()
+        self.adapting.settle()
         self.weaving.settle()
         if not self.cluster.workers or self.rng.random() < 0.3:
             self.cluster.add_worker(nanny=self.poisonous)
@@ -282,6 +295,7 @@ class Simulation:
     def _clean_up(self) -> None:
         self.moving.clean_up()
         self.weaving.clean_up()
+        self.adapting.close()
         self.sharing.clean_up([client for client in self.clients if not client.closed])
         while self.cluster.clock.step():
             pass

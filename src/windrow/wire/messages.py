@@ -658,11 +658,12 @@ class WorkerFacts(Struct, tag=142, array_like=True):
 class AdaptiveTarget(Struct, tag=150, array_like=True):
     """How many workers would do the work at hand in about ``target_duration_s``? Reply value: an int.
 
-    ``nthreads`` are those of a worker, where there is none to be asked.
+    ``nthreads`` are those of a worker, where there is none to be asked; ``memory_ratio`` as in `WorkersToClose`.
     """
 
     target_duration_s: float
     nthreads: int = 1
+    memory_ratio: float | None = None
 
 
 class WorkersToClose(Struct, tag=151, array_like=True):
