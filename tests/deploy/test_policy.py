@@ -222,5 +222,5 @@ def test_what_a_worker_has_is_asked_for_where_it_is_needed() -> None:
 
 
 def test_limits_below_one_worker_are_refused() -> None:
-    with pytest.raises(ValueError, match="maximum_cores=3.*less than one worker"):
+    with pytest.raises(ValueError, match=r"maximum_cores=3.*less than one worker"):
         bounds(maximum_cores=3, threads=lambda: 4, memory=never)

@@ -280,15 +280,15 @@ class Adaptive:
         addresses = {address: name for address, name in self._addresses().items() if name in names}
         gone: set[Any] = set()
         if addresses:
-            idle_only = not self._is_beyond()
+            idle_only = not self._is_beyond(names)
             answer = await self._ask(Retire(list(addresses), close=False, idle_only=idle_only))
             gone = {addresses[address] for address in answer}
         stay = set(addresses.values()) - gone
         self.policy.refused(stay)
         return [name for name in names if name not in stay]
 
-    def _is_beyond(self) -> bool:
-        return len(self.plan - self._leaving - self._emptied) > self.maximum
+    def _is_beyond(self, leaving_now: Collection[Hashable] = ()) -> bool:
+        return len(self.plan - self._leaving.difference(leaving_now) - self._emptied) > self.maximum
 
     def _addresses(self) -> dict[str, Any]:
         workers: Mapping[str, Any] = self.cluster.scheduler_info["workers"]
