@@ -257,6 +257,23 @@ def test_full_memory_asks_for_as_many_again(world: World) -> None:
     assert wanted(world) == 3
 
 
+def test_paused_workers_are_of_no_help_and_stay(world: World) -> None:
+    client = world.client()
+    world.teach(client, 10.0)
+    full, busy = [world.worker(name, memory_limit=10 * MB) for name in ("full", "busy")]
+    world.submit(client, "x", workers=["busy"], allow_other_workers=True)
+    world.clear()
+    data_on(world, client, full, "a", nbytes=MB)
+    full.status = "paused"
+    world.state.open_or_idle(full)
+    assert adaptive_target(world.state, TARGET_S) == 2
+    assert names(missable(world.state, n=2)) == ["busy"]
+    assert missable(world.state, target=1, idle_only=True) == []
+    full.status = "running"
+    world.state.open_or_idle(full)
+    assert busy.processing
+
+
 def test_workers_without_a_limit_are_never_full(world: World) -> None:
     client = world.client()
     first, _ = world.workers(2)

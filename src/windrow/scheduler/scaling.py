@@ -51,7 +51,8 @@ def adaptive_target(
     Work is what could run now: what workers were sent, and what is queued. A task that waits for others is none. No
     more threads are asked for than there are tasks, and no fewer workers than are at work or hold what would fit
     nowhere else. What asks for resources is counted by those. A task that may run on none of the workers asks for one
-    at the most, as another of the same kind could not run it either.
+    at the most, as another of the same kind could not run it either. Workers that are paused, as their memory is full,
+    are of no help, and come on top.
 
     Parameters
     ----------
@@ -63,15 +64,21 @@ def adaptive_target(
         See `missable`.
     """
     assert target_duration_s > 0
-    present = placement.running(state)
-    demand = Demand(state, target_duration_s)
-    wanted = demand.workers(present, nthreads)
-    limits = _memory(present)
+    present, running = staff(state), placement.running(state)
+    wanted = Demand(state, target_duration_s).workers(running, nthreads)
+    if wanted:
+        wanted += len(present) - len(running)
+    limits = sum([worker.memory_limit or inf for worker in present])
     if sum([worker.stored for worker in present]) > FULL * limits:
         wanted = max(wanted, 2 * len(present))
     if wanted < len(present):
         wanted = max(wanted, len(present) - len(missable(state, memory_ratio=memory_ratio)))
     return wanted
+
+
+def staff(state: State) -> list[WorkerRecord]:
+    """Return the workers that are there to stay: they take tasks, or are paused."""
+    return [worker for worker in state.workers.values() if worker.status in ("running", "paused")]
 
 
 class Demand:
@@ -239,11 +246,11 @@ def missable(
     idle_only
         None that works, whatever else is asked for.
     """
-    present = placement.running(state)
+    present = staff(state)
     count = n if target is None else max(0, len(present) - target)
     ratio = SPARE_MEMORY if memory_ratio is None else memory_ratio
     stored = sum([worker.stored for worker in present])
-    rest = Rest(present, _needed(state, present))
+    rest = Rest(present, _needed(state))
     chosen: list[WorkerRecord] = []
     for group in _groups(state, present, key):
         if len(present) - len(chosen) - len(group.workers) < (minimum or 0) or (idle_only and group.works):
@@ -297,7 +304,7 @@ class Rest:
 
 def _groups(state: State, present: list[WorkerRecord], key: Callable[[WorkerRecord], Hashable] | None) -> list[Group]:
     """Return the groups that may go; who is missed the least comes first."""
-    able = [worker for worker in present if not worker.seceded and not worker.actors]
+    able = [worker for worker in present if worker.status == "running" and not worker.seceded and not worker.actors]
     if state.may_go is not None and able:
         able = state.may_go(able)
     allowed = dict.fromkeys(able)
@@ -318,21 +325,17 @@ def is_working(worker: WorkerRecord) -> bool:
     return bool(worker.processing or worker.local)
 
 
-def _needed(state: State, present: list[WorkerRecord]) -> list[dict[WorkerRecord, None]]:
+def _needed(state: State) -> list[dict[WorkerRecord, None]]:
     """Return, for each thing that unfinished tasks ask for, the workers that have it."""
     needed = []
+    running = placement.running(state)
     for restriction, tasks in state.restricted.items():
         if restriction.allow_other_workers and not restriction.resources:
             continue
-        able = {worker: None for worker in present if placement.is_allowed(worker, restriction)}
+        able = {worker: None for worker in running if placement.is_allowed(worker, restriction)}
         if able and any(task.state in (WAITING, QUEUED, PROCESSING) for task in tasks):
             needed.append(able)
     return needed
-
-
-def _memory(group: list[WorkerRecord]) -> float:
-    """Return how much workers may hold; those without a limit may hold anything."""
-    return sum([worker.memory_limit or inf for worker in group])
 
 
 # ---------------------------------------------------------------- is anything to be done
