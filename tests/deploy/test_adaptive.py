@@ -33,6 +33,7 @@ class Scheduler:
 
     async def ask(self, request: Any) -> Reply:
         self.asked.append(request)
+        await asyncio.sleep(0)  # as any real question, it lets others go on
         if isinstance(request, AdaptiveTarget):
             return Reply(0, self.target)
         if isinstance(request, WorkersToClose):
@@ -73,6 +74,7 @@ class Fake:
 
     async def scale(self, n: int) -> None:
         self._call("scale", n)
+        await asyncio.sleep(0)
         self.plan |= set(range(len(self.plan), n))
         self.observed = set(self.plan)
 
@@ -153,6 +155,8 @@ def test_one_that_got_work_or_holds_what_nobody_can_take_stays() -> None:
         cluster.scheduler_comm.missable = [1]
         await adaptive.adapt()
         assert cluster.calls == [("scale_down", [2])]
+        retirements = [request for request in cluster.scheduler_comm.asked if type(request) is Retire]
+        assert len(retirements) == 1  # it is left alone for a while
 
     run(test)
 
@@ -375,14 +379,15 @@ def test_rounds_are_stopped_and_cancelled() -> None:
         assert "stopped" in repr(rounds)
         rounds.start()
         rounds.start()
-        await until(lambda: count == 3)
+        await until(lambda: count >= 3)
         rounds.stop()
         assert not rounds.is_running()
+        before = count
         await asyncio.sleep(0)
         assert not ended.is_set()
         rounds.cancel()
         await ended.wait()
-        assert count == 3
+        assert before <= count <= before + 1  # one may have been about to begin
 
     run(test)
 

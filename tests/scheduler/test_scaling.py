@@ -12,6 +12,7 @@ from windrow.scheduler.scaling import adaptive_target, missable, workers_to_clos
 from windrow.scheduler.state import ClientRecord, WorkerRecord
 from windrow.wire.messages import (
     AdaptiveTarget,
+    Ghosts,
     Heartbeat,
     Retire,
     RunFunction,
@@ -178,6 +179,20 @@ def test_work_behind_a_straggler_asks_for_others(world: World) -> None:
     world.clear()
 
 
+def test_what_has_left_its_thread_is_not_late(world: World) -> None:
+    client = world.client()
+    [worker] = world.workers(1)
+    world.submit(client, "a")
+    assert world.keys(worker) == ["a"]
+    run = world.run(worker, "a")
+    world.say(worker, Seceded(run.task, run.attempt, True))
+    world.submit(client, "b")
+    assert world.keys(worker) == ["b"]
+    assert wanted(world) == 1
+    world.tick(100.0)
+    assert wanted(world) == 1  # there is one task
+
+
 # ---------------------------------------------------------------- what asks for workers or resources
 
 
@@ -342,10 +357,13 @@ def test_nobody_can_be_missed_while_all_work(world: World) -> None:
 
 def test_a_worker_with_a_queue_of_its_own_works(world: World) -> None:
     client = world.client()
-    world.worker("slow", nthreads=1)
-    world.submit(client, *keys(3), workers=["slow"])
+    worker = world.worker("slow", nthreads=1)
+    world.say(worker, Ghosts(1))  # its thread is taken by what nobody wants any more
+    world.submit(client, "a", workers=["slow"], allow_other_workers=True)
     world.clear()
-    assert all(scaling.is_working(worker) for worker in world.state.workers.values())
+    assert not worker.processing
+    assert scaling.is_working(worker)
+    assert missable(world.state, n=1, idle_only=True) == []
 
 
 def test_who_has_left_its_thread_or_is_an_actor_keeps_its_worker(world: World) -> None:
