@@ -364,7 +364,7 @@ class World:
             assert isinstance(value, bytes)
             return f"{name}={value.decode()}"
         if id in run.where:
-            return f"{name}@{'+'.join(address.removeprefix('tcp://') for address in run.where[id])}"
+            return f"{name}@{'+'.join(address.removeprefix('tcp://') for address in run.where[id][1])}"
         return name
 
 

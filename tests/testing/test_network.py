@@ -55,7 +55,7 @@ def channel(seed: int = 1, delay_s: float = 1.0) -> tuple[Clock, Channel, list[l
 
 def test_messages_arrive_late_and_equal() -> None:
     clock, link, delivered = channel()
-    message = Run(TaskId(1), 2, "k", 3, b"args", inputs=[TaskId(4)], where={TaskId(4): ["tcp://a"]})
+    message = Run(TaskId(1), 2, "k", 3, b"args", inputs=[TaskId(4)], where={TaskId(4): (9, ["tcp://a"])})
     link.send([message, Close("bye")])
     assert delivered == []
     clock.step()

@@ -13,6 +13,7 @@ import msgspec
 
 from windrow.wire.messages import Copied, Done, Erred, Ghosts, Holds, Message, Missing, Returned, Run, Stopped, TaskId
 from windrow.worker.core import WorkerCore
+from windrow.worker.incoming import Limits
 from windrow.worker.state import READY, RUNNING, WAITING, Attempt
 from windrow.worker.store import Packed
 
@@ -27,17 +28,19 @@ def run(
     shipped: dict[int, bytes] | None = None,
     where: dict[int, list[str]] | None = None,
     priority: float = 0.0,
+    sizes: dict[int, int] | None = None,
 ) -> Run:
     """A `Run` message."""
     ids: Any = inputs
-    return Run(TaskId(task), attempt, f"k{task}", 1, b"", priority, True, list(ids), shipped or {}, where or {})  # type: ignore[arg-type]
+    sources = {TaskId(id): ((sizes or {}).get(id, 0), holders) for id, holders in (where or {}).items()}
+    return Run(TaskId(task), attempt, f"k{task}", 1, b"", priority, True, list(ids), shipped or {}, sources)  # type: ignore[arg-type]
 
 
 class Lone:
     """A core without a worker around it."""
 
-    def __init__(self) -> None:
-        self.core = WorkerCore()
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.core = WorkerCore(limits)
 
     def hear(self, *messages: Any) -> None:
         """The scheduler's messages arrive in one batch."""
@@ -78,7 +81,10 @@ class Lone:
 
     def asks(self) -> dict[str, list[int]]:
         """Claim what is asked of peers."""
-        return dict(self.core.take_requests())  # type: ignore[arg-type]
+        asked = self.core.take_requests()
+        self._check()
+        assert len(dict(asked)) == len(asked), f"several questions to one peer: {asked}"
+        return dict(asked)  # type: ignore[arg-type]
 
     def said(self) -> list[str]:
         """Claim what is said to the scheduler."""
@@ -109,6 +115,7 @@ class Lone:
             assert id in core.fetching, f"nothing brings {id}, which is to be copied"
             assert id not in core.data, f"{id} is here, and nobody was told"
         assert core.running >= 0
+        core.incoming.check()
 
     def _brief(self, message: Any) -> str:
         if type(message) is Done:

@@ -41,8 +41,9 @@ def test_copy_of_what_is_here(lone: Lone) -> None:
 
 
 def test_copy_that_is_freed_on_its_way_is_dropped(lone: Lone) -> None:
-    lone.hear(copy(4, 1, "a"), Free([TaskId(4)]))
+    lone.hear(copy(4, 1, "a"))
     assert lone.asks() == {"a": [4]}
+    lone.hear(Free([TaskId(4)]))
     lone.fetched(4, b"v")
     assert lone.said() == []
     assert lone.is_empty()

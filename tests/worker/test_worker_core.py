@@ -434,9 +434,10 @@ def test_recall_of_a_waiting_attempt(lone: Lone) -> None:
 
 
 def test_recall_of_a_fetching_attempt(lone: Lone) -> None:
-    lone.hear(run(2, 1, 1, where={1: ["a"]}), recall(2))
-    assert lone.said() == ["returned 2#1"]
+    lone.hear(run(2, 1, 1, where={1: ["a"]}))
     assert lone.asks() == {"a": [1]}
+    lone.hear(recall(2))
+    assert lone.said() == ["returned 2#1"]
     lone.fetched(1, b"one")
     assert lone.is_empty()
 

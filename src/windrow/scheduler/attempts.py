@@ -43,14 +43,14 @@ def send_attempt(state: State, task: Task) -> None:
 
 def _send_inputs(state: State, task: Task, worker: WorkerRecord, run: Run) -> None:
     shipped: dict[TaskId, Blob] = {}
-    where: dict[TaskId, list[str]] = {}
+    where: dict[TaskId, tuple[int, list[str]]] = {}
     for source in task.inputs:
         if source.state is MEMORY and worker not in source.holders:
             if source.value is not None:
                 shipped[source.id] = source.value
                 state.add_holder(source, worker)
             else:
-                where[source.id] = [holder.address for holder in source.holders]
+                where[source.id] = source.nbytes, [holder.address for holder in source.holders]
     run.inputs = [source.id for source in task.inputs]
     run.shipped = shipped
     run.where = where

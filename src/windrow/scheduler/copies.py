@@ -84,7 +84,7 @@ def _ask(state: State, task: Task, worker: WorkerRecord, holders: list[str], err
     copying = under_way.get(worker)
     if copying is None:
         state.next_copy += 1
-        state.tell(worker, Copy(task.id, state.next_copy, task.key, holders))
+        state.tell(worker, Copy(task.id, state.next_copy, task.key, holders, task.nbytes))
         copying = under_way[worker] = Copying(state.next_copy, [])
     copying.errands += errands
     for errand in errands:

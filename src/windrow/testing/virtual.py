@@ -173,7 +173,7 @@ class VirtualWorker:
                 self._later(attempt, lambda attempt=attempt: self._wait_for_others(attempt))  # type: ignore[misc]
             else:
                 self._go_on_with(attempt)
-        for address, ids in self.core.take_requests().items():
+        for address, ids in self.core.take_requests():
             self._ask(address, ids)
         self.core.data.take_dropped()
         out = self.core.take_out()

@@ -23,7 +23,7 @@ from windrow.keys import Key as Key
 
 TaskId = NewType("TaskId", int)
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 class Buffer:
@@ -242,8 +242,8 @@ class Run(Struct, tag=31, array_like=True):
     """One attempt at one task.
 
     ``inputs`` are the ids that the payload refers to by position. Those not yet on the worker are in ``shipped``
-    (their value) or in ``where`` (addresses of workers to fetch from); one in neither is being made on this very
-    worker, and the task runs when it is there (look-ahead).
+    (their value) or in ``where`` (their size, and the addresses of workers to fetch from); one in neither is being made
+    on this very worker, and the task runs when it is there (look-ahead).
     """
 
     task: TaskId
@@ -255,7 +255,7 @@ class Run(Struct, tag=31, array_like=True):
     inline: bool = False
     inputs: list[TaskId] = []
     shipped: dict[TaskId, Blob] = {}
-    where: dict[TaskId, list[str]] = {}
+    where: dict[TaskId, tuple[int, list[str]]] = {}
     actor: bool = False
     takes: bool = False
     """Whether it takes of the worker's resources: if it is freed, `Stopped` says when it has ended."""
@@ -297,6 +297,7 @@ class Copy(Struct, tag=36, array_like=True):
     number: int
     key: Key
     holders: list[str]
+    nbytes: int = 0
 
 
 # ---------------------------------------------------------------- worker -> scheduler

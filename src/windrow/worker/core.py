@@ -2,8 +2,8 @@
 
 What lives here: `WorkerCore`. What this file must never know: sockets, clocks, how a function is called, what a value
 is. It stands behind one lock: the loop enters with messages, and an executor thread with its result, which then takes
-its next attempt in the same visit. What it has to say collects in ``out`` (to the scheduler) and ``requests`` (to other
-workers), and the loop carries it away.
+its next attempt in the same visit. What it has to say collects in ``out`` (to the scheduler) and ``incoming`` (what is
+to be asked of other workers), and the loop carries it away.
 
 A value that was fetched from a peer is announced (`Holds`), as the scheduler frees only what it knows to be here; one
 that arrives when nobody here waits for it any more is dropped.
@@ -37,12 +37,18 @@ from windrow.wire.messages import (
     Stopped,
     TaskId,
 )
-from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Fetch, Hosted
+from windrow.worker.incoming import LAST, Incoming, Limits
+from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Hosted
 from windrow.worker.store import Packed, Store
 
 
 class WorkerCore:
     """A worker's decisions.
+
+    Parameters
+    ----------
+    limits
+        How much may be fetched at a time.
 
     Examples
     --------
@@ -54,7 +60,7 @@ class WorkerCore:
     ['Done']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
         self.data = Store()
         self.actors: dict[int, Hosted] = {}
         self.attempts: dict[int, Attempt] = {}
@@ -62,13 +68,13 @@ class WorkerCore:
         self.forgotten_functions: list[int] = []
         self.ready: RunQueue[Attempt] = RunQueue()
         self.waiting_for: dict[int, list[Attempt]] = {}
-        self.fetching: dict[int, Fetch] = {}
+        self.incoming = Incoming(limits or Limits())
+        self.fetching = self.incoming.fetches
         self.copying: dict[int, Copy] = {}
         """Copies that the scheduler has asked for, and that are not here yet."""
         self.running = 0
         self.ghosts = 0
         self.out: list[Any] = []
-        self.requests: dict[str, list[TaskId]] = {}
         self.names: dict[int, Key] = {}
         """Keys of values that were made here, or put here."""
         self.moves: list[tuple[Key, str, str]] | None = None
@@ -116,25 +122,20 @@ class WorkerCore:
         if self.moves is not None:
             self.moves.append((attempt.key, "waiting", "ready"))
 
-    def _await_inputs(self, attempt: Attempt, where: dict[TaskId, list[str]]) -> bool:
+    def _await_inputs(self, attempt: Attempt, where: dict[TaskId, tuple[int, list[str]]]) -> bool:
         for index, id in enumerate(attempt.inputs):
             if id in self.data:
                 continue
             if id in where or id in self.attempts:
-                if id in where and id not in self.fetching:
-                    self._fetch(id, where[id])
+                if id in where:
+                    nbytes, holders = where[id]
+                    self.incoming.want(id, holders, nbytes, (-attempt.priority, attempt.id))
                 self.waiting_for.setdefault(id, []).append(attempt)
                 attempt.missing += 1
             else:
                 self._give_up(attempt, id, [], entered=attempt.inputs[:index])
                 return False
         return True
-
-    def _fetch(self, id: TaskId, holders: list[str]) -> None:
-        first = id % len(holders)  # spreads many readers over many holders, the same way in every run
-        order = holders[first:] + holders[:first]
-        self.fetching[id] = Fetch(order[1:], order[:1])
-        self.requests.setdefault(order[0], []).append(id)
 
     def _give_up(self, attempt: Attempt, input: TaskId, tried: list[str], entered: list[TaskId]) -> None:
         self.out.append(Missing(attempt.id, attempt.number, input, tried))
@@ -207,8 +208,7 @@ class WorkerCore:
             self.out.append(Copied(id, message.number, id in self.data))
             return
         self.copying[id] = message
-        if id not in self.fetching:
-            self._fetch(id, message.holders)
+        self.incoming.want(id, message.holders, message.nbytes, LAST)
 
     def on_function(self, message: Function) -> None:
         """Learn a function."""
@@ -330,22 +330,24 @@ class WorkerCore:
 
     def fetched(self, id: TaskId, blob: Blob | None) -> None:
         """A peer's answer: the value, or None when it has none or cannot be reached."""
-        fetch = self.fetching.pop(id, None)
+        fetch = self.incoming.answered(id)
         waiting, copy = self.waiting_for.get(id, ()), self.copying.get(id)
         if fetch is None or not (waiting or copy) or id in self.attempts:
             return  # nobody wants it any more, or it is being made here by now
         if blob is None:
             if fetch.holders:
-                address = fetch.holders.pop(0)
-                fetch.tried.append(address)
-                self.fetching[id] = fetch
-                self.requests.setdefault(address, []).append(id)
+                self.incoming.ask_next(id, fetch)
                 return
             for attempt in list(waiting):
                 self._give_up(attempt, id, fetch.tried, attempt.inputs)
             self._copied(id, False)
             return
         self.data.receive(id, blob)
+        self._came(id)
+
+    def _came(self, id: TaskId) -> None:
+        """A value that was to be fetched is here."""
+        waiting = self.waiting_for.get(id)
         if waiting:
             del self.waiting_for[id]
             last = self.out[-1] if self.out else None
@@ -370,10 +372,17 @@ class WorkerCore:
         out, self.out = self.out, []
         return out
 
-    def take_requests(self) -> dict[str, list[TaskId]]:
-        """Take what is to be asked of peers, by address."""
-        requests, self.requests = self.requests, {}
-        return requests
+    def take_requests(self) -> list[tuple[str, list[TaskId]]]:
+        """Take what is to be asked of peers now, as (address, ids)."""
+        return self.incoming.take(self._is_wanted)
+
+    def _is_wanted(self, id: int) -> bool:
+        """Say whether a value that has not been asked for yet is still to be fetched."""
+        task = TaskId(id)
+        if id in self.data:  # it has come by another way
+            self._came(task)
+            return False
+        return id not in self.attempts and (id in self.waiting_for or id in self.copying)
 
 
 HANDLERS: dict[type, Callable[[WorkerCore, Any], None]] = {

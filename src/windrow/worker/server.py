@@ -290,14 +290,15 @@ class WorkerServer(WorkerFacade, Server):
         core = self.core
         with self.executor.lock:
             change()
+            requests = core.take_requests()
             self.executor.offer()
-            out, requests, dropped = core.take_out(), core.take_requests(), core.data.take_dropped()
+            out, dropped = core.take_out(), core.data.take_dropped()
             moves = core.moves
             if moves is not None:
                 self._tell_soon(moves)
         if out and self._link is not None:
             self._link.send(out)
-        for address, ids in requests.items():
+        for address, ids in requests:
             peer = self._peers.get(address)
             if peer is None:
                 peer = self._peers[address] = _Peer(self, address)

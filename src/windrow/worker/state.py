@@ -1,4 +1,4 @@
-"""What a worker knows of one attempt, and of an input on its way.
+"""What a worker knows of one attempt, and of an actor.
 
 What lives here: records. What this file must never know: threads, sockets, clocks.
 """
@@ -46,11 +46,3 @@ class Hosted(Struct, eq=False):
     key: Key
     priority: float
     instance: object
-
-
-class Fetch(Struct, eq=False):
-    """An input on its way from a peer."""
-
-    holders: list[str]
-    """Those still to be asked, should the present one not have it."""
-    tried: list[str]
