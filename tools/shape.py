@@ -22,7 +22,7 @@ CORES = [
     *(f"scheduler/{name}.py" for name in ("attempts", "clients", "dispatch", "news", "requests", "workers")),
     *(f"scheduler/{name}.py" for name in ("copies", "replicas", "memory_manager", "graphs", "services")),
     *(f"scheduler/{name}.py" for name in ("census", "scaling")),
-    *(f"worker/{name}.py" for name in ("state", "core", "store", "incoming")),
+    *(f"worker/{name}.py" for name in ("state", "core", "store", "incoming", "memory")),
 ]
 """Modules of the two cores, relative to the package. One that is not there (yet) is passed over by this tool."""
 

@@ -55,6 +55,32 @@ DEFAULTS: Final[dict[str, Setting]] = {
         {"MALLOC_TRIM_THRESHOLD_": 65536, "OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
         "Environment variables that must be there before a worker's interpreter starts",
     ),
+    "distributed.worker.connections.incoming": Setting(10, "Questions for values that a worker asks at a time"),
+    "distributed.worker.connections.outgoing": Setting(50, "Questions for values that a worker answers at a time"),
+    "distributed.worker.memory.target": Setting(
+        0.60, "Of its limit, in managed memory: beyond it a worker's values go to disk; false: never for that reason"
+    ),
+    "distributed.worker.memory.spill": Setting(
+        0.70, "Of its limit, in its process's memory: beyond it values go to disk; false: never for that reason"
+    ),
+    "distributed.worker.memory.pause": Setting(
+        0.80, "Of its limit, in its process's memory: beyond it a worker starts no task; false: it always does"
+    ),
+    "distributed.worker.memory.terminate": Setting(
+        0.95, "Of its limit, in its process's memory: beyond it a nanny ends its worker; false: it does not"
+    ),
+    "distributed.worker.memory.transfer": Setting(
+        0.10, "Of its limit: what a worker fetches from its peers at a time; false: any amount"
+    ),
+    "distributed.worker.memory.max-spill": Setting(False, "What a worker may have on disk; false: any amount"),
+    "distributed.worker.memory.spill-compression": Setting(
+        "auto", "What compresses it: lz4, zstd or zlib; auto: lz4 where that is installed; false: nothing"
+    ),
+    "distributed.worker.memory.monitor-interval": Setting("100ms", "How often a worker measures its process"),
+    "distributed.worker.memory.recent-to-old-time": Setting(
+        "30s", "How long unmanaged memory counts as recent, and may still go away by itself"
+    ),
+    "distributed.worker.transfer.message-bytes-limit": Setting("50 MB", "What one question to a peer asks for"),
     "distributed.worker.resources": Setting({}, "What each worker offers beside its threads, such as {'GPU': 1}"),
     "distributed.dashboard.prometheus.namespace": Setting("dask", "What names of metrics begin with"),
     "distributed.dashboard.link": Setting("{scheme}://{host}:{port}/status", "The form of `dashboard_link`"),

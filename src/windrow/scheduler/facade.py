@@ -256,7 +256,8 @@ class WorkerView(View[WorkerRecord]):
 
     @property
     def status(self) -> str:
-        """``"running"``, ``"lost"`` (it has ended, and its nanny's account is awaited), ``"closed"``."""
+        """``"running"``, ``"paused"`` (its memory is short), ``"closing_gracefully"``, ``"lost"`` (it has ended,
+        and its nanny's account is awaited), ``"closed"``."""
         return self._record.status
 
     @property

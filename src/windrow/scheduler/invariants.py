@@ -101,7 +101,8 @@ def _check_state(state: State, task: Task) -> None:
 
 
 def _check_worker(state: State, worker: WorkerRecord) -> None:
-    assert worker.status in ("running", "closing_gracefully", "lost"), worker
+    assert worker.status in ("running", "paused", "closing_gracefully", "lost"), worker
+    assert worker.status not in ("running", "paused") or (worker.status == "paused") == worker.paused, worker
     for task in worker.processing:
         assert task.worker is worker, (worker, task)
         assert task.state is PROCESSING, (worker, task)

@@ -101,9 +101,7 @@ def is_used_on(task: Task, worker: WorkerRecord) -> bool:
 
 def is_only_on(task: Task, leaving: Collection[WorkerRecord]) -> bool:
     """Say whether a value would be lost with these workers."""
-    return task.value is None and not any(
-        holder.status == "running" and holder not in leaving for holder in task.holders
-    )
+    return task.value is None and not any(holder.is_alive and holder not in leaving for holder in task.holders)
 
 
 def drop_copy(state: State, task: Task, worker: WorkerRecord) -> bool:
@@ -307,8 +305,9 @@ def retire(state: State, chosen: list[WorkerRecord], close: bool, then: Callable
 def _retire(
     state: State, errand: Errand, chosen: list[WorkerRecord], close: bool, then: Callable[[list[str]], None]
 ) -> Iterator[None]:
-    able = ("running", CLOSING) if close else ("running",)  # those that stayed, emptied, may be closed later
-    leaving = [worker for worker in chosen if worker.status in able and not worker.actors]
+    # Those that stayed, emptied, may be closed later.
+    able = [worker for worker in chosen if worker.is_alive or (close and worker.status == CLOSING)]
+    leaving = [worker for worker in able if not worker.actors]
     for worker in leaving:
         worker.status = CLOSING
         placement.remove_worker(state, worker)
@@ -326,7 +325,7 @@ def _retire(
     gone = []
     for worker in leaving:
         if worker.actors or any(is_only_on(task, leaving) for task in worker.holds):
-            worker.status = "running"
+            worker.status = "paused" if worker.paused else "running"
             placement.add_worker(state, worker)
         else:
             gone.append(worker.address)

@@ -238,7 +238,7 @@ def scatter(state: State, peer: Peer[Any], call: int, request: Scatter) -> None:
 def run_function(state: State, peer: Peer[Any], call: int, request: RunFunction) -> None:
     """Pass a function on to workers, outside the task system; without ``wait`` nobody hears of its end."""
     assert isinstance(peer, ClientRecord)
-    chosen = [worker for worker in _workers(state, request.workers) if worker.status == "running"]
+    chosen = [worker for worker in _workers(state, request.workers) if worker.is_alive]
     parties: list[Peer[Any]] = [*chosen]
     if request.nanny:
         parties = [state.nannies[worker.nanny] for worker in chosen if worker.nanny in state.nannies]
@@ -258,7 +258,7 @@ def run_function(state: State, peer: Peer[Any], call: int, request: RunFunction)
 
 def restart(state: State, peer: Peer[Any], call: int, request: Restart) -> None:
     """Forget all tasks, and have nannies start their workers afresh."""
-    expected = len([worker for worker in state.workers.values() if worker.status == "running"])
+    expected = len([worker for worker in state.workers.values() if worker.is_alive])
     purge(state, list(state.tasks.values()), "the scheduler was restarted")
     if state.desk is not None:
         state.desk.restarted()
@@ -395,7 +395,7 @@ def _pass_on(state: State, peer: Peer[Any], call: int, request: RegisterPlugin |
     by_nanny = {worker.nanny: worker.address for worker in state.workers.values() if worker.nanny}
     parties: dict[str, Peer[Any]] = {}
     if request.kind == "worker":
-        parties.update({worker.address: worker for worker in state.workers.values() if worker.status == "running"})
+        parties.update({worker.address: worker for worker in state.workers.values() if worker.is_alive})
     else:
         parties.update({by_nanny.get(nanny.id, nanny.id): nanny for nanny in state.nannies.values()})
     relay = Relay(peer, call, [None] * len(parties), list(parties), [], {})

@@ -187,6 +187,7 @@ class WorkerRecord(Peer[Any]):
         "name",
         "nanny",
         "nthreads",
+        "paused",
         "pid",
         "processing",
         "progress_s",
@@ -219,9 +220,10 @@ class WorkerRecord(Peer[Any]):
         self.local_directory = ""
         self.services: dict[str, int] = {}
         self.dashboard_link = ""
-        # Or "closing_gracefully": it retires, and is sent no tasks; or "lost": it has ended, and its nanny's account,
-        # or the end of its link, is awaited.
+        # Or "paused": its memory is short; "closing_gracefully": it retires; both are sent no tasks. Or "lost": it has
+        # ended, and its nanny's account, or the end of its link, is awaited.
         self.status = "running"
+        self.paused = False  # its own word, whatever else it is
         self.alone: tuple[WorkerRecord, ...] = (self,)  # shared by all tasks that it alone holds
         self.processing: dict[Task, None] = {}
         self.expected_s = 0.0
@@ -237,6 +239,11 @@ class WorkerRecord(Peer[Any]):
         self.account: tuple[str, list[TaskId] | None] | None = None  # its nanny's, while its link's end is awaited
         self.lost_s = 0.0
         self.stalled = False  # it was asked back what it had not started, and has had no news since
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is to stay: it can be asked, and what it holds is safe."""
+        return self.status in ("running", "paused")
 
     def __repr__(self) -> str:
         counts = f"processing={len(self.processing)} holds={len(self.holds)}"

@@ -40,6 +40,8 @@ from windrow.wire.messages import (
     HelloWorker,
     Holds,
     Missing,
+    Paused,
+    Recall,
     Rescheduled,
     Returned,
     Seceded,
@@ -230,6 +232,19 @@ def on_stopped(state: State, worker: WorkerRecord, message: Stopped) -> None:
 def on_heartbeat(state: State, worker: WorkerRecord, message: Heartbeat) -> None:
     """A sign of life."""
     worker.metrics = message.metrics
+
+
+def on_paused(state: State, worker: WorkerRecord, message: Paused) -> None:
+    """A worker starts no more tasks, and gives back what it has not started; or it goes on."""
+    worker.paused = message.paused
+    if worker.paused and worker.status == "running":
+        worker.status = "paused"
+        placement.remove_worker(state, worker)
+        if worker.processing:
+            state.tell(worker, Recall([task.id for task in worker.processing]))
+    elif not worker.paused and worker.status == "paused":
+        worker.status = "running"
+        placement.add_worker(state, worker)
 
 
 def on_close(state: State, worker: WorkerRecord, message: Close) -> None:

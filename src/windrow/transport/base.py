@@ -31,10 +31,16 @@ class Link(ABC):
     on_lost : callable
         Called exactly once, on the loop, with a reason; ``""`` when either side has closed in good order. Nothing is
         delivered after it.
+    on_drained : callable
+        Called when the network has taken what was waiting, and the link is congested no more.
     """
+
+    is_congested = False
+    """Whether a good part of what was sent waits to be taken by the network."""
 
     def __init__(self, remote: str) -> None:
         self.remote = remote
+        self.on_drained: Callable[[], None] = _nothing
         self.on_lost: OnLost = _unclaimed_loss
         self._on_batch: OnBatch | None = None
 
@@ -71,6 +77,10 @@ class Link(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} to {self.remote}>"
+
+
+def _nothing() -> None:
+    """Stand for an `on_drained` that nobody has assigned."""
 
 
 def _unclaimed_loss(reason: str) -> None:

@@ -174,6 +174,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closed = True
+        self.is_congested = False
         self._cancel_timer()
         if not self._ready:
             self._refused(ConnectionResetError(f"{self.remote} ended the connection during the handshake"))
@@ -184,6 +185,15 @@ class TcpLink(Link, asyncio.BufferedProtocol):
             self.on_lost(self._reason)
         except Exception:
             logger.exception("the handler of the end of the connection to %s failed", self.remote)
+
+    def pause_writing(self) -> None:
+        """The network does not keep up with what is sent."""
+        self.is_congested = True
+
+    def resume_writing(self) -> None:
+        """The network has taken it."""
+        self.is_congested = False
+        self.on_drained()
 
     # -- the handshake
 

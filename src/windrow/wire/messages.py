@@ -406,6 +406,12 @@ class Copied(Struct, tag=53, array_like=True):
     held: bool
 
 
+class Paused(Struct, tag=57, array_like=True):
+    """The worker starts no more tasks, as its memory is short; or it goes on."""
+
+    paused: bool
+
+
 class Log(Struct, tag=60, array_like=True):
     """An event, for the scheduler to keep and to pass on to subscribers; ``time`` is seconds since the epoch."""
 
@@ -741,6 +747,7 @@ FromWorker: TypeAlias = (
     | Seceded
     | Rescheduled
     | Stopped
+    | Paused
     | Log
     | Heartbeat
     | Call
@@ -789,6 +796,7 @@ Message: TypeAlias = (
     | Seceded
     | Rescheduled
     | Stopped
+    | Paused
     | Log
     | Heartbeat
     | HelloNanny

@@ -28,6 +28,7 @@ from windrow.wire.messages import (
     Holds,
     Key,
     Missing,
+    Paused,
     Put,
     Recall,
     Rescheduled,
@@ -39,7 +40,7 @@ from windrow.wire.messages import (
 )
 from windrow.worker.incoming import LAST, Incoming, Limits
 from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Hosted
-from windrow.worker.store import Packed, Store
+from windrow.worker.store import CRUMB_BYTES, Elsewhere, Packed, Store
 
 
 class WorkerCore:
@@ -61,6 +62,8 @@ class WorkerCore:
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
+        self.address = ""
+        """Where peers reach this worker."""
         self.data = Store()
         self.actors: dict[int, Hosted] = {}
         self.attempts: dict[int, Attempt] = {}
@@ -73,6 +76,8 @@ class WorkerCore:
         self.copying: dict[int, Copy] = {}
         """Copies that the scheduler has asked for, and that are not here yet."""
         self.running = 0
+        self.paused = False
+        """Whether nothing more is to start, as memory is short."""
         self.ghosts = 0
         self.out: list[Any] = []
         self.names: dict[int, Key] = {}
@@ -224,16 +229,20 @@ class WorkerCore:
 
     def next_attempt(self) -> Attempt | None:
         """Take the next attempt to run, with its inputs' values; None when none is ready."""
+        data = self.data
+        if self.paused or (data.managed > data.brim and data.is_brimful):
+            return None
         while self.ready:
             attempt = self.ready.pop()
             if attempt.inputs:
-                data = self.data
                 absent = data.absent(attempt.inputs)
                 if absent is not None:  # freed under its feet: the scheduler sorts it out
                     attempt.state = WAITING
                     self._give_up(attempt, absent, [], attempt.inputs)
                     continue
                 attempt.values = [data[id] for id in attempt.inputs]
+                if data.managed > data.near:
+                    data.used(attempt.inputs)
             if self.moves is not None:
                 self.moves.append((attempt.key, "ready", "executing"))
             attempt.state = RUNNING
@@ -249,13 +258,20 @@ class WorkerCore:
         nbytes: int,
         blob: Blob | None = None,
         value_type: bytes | None = None,
+        elsewhere: bool = False,
     ) -> None:
-        """An attempt has its result."""
+        """An attempt has its result, or what stands for it."""
         id = attempt.id
         if not self._ended(attempt):
             return
         del self.attempts[id]
-        self.data[id] = value
+        if elsewhere:
+            assert isinstance(value, Elsewhere)
+            self.data.put_elsewhere(id, value)
+        else:
+            self.data[id] = value
+            if nbytes >= CRUMB_BYTES:
+                self.data.count(id, nbytes)
         self.names[id] = attempt.key
         if self.moves is not None:
             self._note(attempt, "memory")
@@ -271,7 +287,15 @@ class WorkerCore:
         """
         if self.attempts.get(attempt.id) is attempt:
             self.actors[attempt.id] = Hosted(attempt.key, attempt.priority, instance)
-        self.finish(attempt, Packed(proxy), seconds, nbytes, proxy)
+        self.finish(attempt, Packed(proxy), seconds, 0, proxy)  # the instance cannot go anywhere
+
+    def lost(self, attempt: Attempt, input: TaskId) -> None:
+        """An attempt has not begun: one of its inputs, which was on disk, cannot be read back."""
+        self.data.drop([input])
+        if self._ended(attempt):
+            del self.attempts[attempt.id]
+            self._note(attempt, "released")
+            self.out.append(Missing(attempt.id, attempt.number, input, [self.address]))
 
     def fail(self, attempt: Attempt, seconds: float, error: Blob, text: str) -> None:
         """An attempt raised."""
@@ -299,6 +323,16 @@ class WorkerCore:
         if attempt.takes:
             self.out.append(Stopped(attempt.id, attempt.number))
         return False
+
+    def pause(self, paused: bool) -> None:
+        """Start nothing more, or go on."""
+        if paused is not self.paused:
+            self.paused = paused
+            self.out.append(Paused(paused))
+
+    def may_start(self) -> bool:
+        """Say whether memory allows for another attempt to start."""
+        return not self.paused and not self.data.is_brimful
 
     def leave(self, attempt: Attempt) -> None:
         """A running attempt takes no thread any more."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -29,11 +30,14 @@ from windrow.errors import Reschedule, TaskError
 from windrow.keys import Key
 from windrow.primitives import actor
 from windrow.wire import failure, payload
-from windrow.wire.messages import STAYS, Blob
+from windrow.wire.messages import STAYS, Blob, TaskId
 from windrow.worker.core import WorkerCore
+from windrow.worker.keeping import Keeping
 from windrow.worker.sizes import size_of
 from windrow.worker.state import Attempt
-from windrow.worker.store import Packed
+from windrow.worker.store import Elsewhere, LostValueError, Packed
+
+logger = logging.getLogger("windrow.worker")
 
 Outcome = Callable[[WorkerCore], None]
 """Enters what became of an attempt into the core."""
@@ -188,6 +192,8 @@ class Executor:
         self._stopped = False
         self.worker: Any = None
         """What tasks get from ``get_worker()``."""
+        self.keeping: Keeping | None = None
+        """Where results are kept, if that is not here."""
         self._waiting: deque[Seat] = deque()  # those that have left and want a place again
         self._given = threading.Condition(self.lock)
         self._functions: dict[int, Callable[..., Any]] = {}
@@ -210,7 +216,7 @@ class Executor:
 
     def offer(self) -> None:
         """Let idle threads know of ready attempts (with the lock held)."""
-        if self._idle and self.core.ready:
+        if self._idle and self.core.ready and self.core.may_start():
             self._ready.notify(min(self._idle, len(self.core.ready)))
 
     def taken(self) -> None:
@@ -390,6 +396,9 @@ class Executor:
             if inspect.iscoroutine(value):
                 return self._start_on_loop(attempt, value, start)
             return self._finished(attempt, value, perf_counter() - start)
+        except _Lost as lost:
+            input = lost.input
+            return lambda core: core.lost(attempt, input)
         except BaseException as error:  # whatever a task or its result raises is its outcome
             return self._failed(attempt, perf_counter() - start, error)
         finally:
@@ -402,6 +411,9 @@ class Executor:
             proxy = payload.dumps(actor.proxy_of(value, address, attempt.key, attempt.id), "the class of an actor")
             return lambda core: core.host(attempt, value, seconds, nbytes, proxy)
         blob, value_type = self._inline(attempt, value, nbytes) if attempt.inline else (None, None)
+        if self.keeping is not None:
+            kept = self.keeping.keep(attempt.key, value, nbytes)
+            return lambda core: core.finish(attempt, kept, seconds, nbytes, blob, value_type, elsewhere=True)
         return lambda core: core.finish(attempt, value, seconds, nbytes, blob, value_type)
 
     # ------------------------------------------------------------ coroutines
@@ -471,12 +483,17 @@ class Executor:
     def _arguments(self, attempt: Attempt) -> tuple[Any, Any]:
         values = attempt.values
         assert values is not None
-        unpacked: list[tuple[int, Packed]] = []
+        unpacked: list[tuple[int, Packed | Elsewhere]] = []
         for index, value in enumerate(values):
-            if type(value) is Packed:
-                loaded = values[index] = payload.loads(value.blob, copy=self._copy)
+            kind = type(value)
+            if kind is Packed:
+                loaded = values[index] = payload.loads(value.blob, copy=self._copy)  # type: ignore[attr-defined]
                 if type(loaded) is not actor.Actor:  # proxies are not shared: what a task binds ends with it
-                    unpacked.append((index, value))
+                    unpacked.append((index, value))  # type: ignore[arg-type]
+            elif issubclass(kind, Elsewhere):
+                values[index] = _brought(attempt.inputs[index], value)  # type: ignore[arg-type]
+                if not kind.stays:
+                    unpacked.append((index, value))  # type: ignore[arg-type]
         if unpacked:
             with self.lock:
                 for index, packed in unpacked:
@@ -505,6 +522,23 @@ class Executor:
             return lambda core: core.reschedule(attempt)
         blob, text = failure.dump(error, f"task {attempt.key!r}", skip_frames=own_frames)
         return lambda core: core.fail(attempt, seconds, blob, text)
+
+
+class _Lost(Exception):
+    """An input that was elsewhere is not to be had."""
+
+    def __init__(self, input: TaskId) -> None:
+        super().__init__(input)
+        self.input = input
+
+
+def _brought(input: TaskId, marker: Elsewhere) -> object:
+    """Return an input that is elsewhere."""
+    try:
+        return marker.load()
+    except LostValueError as error:
+        logger.warning("%s; it will be made again", error)
+        raise _Lost(input) from error
 
 
 def _give_account(attempt: Attempt, error: BaseException) -> Outcome:

@@ -7,20 +7,22 @@ for Dask use. What this file must never know: connections, and how tasks are run
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from windrow import context
 from windrow.plugins.held import Held
 from windrow.plugins.scratch import Scratch
 from windrow.wire import payload
 from windrow.worker.state import Attempt
-from windrow.worker.store import Packed
+from windrow.worker.store import Elsewhere, Packed, Store
 
 if TYPE_CHECKING:
     from windrow.keys import Key
+    from windrow.node import Status
     from windrow.worker.core import WorkerCore
     from windrow.worker.executor import Executor
+    from windrow.worker.monitor import MemoryMonitor
     from windrow.worker.server import WorkerConfig
 
 
@@ -34,8 +36,10 @@ class WorkerFacade:
     executor: Executor
     held: Held
     loop: asyncio.AbstractEventLoop
+    memory_manager: MemoryMonitor
     scheduler_address: str
     scratch: Scratch
+    status: Status
     _background: set[asyncio.Future[Any]]
 
     @property
@@ -64,9 +68,14 @@ class WorkerFacade:
         return self.held.plugins
 
     @property
-    def data(self) -> Data:
-        """The results that it holds, by key."""
-        return Data(self)
+    def data(self) -> Mapping[Key, Any]:
+        """The results that it holds, by key; where it was given a mapping for them, that one."""
+        keeping = self.memory_manager.keeping
+        return Data(self) if keeping is None else keeping.mapping
+
+    def visit(self, change: Callable[[], None]) -> None:
+        """Enter the core with news, and carry away what it has to say; on the worker's loop."""
+        raise NotImplementedError
 
     @property
     def state(self) -> WorkerState:
@@ -109,17 +118,44 @@ class Data(Mapping["Key", Any]):
     {'tcp://127.0.0.1:40001': ['inc-1']}
     """
 
-    def __init__(self, worker: WorkerFacade) -> None:
+    def __init__(self, worker: WorkerFacade, place: Literal["", "memory", "disk"] = "") -> None:
         self._worker = worker
+        self._place = place
+
+    def _part(self, place: Literal["memory", "disk"]) -> Data:
+        if not self._worker.memory_manager.spills:
+            raise AttributeError(f"this worker's values do not go to disk, and so its data has no {place!r}")
+        return Data(self._worker, place)
+
+    @property
+    def memory(self) -> Data:
+        """Those of them that are in memory; also under the name ``fast``."""
+        return self._part("memory")
+
+    fast = memory
+
+    @property
+    def disk(self) -> Data:
+        """Those of them that are on disk; also under the name ``slow``."""
+        return self._part("disk")
+
+    slow = disk
 
     def _ids(self) -> dict[Key, int]:
         core = self._worker.core
         with self._worker.executor.lock:
-            return {key: id for id, key in core.names.items() if id in core.data}
+            return {key: id for id, key in core.names.items() if id in core.data and self._is_here(core.data, id)}
+
+    def _is_here(self, data: Store, id: int) -> bool:
+        return not self._place or (self._place == "disk") is issubclass(type(data[id]), Elsewhere)
 
     def __getitem__(self, key: Key) -> Any:
         value = self._worker.core.data[self._ids()[key]]
-        return payload.loads(value.blob, copy=True) if type(value) is Packed else value
+        if type(value) is Packed:
+            return payload.loads(value.blob, copy=True)
+        if issubclass(type(value), Elsewhere):
+            return value.load()  # type: ignore[attr-defined]
+        return value
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._ids())
@@ -157,7 +193,7 @@ class WorkerState:
         return self._worker.config.nthreads
 
     @property
-    def data(self) -> Data:
+    def data(self) -> Mapping[Key, Any]:
         """The results that it holds, by key."""
         return self._worker.data
 

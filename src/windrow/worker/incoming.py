@@ -153,7 +153,9 @@ class Incoming:
         questions = {id(fetch.question): fetch.question for fetch in open}
         assert self.bytes == sum(fetch.nbytes for fetch in open), f"{self} counts other bytes than {open}"
         assert self.questions == len(questions) <= self.limits.questions, f"{self} has other questions than {open}"
-        assert self.bytes <= self.limits.bytes or len(open) == 1, f"{self} asks for more than {self.limits}"
+        assert self.bytes <= self.limits.bytes or sum(fetch.nbytes > 0 for fetch in open) == 1, (
+            f"{self} asks for more than {self.limits}"
+        )
         queued = {id for _, id in self._queue}
         for name, fetch in self.fetches.items():
             assert fetch.question is not None or name in queued, f"nobody will ask for {name}"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from windrow import logs, transport
 from windrow.errors import PickleError, WindrowError
@@ -48,8 +48,13 @@ from windrow.worker.actors import Stage
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
 from windrow.worker.facade import WorkerFacade
+from windrow.worker.incoming import Limits
+from windrow.worker.memory import MemoryOptions, transfer_bytes
+from windrow.worker.memory_settings import read_options
+from windrow.worker.monitor import MemoryMonitor
 from windrow.worker.observed import Observed
-from windrow.worker.store import Packed
+from windrow.worker.outgoing import Outgoing
+from windrow.worker.store import Elsewhere, LostValueError, Packed
 
 logger = logging.getLogger("windrow.worker")
 
@@ -75,6 +80,7 @@ class WorkerConfig(Struct, kw_only=True):
     nthreads: int = 1
     host: str = "127.0.0.1"
     memory_limit: int = 0
+    memory: MemoryOptions = field(default_factory=read_options)
     inline_limit: int = 16 * 1024
     nanny: str = ""
     local_directory: str = ""
@@ -97,9 +103,14 @@ class WorkerServer(WorkerFacade, Server):
         The cluster's secret.
     recorder
         Cells for the flight recorder: one a thread (see `Executor`), and one for the most memory that was seen.
+    data
+        Where values are kept: a mapping, what makes one, or a pair of that and its keyword arguments; None: in memory,
+        and on disk when that is short.
     """
 
-    def __init__(self, config: WorkerConfig, secret: bytes | None, recorder: memoryview | None = None) -> None:
+    def __init__(
+        self, config: WorkerConfig, secret: bytes | None, recorder: memoryview | None = None, data: Any = None
+    ) -> None:
         Server.__init__(self)
         logs.remember()
         self.config = config
@@ -108,7 +119,8 @@ class WorkerServer(WorkerFacade, Server):
         self.nthreads = config.nthreads
         self.echoes = config.echoes
         self.address = ""
-        self.core = WorkerCore()
+        incoming = transfer_bytes(config.memory, config.memory_limit)
+        self.core = WorkerCore(Limits(config.memory.incoming, incoming, config.memory.question_bytes))
         self.thread_id = threading.get_ident()
         self.scheduler_address = config.scheduler
         self.client: Any = None
@@ -124,6 +136,8 @@ class WorkerServer(WorkerFacade, Server):
             self.core, config.nthreads, self._wake, self.loop, config.inline_limit, recorder, shares_memory=self._inproc
         )
         self.executor.worker = self
+        self.memory_manager = MemoryMonitor(self, config.memory, config.memory_limit, data, measures=not self._inproc)
+        self.executor.keeping = self.memory_manager.keeping
         self._recorder = recorder
         self._link: Link | None = None
         self._listener: Listener | None = None
@@ -136,6 +150,7 @@ class WorkerServer(WorkerFacade, Server):
         self._run_pool = ThreadPoolExecutor(RUN_THREADS, "windrow-run")
         self.actors = Stage(self, self._run_pool)
         self.observed = Observed(self, config.dashboard_address, config.http_prefix)
+        self._outgoing = Outgoing(self._serve_values, self.core, config.memory.outgoing)
 
     def __repr__(self) -> str:
         return f"<Worker {self.name!r} {self.address} threads={self.nthreads} {self.core!r}>"
@@ -145,7 +160,7 @@ class WorkerServer(WorkerFacade, Server):
         config = self.config
         own = f"inproc://worker-{os.getpid()}-{next(_inproc_numbers)}" if self._inproc else f"tcp://{config.host}:0"
         self._listener = await transport.listen(own, self.accept_peer, secret=self.secret)
-        self.address = self._listener.address
+        self.address = self.core.address = self._listener.address
         self.observed.dashboard.start()
         self._link = await transport.connect(config.scheduler, secret=self.secret, timeout_s=config.timeout_s)
         await self._set_up_plugins(self._link)
@@ -167,6 +182,7 @@ class WorkerServer(WorkerFacade, Server):
         self._link.send([hello])
         self.metrics_now()
         self.executor.start()
+        self.memory_manager.start()
         self._heartbeat = self.loop.call_later(HEARTBEAT_S, self._beat)
 
     async def _set_up_plugins(self, link: Link) -> None:
@@ -210,6 +226,7 @@ class WorkerServer(WorkerFacade, Server):
         self._end(reason)
 
     def _end(self, reason: str) -> None:
+        self.memory_manager.stop()
         self.scratch.remove()
         self.status = Status.closed
         self.ended.set_result(reason)
@@ -241,13 +258,13 @@ class WorkerServer(WorkerFacade, Server):
         """Return what heartbeats say: what is measured now."""
         core = self.core
         times = os.times()
-        memory = _resident_bytes()
+        facts = self.memory_manager.facts()
         if self._recorder is not None:
-            self._recorder[-1] = max(memory, self._recorder[-1])
+            self._recorder[-1] = max(int(facts["memory"]), self._recorder[-1])
         return {
             "time": time.time(),
             "cpu_s": times.user + times.system,
-            "memory": float(memory),
+            **facts,
             "executing": float(core.running),
             "ready": float(len(core.ready)),
             "in_memory": float(len(core.data)),
@@ -298,6 +315,8 @@ class WorkerServer(WorkerFacade, Server):
                 self._tell_soon(moves)
         if out and self._link is not None:
             self._link.send(out)
+        if core.data.managed > core.data.marks.press:
+            self.memory_manager.wake()
         for address, ids in requests:
             peer = self._peers.get(address)
             if peer is None:
@@ -332,8 +351,12 @@ class WorkerServer(WorkerFacade, Server):
                     link.abort(f"a peer may not say {said}")
                     return
 
+        def on_lost(reason: str) -> None:
+            self._callers.remove(link)
+            self._outgoing.lost(link)
+
         self._callers.append(link)
-        link.on_lost = lambda reason: self._callers.remove(link)
+        link.on_lost = on_lost
         link.on_batch = on_batch
 
     def _answer(self, link: Link, call: Call) -> None:
@@ -342,9 +365,9 @@ class WorkerServer(WorkerFacade, Server):
         if self.ended.done():  # the connection is about to close, which answers it
             return
         if type(request) is GetData:
-            count = len(request.tasks)
-            future = self.loop.run_in_executor(self._data_pool, self._values, request.tasks)
-        elif type(request) is RunFunction:
+            self._outgoing.ask(link, call.id, request.tasks)
+            return
+        if type(request) is RunFunction:
             count = 1
             future = self.loop.run_in_executor(self._run_pool, self._run_function, request.call)
         elif type(request) is ActorCall:
@@ -356,6 +379,15 @@ class WorkerServer(WorkerFacade, Server):
         else:
             link.send([Reply(call.id, error=failure.dump(WindrowError(f"a worker cannot answer {request!r}"))[0])])
             return
+        self._when_done(future, count, lambda blobs: link.send([Reply(call.id, blobs=blobs)]))
+
+    def _serve_values(self, ids: list[TaskId], then: Callable[[list[Blob | None]], None]) -> None:
+        """Collect values in a thread, and give them to ``then``."""
+        self._when_done(self.loop.run_in_executor(self._data_pool, self._values, ids), len(ids), then)
+
+    def _when_done(
+        self, future: asyncio.Future[list[Blob | None]], count: int, then: Callable[[list[Blob | None]], None]
+    ) -> None:
         self._background.add(future)
 
         def done(future: asyncio.Future[list[Blob | None]]) -> None:
@@ -363,8 +395,7 @@ class WorkerServer(WorkerFacade, Server):
             if future.cancelled():  # with the worker, whose connections close
                 return
             error = future.exception()  # result() would raise it, and a SystemExit would end the loop
-            blobs: list[Blob | None] = [_unloadable(error)] * count if error is not None else [*future.result()]
-            link.send([Reply(call.id, blobs=blobs)])
+            then([_unloadable(error)] * count if error is not None else [*future.result()])
 
         future.add_done_callback(done)
 
@@ -382,9 +413,23 @@ class WorkerServer(WorkerFacade, Server):
                 blobs.append(None)
             elif type(value) is Packed:
                 blobs.append(value.blob)
+            elif issubclass(type(value), Elsewhere):
+                blobs.append(self._brought(id, value))  # type: ignore[arg-type]
             else:
                 blobs.append(_packed(id, value))
         return blobs
+
+    def _brought(self, id: TaskId, marker: Elsewhere) -> Blob | None:
+        """Return a value that is elsewhere as it travels; None if it is not to be had any more."""
+        try:
+            return marker.pack()
+        except LostValueError as error:
+            logger.warning("%s; it will be made again", error)
+            with self.executor.lock:
+                self.core.data.drop([id])
+            return None
+        except BaseException as error:  # a user's mapping or class may raise anything
+            return _unloadable(error)
 
     def _run_function(self, blob: Blob) -> list[Blob | None]:
         try:
@@ -428,16 +473,6 @@ def _takes(function: Callable[..., object], parameter: str) -> bool:
         return parameter in inspect.signature(function).parameters
     except (TypeError, ValueError):  # builtins without a signature
         return False
-
-
-def _resident_bytes() -> int:
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # not Linux
-        import psutil
-
-        return int(psutil.Process().memory_info().rss)
 
 
 class _Peer:

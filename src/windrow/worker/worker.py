@@ -42,6 +42,9 @@ class Worker(WorkerServer):
         True: it shows itself, on any free port unless the address says.
     secret
         The cluster's; by default what this user's runtime directory says of the scheduler.
+    data
+        Where values are kept: an empty mapping, what makes one when it is called (with ``worker_local_directory=``, if
+        it takes that), or a pair of that and its keyword arguments; None: in memory, and on disk when that is short.
 
     Examples
     --------
@@ -65,6 +68,7 @@ class Worker(WorkerServer):
         dashboard: bool = False,
         http_prefix: str = "/",
         secret: bytes | None = None,
+        data: Any = None,
     ) -> None:
         given = inherited.take()
         scheduler = addressing.normalize(str(scheduler_ip))
@@ -86,7 +90,7 @@ class Worker(WorkerServer):
         )
         if secret is None and not is_near:
             secret = security.secret_for(scheduler)
-        super().__init__(settings, secret, given.recorder)
+        super().__init__(settings, secret, given.recorder, data)
         if death_timeout is not None:
             self.death_timeout_s = config.parse_timedelta(death_timeout)
 

@@ -1,0 +1,75 @@
+"""Answers to peers that ask for values: so many at a time, and one while the worker is paused.
+
+What lives here: `Outgoing`. What this file must never know: how a value is found or packed.
+
+An answer is under way until the network has taken it: what was read from disk for it takes up memory until then.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
+
+from windrow.transport import Link
+from windrow.wire.messages import Blob, Reply, TaskId
+from windrow.worker.core import WorkerCore
+
+Serve: TypeAlias = Callable[[list[TaskId], Callable[[list[Blob | None]], None]], None]
+"""Collects values, and gives them to a function, on the loop."""
+
+
+class Outgoing:
+    """Questions for values, and the answers that are under way; on the worker's loop only.
+
+    Parameters
+    ----------
+    serve
+        Collects the values.
+    core
+        Says whether the worker is paused.
+    limit
+        How many answers may be under way at a time.
+    """
+
+    def __init__(self, serve: Serve, core: WorkerCore, limit: int) -> None:
+        self.limit = limit
+        self.active = 0
+        self._serve = serve
+        self._core = core
+        self._waiting: deque[tuple[Link, int, list[TaskId]]] = deque()
+        self._draining: dict[Link, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Outgoing active={self.active} waiting={len(self._waiting)}>"
+
+    def ask(self, link: Link, call: int, ids: list[TaskId]) -> None:
+        """Answer a question when it is its turn."""
+        self._waiting.append((link, call, ids))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._waiting and self.active < (1 if self._core.paused else self.limit):
+            link, call, ids = self._waiting.popleft()
+            self.active += 1
+            self._serve(ids, lambda blobs, link=link, call=call: self._answer(link, call, blobs))  # type: ignore[misc]
+
+    def _answer(self, link: Link, call: int, blobs: list[Blob | None]) -> None:
+        link.send([Reply(call, blobs=blobs)])
+        if link.is_congested:
+            self._draining[link] = self._draining.get(link, 0) + 1
+            link.on_drained = lambda: self._drained(link)
+        else:
+            self._end(1)
+
+    def _drained(self, link: Link) -> None:
+        self._end(self._draining.pop(link, 0))
+
+    def lost(self, link: Link) -> None:
+        """A connection has ended: nobody waits for its answers."""
+        self._waiting = deque([question for question in self._waiting if question[0] is not link])
+        self._drained(link)
+
+    def _end(self, count: int) -> None:
+        self.active -= count
+        self._go_on()
