@@ -32,6 +32,21 @@ TimeoutError = TimeoutError
 CancelledError = concurrent.futures.CancelledError
 
 
+def in_bytes(nbytes: float) -> str:
+    """Return a size for people to read.
+
+    Examples
+    --------
+    >>> in_bytes(500), in_bytes(3 * 2**20), in_bytes(2.5 * 2**30)
+    ('500 B', '3.0 MiB', '2.5 GiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if nbytes < 1024:
+            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1024
+    return f"{nbytes:.1f} TiB"
+
+
 class WindrowError(Exception):
     """Root of the tree; catches whatever windrow itself raises (a task's own exception keeps its own type)."""
 

@@ -81,7 +81,7 @@ def marks(options: MemoryOptions, limit: int, process: int, managed: int) -> Mar
     Examples
     --------
     >>> marks(MemoryOptions(), 1000, 300, 200)
-    Marks(target=600.0, start=600.0, stop=500.0, brim=700.0)
+    Marks(target=600.0, start=600.0, stop=500.0, brim=650.0)
     """
     if not limit:
         return Marks()
@@ -94,7 +94,9 @@ def marks(options: MemoryOptions, limit: int, process: int, managed: int) -> Mar
     target = inf if options.target is None else options.target * limit
     start = of_process(options.spill)
     stop = inf if options.spill is None else of_process(below)
-    return Marks(target, start, stop, max(of_process(options.pause), min(target, start)))
+    # Half of the way to a pause, as the tasks that run already have their results to come.
+    halfway = None if options.pause is None else (options.pause + (options.spill or options.pause)) / 2
+    return Marks(target, start, stop, max(of_process(halfway), min(target, start)))
 
 
 def is_too_full(options: MemoryOptions, limit: int, process: int) -> bool:

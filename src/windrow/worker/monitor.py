@@ -21,13 +21,13 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from windrow.errors import PickleError
+from windrow.errors import PickleError, in_bytes
 from windrow.node import Status
 from windrow.worker import compression, memory
 from windrow.worker.keeping import Keeping
 from windrow.worker.memory import MemoryOptions
 from windrow.worker.spill import Disk, MaxSpillExceeded, is_full, remove
-from windrow.worker.words import in_bytes, largest
+from windrow.worker.words import largest
 
 if TYPE_CHECKING:
     from windrow.worker.facade import WorkerFacade
@@ -37,6 +37,9 @@ logger = logging.getLogger("windrow.worker.memory")
 
 TELL_EVERY_S = 60.0
 """The same warning is not given more often."""
+
+PAUSE_WORDS_S = 1.0
+"""A pause is spoken of when it has lasted so long: one that writing to disk ends soon is no news."""
 
 DISK_RETRY_S = 5.0
 """How long a disk that was full, or failed, is left alone."""
@@ -83,6 +86,8 @@ class MemoryMonitor:
         self._told: dict[str, float] = {}
         self._idle_disk_until_s = 0.0
         self._trimmed_s = 0.0
+        self._paused_since_s: float | None = None
+        """When the present pause began; None when nothing is to be said of it (any more)."""
         self._stopped = False
         self.keeping = None if data is None else Keeping(data, worker.scratch, self._later)
         self.disk = Disk(lambda: worker.scratch.path, options.max_spill, self._codec, self._discard)
@@ -179,7 +184,10 @@ class MemoryMonitor:
         paused = self._measures and memory.is_too_full(self.options, self._limit, self._process)
         if paused is not core.paused:
             self._worker.visit(lambda: core.pause(paused))
-            self._say_that(paused)
+            self._paused_since_s = time.monotonic() if paused else None
+        elif self._paused_since_s is not None and time.monotonic() - self._paused_since_s >= PAUSE_WORDS_S:
+            self._paused_since_s = None
+            self._say_pause()
         if self._worker.status in (Status.running, Status.paused):
             self._worker.status = Status.paused if paused else Status.running
         if core.data.is_pressed:
@@ -322,13 +330,9 @@ class MemoryMonitor:
         why = str(error) if isinstance(error, PickleError) else repr(error)
         self._tell("stuck", f"a value of type {type(value).__qualname__} stays in memory, and cannot go to disk: {why}")
 
-    def _say_that(self, paused: bool) -> None:
+    def _say_pause(self) -> None:
         store, options = self._worker.core.data, self.options
         part = 100 * self._process / self._limit
-        now = f"its process takes {in_bytes(self._process)}, {part:.0f} % of its limit of {in_bytes(self._limit)}"
-        if not paused:
-            logger.info("worker %r goes on: %s", self._worker.config.name, now)
-            return
         with self._worker.executor.lock:
             held = {id: store.size(id) for id in store}
             names = dict(self._worker.core.names)
@@ -340,7 +344,8 @@ class MemoryMonitor:
         )
         self._tell(
             "paused",
-            f"{now}; it starts no task until that is below {100 * (options.pause or 0):.0f} % "
+            f"its process takes {in_bytes(self._process)}, {part:.0f} % of its limit of {in_bytes(self._limit)}; "
+            f"it starts no task until that is below {100 * (options.pause or 0):.0f} % "
             f"(distributed.worker.memory.pause). Results in memory: {in_bytes(store.managed)}, on disk: "
             f"{in_bytes(store.elsewhere)}{largest(held, names)}. {advice}",
         )

@@ -79,8 +79,7 @@ class Disk:
     ) -> None:
         self.limit = limit
         self.codec = codec
-        self.used = 0
-        """Bytes on disk."""
+        self._used = 0
         self._find_directory = directory
         self._directory = ""
         self._discard = remove if discard is None else discard
@@ -92,9 +91,14 @@ class Disk:
         return f"<Disk {self._directory!r} used={self.used} limit={self.limit}>"
 
     @property
+    def used(self) -> int:
+        """Bytes on disk."""
+        self._settle()
+        return self._used
+
+    @property
     def room(self) -> float:
         """How many bytes can be written, by the limit."""
-        self._settle()
         return inf if self.limit is None else max(0, self.limit - self.used)
 
     def write(self, value: object, nbytes: int) -> Spilled:
@@ -142,9 +146,9 @@ class Disk:
 
     def _settle(self, added: int = 0) -> None:
         with self._lock:
-            self.used += added
+            self._used += added
             while self._given_back:
-                self.used -= self._given_back.popleft()
+                self._used -= self._given_back.popleft()
 
 
 class Spilled(Elsewhere):

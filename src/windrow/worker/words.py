@@ -1,38 +1,35 @@
-"""Sizes and values in words, for logs and errors.
+"""What holds a worker's memory, in words.
 
-What lives here: `in_bytes` and `largest`. What this file must never know: why something is said.
+What lives here: `largest`. What this file must never know: why it is said.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+from windrow.errors import in_bytes
 from windrow.keys import Key
 
-
-def in_bytes(nbytes: float) -> str:
-    """Return a size for people to read.
-
-    Examples
-    --------
-    >>> in_bytes(500), in_bytes(3 * 2**20), in_bytes(2.5 * 2**30)
-    ('500 B', '3.0 MiB', '2.5 GiB')
-    """
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if nbytes < 1024:
-            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1024
-    return f"{nbytes:.1f} TiB"
+_ENDING = re.compile(r"(-([0-9a-f]{8,}|[0-9]+))+$")
 
 
 def largest(sizes: Mapping[int, int], names: Mapping[int, Key], count: int = 3) -> str:
-    """Return the largest of some values, as the end of a sentence; "" when there is none.
+    """Return what most of some values are of, as the end of a sentence; "" when there is none.
 
     Examples
     --------
-    >>> largest({1: 10, 2: 2048}, {2: "load-7"})
-    '; the largest: load-7 (2.0 KiB)'
+    >>> largest({1: 2048, 2: 2048, 3: 5000}, {1: "load-7", 2: "load-8", 3: "sum-1"})
+    '; most of it: sum (4.9 KiB), load (2 of 4.0 KiB together)'
     """
-    first = sorted([id for id in sizes if id in names], key=lambda id: -sizes[id])[:count]
-    said = [f"{names[id]} ({in_bytes(sizes[id])})" for id in first if sizes[id] >= 1024]
-    return f"; the largest: {', '.join(said)}" if said else ""
+    kinds: dict[str, list[int]] = {}
+    for id, size in sizes.items():
+        if size and id in names:
+            key = names[id]
+            kinds.setdefault(_ENDING.sub("", str(key[0] if isinstance(key, tuple) else key)), []).append(size)
+    first = sorted(kinds.items(), key=lambda kind: -sum(kind[1]))[:count]
+    said = [
+        f"{name} ({f'{len(held)} of ' if len(held) > 1 else ''}{in_bytes(sum(held))}{' together' * (len(held) > 1)})"
+        for name, held in first
+    ]
+    return f"; most of it: {', '.join(said)}" if said else ""
