@@ -145,6 +145,16 @@ def an_attempt_dies_with_its_worker(world: World) -> None:
     assert world.states("a") == [QUEUED]
 
 
+@leads((QUEUED, ERRED))
+def an_input_fits_into_no_worker(world: World) -> None:
+    worker, client = world.worker(memory_limit=1000), world.client()
+    world.submit(client, "a")
+    world.keys(worker)
+    world.large(worker, "a", nbytes=1001)
+    world.submit(client, "b", after=["a"])
+    assert world.states("b") == [ERRED]
+
+
 @leads((ERRED, RELEASED))
 def an_erred_task_is_tried_again(world: World) -> None:
     worker, client = world.worker(), world.client()

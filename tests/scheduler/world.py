@@ -45,6 +45,7 @@ from windrow.wire.messages import (
     Lost,
     Message,
     Missing,
+    Paused,
     Put,
     Recall,
     Release,
@@ -196,6 +197,10 @@ class World:
     def holds(self, worker: WorkerRecord, *keys: str) -> None:
         """A worker has fetched values."""
         self.say(worker, Holds([self.id(key) for key in keys]))
+
+    def pause(self, worker: WorkerRecord, paused: bool = True) -> None:
+        """A worker's memory is short, or is not any more."""
+        self.say(worker, Paused(paused))
 
     def copied(self, worker: WorkerRecord, *keys: str, held: bool = True) -> None:
         """A worker has fetched the copies that it was last asked for, or could not."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+from windrow.scheduler.fitting import fits
 from windrow.scheduler.placement import is_allowed, move_s, pool_for
 from windrow.scheduler.state import MEMORY, PROCESSING, WAITING, State, Task, WorkerRecord
 from windrow.scheduler.transitions import step
@@ -137,6 +138,8 @@ def _take_over(state: State, worker: WorkerRecord) -> Task | None:
         del state.local[victim]
         return None
     if task.restriction is not None and not is_allowed(worker, task.restriction):
+        return None
+    if not fits(state, task, worker):
         return None
     if len(victim.processing) < victim.threads:
         return None  # it is about to start it itself

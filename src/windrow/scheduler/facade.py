@@ -22,6 +22,7 @@ from windrow.plugins.held import outcomes
 from windrow.primitives import plain
 from windrow.primitives.topics import names_of
 from windrow.scheduler import placement, scaling
+from windrow.scheduler.memory_state import MemoryState, memory_of, total
 from windrow.scheduler.plugins import typename
 from windrow.scheduler.state import ERRED, MEMORY, QUEUED, WAITING, ClientRecord, Keeper, State, Task, WorkerRecord
 from windrow.wire import messages as m
@@ -326,6 +327,11 @@ class WorkerView(View[WorkerRecord]):
         return dict(self._record.metrics)
 
     @property
+    def memory(self) -> MemoryState:
+        """What its memory is taken by, in bytes, as of its last heartbeat."""
+        return memory_of(self._record)
+
+    @property
     def last_seen(self) -> float:
         """When it was last heard of, in seconds since the epoch."""
         return self._record.last_seen_s + self._scheduler.epoch_s
@@ -484,6 +490,11 @@ class SchedulerView:
     def total_memory(self) -> int:
         """What all workers may use, in bytes."""
         return sum(worker.memory_limit for worker in self.workers.values())
+
+    @property
+    def memory(self) -> MemoryState:
+        """What all workers' memory is taken by, in bytes."""
+        return total([worker.memory for worker in self.workers.values()])
 
     @property
     def total_occupancy(self) -> float:

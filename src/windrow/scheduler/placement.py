@@ -13,6 +13,7 @@ from __future__ import annotations
 from math import inf
 
 from windrow.runqueue import RunQueue
+from windrow.scheduler import fitting
 from windrow.scheduler.state import QUEUED, Restriction, State, Task, WorkerRecord
 from windrow.wire.messages import STAYS
 
@@ -27,6 +28,9 @@ def choose_queue(state: State, task: Task) -> None:
     assert task.queue is None
     restriction = task.restriction
     if restriction is not None:
+        is_heavy = bool(task.inputs) and fitting.is_heavy(state, task)
+        if is_heavy and _is_too_heavy(state, task):
+            return
         if restriction.resources:
             pool = state.pools.get(restriction)
             if pool is None:
@@ -36,6 +40,8 @@ def choose_queue(state: State, task: Task) -> None:
         allowed = [worker for worker in running(state) if is_allowed(worker, restriction)]
         if not allowed and restriction.allow_other_workers:
             allowed = running(state)
+        if is_heavy:
+            allowed = [worker for worker in allowed if fitting.fits(state, task, worker)]
         if not allowed:
             state.unrunnable[task] = None
             return
@@ -45,6 +51,9 @@ def choose_queue(state: State, task: Task) -> None:
     for source in task.inputs:
         if source.value is None:
             holders.update(dict.fromkeys(source.holders))
+    if holders and fitting.is_heavy(state, task):
+        _queue_heavy(state, task)
+        return
     candidates = [worker for worker in holders if worker.status == "running"]
     if not candidates:
         state.queue.push(task)
@@ -53,6 +62,42 @@ def choose_queue(state: State, task: Task) -> None:
         candidates.append(worker)
         break
     _queue_locally(state, task, min(candidates, key=lambda worker: _start_in_s(state, task, worker)))
+
+
+def _queue_heavy(state: State, task: Task) -> None:
+    """Put a task that does not fit everywhere where it does; while nobody like that runs, among those that wait."""
+    if _is_too_heavy(state, task):
+        return
+    able = [worker for worker in running(state) if fitting.fits(state, task, worker)]
+    if able:
+        _queue_locally(state, task, min(able, key=lambda worker: _start_in_s(state, task, worker)))
+    else:
+        state.unrunnable[task] = None
+
+
+def _is_too_heavy(state: State, task: Task) -> bool:
+    """Say whether a task fits into none of the workers that may run it; then it is about to be refused."""
+    if not too_small(state, task):
+        return False
+    from windrow.scheduler.transitions import refuse  # that module is made of this one
+
+    state.unrunnable[task] = None
+    state.agenda.append((refuse, task))
+    return True
+
+
+def too_small(state: State, task: Task) -> list[WorkerRecord]:
+    """Return the workers that may run a task, if it fits into none of them; else none."""
+    allowed = [worker for worker in state.workers.values() if worker.is_alive and _may_run(state, task, worker)]
+    return [] if any(fitting.fits(state, task, worker) for worker in allowed) else allowed
+
+
+def _may_run(state: State, task: Task, worker: WorkerRecord) -> bool:
+    restriction = task.restriction
+    if restriction is None or is_allowed(worker, restriction):
+        return True
+    others = [other for other in state.workers.values() if other.is_alive and is_allowed(other, restriction)]
+    return restriction.allow_other_workers and not others
 
 
 def _queue_locally(state: State, task: Task, worker: WorkerRecord) -> None:
@@ -95,6 +140,8 @@ def pool_for(state: State, worker: WorkerRecord) -> RunQueue[Task] | None:
         if first is not None and (-first.priority, first.id) < (-head.priority, head.id):
             continue
         if not has_free(worker, restriction):
+            continue
+        if head.inputs and fitting.is_heavy(state, head) and not fitting.fits(state, head, worker):
             continue
         if not is_allowed(worker, restriction) and not (
             restriction.allow_other_workers and not any(is_allowed(other, restriction) for other in running(state))

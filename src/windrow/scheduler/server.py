@@ -63,6 +63,7 @@ def read_config() -> SchedulerConfig:
         allowed_failures=int(allowed),  # type: ignore[call-overload]
         inline_limit=config.size_bytes("windrow.inline-limit"),
         worker_ttl_s=config.seconds("distributed.scheduler.worker-ttl"),
+        guards_memory=config.get("distributed.worker.memory.terminate") not in (False, None, 0),
         manages_memory=bool(config.get("distributed.scheduler.active-memory-manager.start")),
         manage_memory_every_s=config.seconds("distributed.scheduler.active-memory-manager.interval"),
         lease_timeout_s=_lease_timeout_s(),

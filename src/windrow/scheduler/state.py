@@ -66,6 +66,8 @@ class SchedulerConfig(Struct, frozen=True):
     """Expected duration of a function that has not finished once."""
     silence_s: float = 5.0
     """Copies to and from a worker without a sign of life for so long are not waited for."""
+    guards_memory: bool = True
+    """Whether a task is refused whose inputs fit into no worker's memory."""
     manages_memory: bool = False
     """Whether the memory manager runs from the start."""
     manage_memory_every_s: float = 2.0
@@ -374,6 +376,8 @@ class State:
         """The latest task that was known at the last look."""
         self.may_go: Callable[[list[WorkerRecord]], list[WorkerRecord]] | None = None
         """Which of some workers plugins let go, where there are to be fewer; None while no plugin says."""
+        self.least_memory = inf
+        """The smallest memory of a worker that has a limit, if it is to be guarded."""
         self.next_copy = 0
         self.next_call = 0
         self.next_id = 0

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from windrow.errors import ActorLostError
-from windrow.scheduler import attempts, copies, placement
+from windrow.scheduler import attempts, copies, fitting, placement
 from windrow.scheduler.news import note_move
 from windrow.scheduler.state import (
     ERRED,
@@ -212,6 +212,7 @@ TRANSITIONS: dict[tuple[str, str], Callable[[State, Task], None]] = {
     (QUEUED, PROCESSING): start_queued,
     (QUEUED, WAITING): step_back,
     (QUEUED, RELEASED): withdraw,
+    (QUEUED, ERRED): err,
     (PROCESSING, MEMORY): keep,
     (PROCESSING, QUEUED): take_back_and_enqueue,
     (PROCESSING, WAITING): take_back,
@@ -278,6 +279,17 @@ def let_go(state: State, task: Task) -> None:
         step(state, task, RELEASED)
     if not task.dependents:
         step(state, task, FORGOTTEN)
+
+
+def refuse(state: State, task: Task) -> None:
+    """A queued task's inputs fit into no worker's memory, unless that has changed meanwhile."""
+    if task.state is QUEUED and task in state.unrunnable:
+        too_small = placement.too_small(state, task)
+        if too_small:
+            fail(state, task, fitting.refusal(task, too_small))
+        else:
+            del state.unrunnable[task]
+            placement.choose_queue(state, task)
 
 
 def fail(state: State, task: Task, failure: Failure) -> None:

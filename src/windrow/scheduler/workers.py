@@ -13,7 +13,7 @@ nanny's account is there, which says why it died and which tasks were running. T
 from __future__ import annotations
 
 from windrow.errors import KilledWorker
-from windrow.scheduler import copies, placement
+from windrow.scheduler import copies, fitting, placement
 from windrow.scheduler.attempts import come_back_to_threads, lay_ghost, leave_threads
 from windrow.scheduler.news import Came, Left
 from windrow.scheduler.state import ERRED, MEMORY, WAITING, Failure, NannyRecord, State, Task, Unexpected, WorkerRecord
@@ -90,6 +90,7 @@ def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
     worker.services = hello.services
     worker.dashboard_link = hello.dashboard_link
     state.workers[worker.address] = worker
+    fitting.note_limits(state)
     placement.add_worker(state, worker)
     if state.desk is not None:
         state.desk.note("add-worker", worker)
@@ -292,6 +293,7 @@ def remove(
     del state.workers[worker.address]
     worker.status = "closed"
     state.gone.append(worker)
+    fitting.note_limits(state)
     placement.remove_worker(state, worker)
     if state.desk is not None:
         state.desk.note("remove-worker", worker, reason=account)

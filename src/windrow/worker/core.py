@@ -12,6 +12,7 @@ that arrives when nobody here waits for it any more is dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any
 
 from windrow.runqueue import RunQueue
@@ -76,6 +77,8 @@ class WorkerCore:
         self.copying: dict[int, Copy] = {}
         """Copies that the scheduler has asked for, and that are not here yet."""
         self.running = 0
+        self.memory_guard = inf
+        """More than so many bytes of inputs are too much for a task."""
         self.paused = False
         """Whether nothing more is to start, as memory is short."""
         self.ghosts = 0
@@ -135,6 +138,8 @@ class WorkerCore:
                 if id in where:
                     nbytes, holders = where[id]
                     self.incoming.want(id, holders, nbytes, (-attempt.priority, attempt.id))
+                else:
+                    attempt.ahead = True
                 self.waiting_for.setdefault(id, []).append(attempt)
                 attempt.missing += 1
             else:
@@ -240,6 +245,8 @@ class WorkerCore:
                     attempt.state = WAITING
                     self._give_up(attempt, absent, [], attempt.inputs)
                     continue
+                if attempt.ahead and data.managed + data.elsewhere > self.memory_guard and self._is_too_heavy(attempt):
+                    continue
                 attempt.values = [data[id] for id in attempt.inputs]
                 if data.managed > data.near:
                     data.used(attempt.inputs)
@@ -249,6 +256,16 @@ class WorkerCore:
             self.running += 1
             return attempt
         return None
+
+    def _is_too_heavy(self, attempt: Attempt) -> bool:
+        """Give back an attempt that was sent before its inputs' sizes were known, if they do not fit into memory."""
+        if sum([self.data.size(id) for id in attempt.inputs]) <= self.memory_guard:
+            return False
+        attempt.state = WAITING
+        del self.attempts[attempt.id]
+        self._note(attempt, "rescheduled")
+        self.out.append(Rescheduled(attempt.id, attempt.number))
+        return True
 
     def finish(
         self,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import os
 import threading
 import time
@@ -202,6 +203,8 @@ class MemoryMonitor:
         with self._worker.executor.lock:
             process = self._process if self._measures else store.managed
             options = self.options if self.keeping is None else KEEPS_ALL
+            guards = self._limit and options.terminate is not None
+            self._worker.core.memory_guard = self._limit if guards else math.inf
             store.set_marks(memory.marks(options, self._limit, process, store.managed))
 
     def facts(self) -> dict[str, float]:

@@ -31,6 +31,8 @@ class Attempt(Struct, eq=False):
     actor: bool = False
     takes: bool = False
     """Whether the scheduler wants to hear of its end even when it has freed it."""
+    ahead: bool = False
+    """Whether it was sent before all its inputs were made."""
     state: str = WAITING
     seceded: bool = False
     """Whether it runs, and takes no thread."""
