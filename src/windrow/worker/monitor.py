@@ -276,10 +276,8 @@ class MemoryMonitor:
         except (MaxSpillExceeded, OSError) as error:
             with lock:
                 store.cannot_go(for_good=False)
-            if not self._make_room():
-                self._leave_disk_alone(error)
-                return False
-            return True
+            self._leave_disk_alone(error)
+            return False
         except BaseException as error:  # as a rule a PickleError; a user's __reduce__ may raise anything
             with lock:
                 store.cannot_go(for_good=True)
@@ -292,18 +290,9 @@ class MemoryMonitor:
         dropped.clear()
         return True
 
-    def _make_room(self) -> bool:
-        """Remove a file whose value is in memory too; return whether there was one."""
-        with self._worker.executor.lock:
-            spare = self._worker.core.data.spare_file()
-        return spare is not None
-
     def _look_why_it_ends(self, store: Store) -> None:
-        if store.is_pressed and self.disk.limit is not None and self.disk.room < max(store.sizes.values(), default=0):
-            if self._make_room():
-                self._later(self._write)
-            else:
-                self._leave_disk_alone(MaxSpillExceeded())
+        if store.is_pressed and self.disk.room < max(store.sizes.values(), default=0):
+            self._leave_disk_alone(MaxSpillExceeded())
 
     def _leave_disk_alone(self, error: Exception) -> None:
         self._idle_disk_until_s = time.monotonic() + DISK_RETRY_S

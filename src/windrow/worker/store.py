@@ -8,7 +8,7 @@ would cost every trivial task something. The order of use is kept only from half
 
 A value goes to disk in two steps, because writing takes longer than anybody may hold the lock: it is named
 (`next_out`), and, when it is written, what stands for it takes its place (`went_out`), unless it was freed meanwhile.
-What is read back is live again, and its file is kept while there is room: as values do not change, it can go again
+What is read back is live again, and its file is kept: as values do not change, it can go again
 without being written.
 """
 
@@ -271,14 +271,6 @@ class Store(dict[int, object]):
         assert self._going is not None
         (id, value), self._going = self._going, None
         return id, self.get(id) is value and id in self.sizes
-
-    def spare_file(self) -> Elsewhere | None:
-        """Give up the file of a value that is in memory too; None if there is no such file."""
-        for id, marker in self.files.items():
-            if self[id] is not marker:
-                del self.files[id]
-                return marker
-        return None
 
     def check(self) -> None:
         """Raise AssertionError if two sides of any fact disagree."""
