@@ -12,7 +12,6 @@ that arrives when nobody here waits for it any more is dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import inf
 from typing import Any
 
 from windrow.runqueue import RunQueue
@@ -77,8 +76,6 @@ class WorkerCore:
         self.copying: dict[int, Copy] = {}
         """Copies that the scheduler has asked for, and that are not here yet."""
         self.running = 0
-        self.memory_guard = inf
-        """More than so many bytes of inputs are too much for a task."""
         self.paused = False
         """Whether nothing more is to start, as memory is short."""
         self.ghosts = 0
@@ -235,7 +232,7 @@ class WorkerCore:
     def next_attempt(self) -> Attempt | None:
         """Take the next attempt to run, with its inputs' values; None when none is ready."""
         data = self.data
-        if self.paused or (data.managed > data.brim and data.is_brimful):
+        if data.managed > data.brim and not self.may_start():
             return None
         while self.ready:
             attempt = self.ready.pop()
@@ -245,11 +242,11 @@ class WorkerCore:
                     attempt.state = WAITING
                     self._give_up(attempt, absent, [], attempt.inputs)
                     continue
-                if attempt.ahead and data.managed + data.elsewhere > self.memory_guard and self._is_too_heavy(attempt):
-                    continue
-                attempt.values = [data[id] for id in attempt.inputs]
-                if data.managed > data.near:
+                if data.managed > data.near or data.elsewhere:
+                    if attempt.ahead and self._is_too_heavy(attempt):
+                        continue
                     data.used(attempt.inputs)
+                attempt.values = [data[id] for id in attempt.inputs]
             if self.moves is not None:
                 self.moves.append((attempt.key, "ready", "executing"))
             attempt.state = RUNNING
@@ -259,7 +256,7 @@ class WorkerCore:
 
     def _is_too_heavy(self, attempt: Attempt) -> bool:
         """Give back an attempt that was sent before its inputs' sizes were known, if they do not fit into memory."""
-        if sum([self.data.size(id) for id in attempt.inputs]) <= self.memory_guard:
+        if sum([self.data.size(id) for id in attempt.inputs]) <= self.data.most_inputs:
             return False
         attempt.state = WAITING
         del self.attempts[attempt.id]
@@ -275,20 +272,15 @@ class WorkerCore:
         nbytes: int,
         blob: Blob | None = None,
         value_type: bytes | None = None,
-        elsewhere: bool = False,
     ) -> None:
-        """An attempt has its result, or what stands for it."""
+        """An attempt has its result."""
         id = attempt.id
         if not self._ended(attempt):
             return
         del self.attempts[id]
-        if elsewhere:
-            assert isinstance(value, Elsewhere)
-            self.data.put_elsewhere(id, value)
-        else:
-            self.data[id] = value
-            if nbytes >= CRUMB_BYTES:
-                self.data.count(id, nbytes)
+        self.data[id] = value
+        if nbytes >= CRUMB_BYTES:
+            self.data.count(id, nbytes)
         self.names[id] = attempt.key
         if self.moves is not None:
             self._note(attempt, "memory")
@@ -296,6 +288,14 @@ class WorkerCore:
         waiting = self.waiting_for.pop(id, None)
         if waiting is not None:
             self._arrived(waiting)
+
+    def finish_elsewhere(
+        self, attempt: Attempt, marker: Elsewhere, seconds: float, blob: Blob | None, value_type: bytes | None
+    ) -> None:
+        """An attempt has its result, which is kept elsewhere."""
+        self.finish(attempt, marker, seconds, marker.nbytes, blob, value_type)
+        if self.data.get(attempt.id) is marker:
+            self.data.put_elsewhere(attempt.id, marker)
 
     def host(self, attempt: Attempt, instance: object, seconds: float, nbytes: int, proxy: Blob) -> None:
         """An attempt has made an actor, which stays; its value, here as everywhere, is a proxy of it.
@@ -345,6 +345,7 @@ class WorkerCore:
         """Start nothing more, or go on."""
         if paused is not self.paused:
             self.paused = paused
+            self.data.hold_back(paused)
             self.out.append(Paused(paused))
 
     def may_start(self) -> bool:

@@ -413,7 +413,7 @@ class Executor:
         blob, value_type = self._inline(attempt, value, nbytes) if attempt.inline else (None, None)
         if self.keeping is not None:
             kept = self.keeping.keep(attempt.key, value, nbytes)
-            return lambda core: core.finish(attempt, kept, seconds, nbytes, blob, value_type, elsewhere=True)
+            return lambda core: core.finish_elsewhere(attempt, kept, seconds, blob, value_type)
         return lambda core: core.finish(attempt, value, seconds, nbytes, blob, value_type)
 
     # ------------------------------------------------------------ coroutines

@@ -204,8 +204,8 @@ class MemoryMonitor:
             process = self._process if self._measures else store.managed
             options = self.options if self.keeping is None else KEEPS_ALL
             guards = self._limit and options.terminate is not None
-            self._worker.core.memory_guard = self._limit if guards else math.inf
-            store.set_marks(memory.marks(options, self._limit, process, store.managed))
+            most_inputs = self._limit if guards else math.inf
+            store.set_marks(memory.marks(options, self._limit, process, store.managed), most_inputs)
 
     def facts(self) -> dict[str, float]:
         """Return what the heartbeat tells: bytes."""

@@ -83,12 +83,14 @@ class Store(dict[int, object]):
     __slots__ = (
         "_draining",
         "_going",
+        "_held_back",
         "brim",
         "dropped",
         "elsewhere",
         "files",
         "managed",
         "marks",
+        "most_inputs",
         "near",
         "sizes",
         "stuck",
@@ -109,8 +111,12 @@ class Store(dict[int, object]):
         self.elsewhere = 0
         """The size that those that are elsewhere would have in memory."""
         self.marks = Marks()
+        self.most_inputs = inf
+        """More than so many bytes of inputs are too much for one task."""
         self.near = self.brim = inf
-        """Parts of the marks that are compared for every task: the order of use matters; too full to start more."""
+        """What is compared for every task: beyond the one sizes and the order of use matter; beyond the other no task
+        may start, as there is too much, or as the worker is paused."""
+        self._held_back = False
         self.tried_all = False
         """Whether nothing more can go just now."""
         self._draining = False
@@ -151,10 +157,11 @@ class Store(dict[int, object]):
 
     def drop(self, ids: Iterable[int]) -> None:
         """Hold these no more."""
+        has_sizes = self.managed or self.files
         for id in ids:
             if id in self:
                 self.dropped.append(self.pop(id))
-                if self.managed or self.files:
+                if has_sizes:
                     self._forget(id)
 
     def _forget(self, id: int) -> None:
@@ -196,16 +203,22 @@ class Store(dict[int, object]):
 
     # ------------------------------------------------------------ what goes to disk
 
-    def set_marks(self, marks: Marks) -> None:
+    def set_marks(self, marks: Marks, most_inputs: float = inf) -> None:
         """Take the thresholds of a new measurement."""
         self.marks = marks
-        self.near = marks.press / 2
-        self.brim = marks.brim
+        self.most_inputs = most_inputs
+        self.near = min(marks.press / 2, most_inputs)
+        self.brim = -1 if self._held_back else marks.brim
+
+    def hold_back(self, held_back: bool) -> None:
+        """Have every value be too much, or no more."""
+        self._held_back = held_back
+        self.brim = -1 if held_back else self.marks.brim
 
     @property
     def is_brimful(self) -> bool:
         """Whether nothing more should be made before something has gone to disk, which it can."""
-        return self.managed > self.brim and not self.tried_all
+        return self.managed > self.marks.brim and not self.tried_all
 
     @property
     def is_pressed(self) -> bool:
