@@ -20,12 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CORES = [
     *(f"scheduler/{name}.py" for name in ("state", "transitions", "placement", "balance", "core", "invariants")),
     *(f"scheduler/{name}.py" for name in ("attempts", "clients", "dispatch", "news", "requests", "workers")),
-<<<<<<< HEAD
     *(f"scheduler/{name}.py" for name in ("copies", "replicas", "memory_manager", "graphs", "services")),
-    *(f"scheduler/{name}.py" for name in ("census", "scaling")),
-=======
-    *(f"scheduler/{name}.py" for name in ("copies", "replicas", "memory_manager", "graphs", "services", "fitting")),
->>>>>>> 1bb69a5 (A task whose inputs fit into no worker's memory is refused with a MemoryError; workers' memory as users see it)
+    *(f"scheduler/{name}.py" for name in ("census", "scaling", "fitting")),
     *(f"worker/{name}.py" for name in ("state", "core", "store", "incoming", "memory")),
 ]
 """Modules of the two cores, relative to the package. One that is not there (yet) is passed over by this tool."""

@@ -62,7 +62,7 @@ class MemoryState(Struct, frozen=True):
 def memory_of(worker: WorkerRecord) -> MemoryState:
     """Return what a worker's memory is taken by."""
     measured = {name: int(worker.metrics.get(name, 0)) for name in ("memory", "spilled", "unmanaged_old")}
-    held = sum([task.nbytes for task in worker.holds])
+    held = worker.stored
     seen = MemoryState(measured["memory"], held, measured["spilled"], 0)
     # Results have come and gone since the heartbeat: what is old is no more than what there is.
     return MemoryState(seen.process, held, seen.spilled, min(measured["unmanaged_old"], seen.unmanaged))

@@ -21,6 +21,7 @@ from windrow.keys import Key
 from windrow.testing.acting import Acting
 from windrow.testing.adapting import Adapting
 from windrow.testing.moving import Moving
+from windrow.testing.pressing import Pressing
 from windrow.testing.sharing import Sharing
 from windrow.testing.virtual import VirtualClient, VirtualCluster, VirtualWorker, Work, value_of
 from windrow.testing.weaving import Weaving
@@ -72,6 +73,7 @@ class Simulation:
             add=lambda: self.cluster.add_worker(nanny=self.poisonous or seed % 4 == 0),
         )
         self.adapting.on_let_go = self.moving.note_let_go
+        self.pressing = Pressing(self.cluster, seed)
         self.kills = 0
 
     def run(self) -> int:
@@ -112,6 +114,8 @@ class Simulation:
             for _ in range(self.seed % 4):
                 self.sharing.act(client)
             self.acting.act(client)
+            if self.seed % 5:
+                self.pressing.act()
             if self.seed % 4:
                 self.weaving.act(client)
             if self.seed % 5 == 2:
@@ -232,6 +236,7 @@ class Simulation:
         self.cluster.fetch_failures = 0.0
         self.moving.settle()
         self.adapting.settle()
+        self.pressing.settle()
         self.weaving.settle()
         if not self.cluster.workers or self.rng.random() < 0.3:
             self.cluster.add_worker(nanny=self.poisonous)
@@ -263,6 +268,7 @@ class Simulation:
     def _judge(self) -> None:
         self.sharing.judge()
         self.acting.judge()
+        self.pressing.judge()
         self.weaving.judge()
         self.moving.judge([client for client in self.clients if not client.closed])
         memo: dict[Key, Any] = {}

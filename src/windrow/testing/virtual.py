@@ -53,6 +53,7 @@ from windrow.wire.messages import (
     Withdraw,
 )
 from windrow.worker.core import WorkerCore
+from windrow.worker.incoming import Limits
 from windrow.worker.state import Attempt
 from windrow.worker.store import Packed
 
@@ -117,7 +118,7 @@ class VirtualWorker:
         self.nthreads = nthreads
         self.nanny = nanny
         self.slowness = slowness
-        self.core = WorkerCore()
+        self.core = WorkerCore(cluster.limits)
         self.resources = resources or {}
         self.running: list[Attempt] = []
         """Those that have threads."""
@@ -530,6 +531,8 @@ class VirtualCluster:
         self.scattered: dict[Key, None] = {}
         self.watchers: list[Callable[[], None]] = []
         """To be called whenever the scheduler has heard something."""
+        self.limits = Limits()
+        """What each worker fetches at a time."""
         self.supply: Callable[[], dict[str, float]] = dict
         """What a new worker has of resources."""
         self.nannies: dict[str, Channel] = {}
