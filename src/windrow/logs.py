@@ -1,25 +1,41 @@
-"""The last log records of this process, for whoever asks from elsewhere.
+"""The last log records of this process, for whoever asks from elsewhere; and which of them reach its terminal.
 
-What lives here: a handler that remembers, and what it remembers. What this file must never know: who asks, and whose
-the records are beyond their logger's name.
+What lives here: a handler that remembers, what it remembers, and the level below which nothing is shown. What this file
+must never know: who asks, and whose the records are beyond their logger's name and the party that they name.
 
 It hangs on the loggers "windrow" and "distributed" (whose name programs for Dask use on workers), and changes nothing
-of what else happens to their records, nor their levels: by Python's default, warnings and worse.
+of what else happens to their records, nor their levels: by Python's default, warnings and worse. What happens once in
+the life of a party (`tell`) is remembered whatever the level.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import NamedTuple
 
 from windrow import config
 
-__all__ = ["FORMAT", "Memory", "recent", "remember"]
+__all__ = ["FORMAT", "Memory", "checked_level", "recent", "remember", "silence", "tell"]
 
 FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 
 ROOTS = ("windrow", "distributed")
+
+SHOWING = (*ROOTS, "bokeh")
+"""Loggers whose handlers write to the terminal what `silence` is about."""
+
+
+class Entry(NamedTuple):
+    """A record, as it is remembered."""
+
+    logger: str
+    level: str
+    text: str
+    party: str
+    """The id of whom it is about; "" where the record does not say."""
 
 
 class Memory(logging.Handler):
@@ -36,25 +52,26 @@ class Memory(logging.Handler):
     >>> logger.addHandler(memory)
     >>> logger.propagate = False
     >>> logger.error("it broke")
-    >>> [level for _, level, _ in memory.records]
+    >>> [entry.level for entry in memory.records]
     ['ERROR']
     """
 
     def __init__(self, length: int) -> None:
         super().__init__()
-        self.records: deque[tuple[str, str, str]] = deque(maxlen=length)
+        self.records: deque[Entry] = deque(maxlen=length)
         self.setFormatter(logging.Formatter(FORMAT))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Remember a record: its logger, level and text."""
+        """Remember a record."""
         try:
-            self.records.append((record.name, record.levelname, self.format(record)))
+            party = getattr(record, "party", "")
+            self.records.append(Entry(record.name, record.levelname, self.format(record), party))
         except Exception:
             self.handleError(record)
         # Python's handler of last resort is for programs that have set up none; with this one there, it thinks they
         # had. It is asked in its place.
         last = logging.lastResort
-        if last is not None and record.levelno >= last.level and not _is_handled(record.name):
+        if last is not None and record.levelno >= _shown_level(last.level) and not _is_handled(record.name):
             last.handle(record)
 
 
@@ -79,17 +96,112 @@ def remember() -> None:
             logging.getLogger(root).addHandler(_memory)
 
 
-def recent(party: str, n: int | None = None) -> list[tuple[str, str]]:
+def tell(logger: logging.Logger, party: str, text: str, *args: object) -> None:
+    """Log something at INFO that happens once in the life of a party; remembered where only warnings are logged, too.
+
+    Parameters
+    ----------
+    logger
+        The party's.
+    party
+        The id of whom it is about, as several of a kind may live in one process.
+    text, args
+        As `logging.Logger.info` takes them.
+    """
+    if logger.isEnabledFor(logging.INFO):
+        logger.info(text, *args, extra={"party": party}, stacklevel=2)
+    elif _memory is not None:
+        record = logger.makeRecord(logger.name, logging.INFO, "", 0, text, args, None, extra={"party": party})
+        _memory.handle(record)
+
+
+def recent(party: str, n: int | None = None, own: str | None = None) -> list[tuple[str, str]]:
     """Return the last ``n`` records of a party's loggers as (level, text), newest first.
 
-    A party is "scheduler", "worker" or "nanny".
+    A party is "scheduler", "worker" or "nanny". With the id of one as ``own``, what is about another is left out.
 
     Examples
     --------
     >>> recent("no such party")
     []
     """
-    records: Iterable[tuple[str, str, str]] = reversed(list(_memory.records)) if _memory is not None else ()
+    entries = reversed(list(_memory.records)) if _memory is not None else ()
     names = tuple(f"{root}.{party}" for root in ROOTS)
-    found = [(level, text) for name, level, text in records if name.startswith(names)]
+    found = [
+        (entry.level, entry.text)
+        for entry in entries
+        if entry.logger.startswith(names) and (own is None or entry.party in ("", own))
+    ]
     return found if n is None else found[:n]
+
+
+# ---------------------------------------------------------------- what reaches the terminal
+
+_lock = threading.Lock()
+_wishes: list[tuple[object, int]] = []
+"""Levels that were asked for and not taken back, oldest first."""
+_before: dict[logging.Handler, int] = {}
+"""The levels of the terminal's handlers as they were before the first wish."""
+
+
+def _shown_level(default: int) -> int:
+    return _wishes[-1][1] if _wishes else default
+
+
+def checked_level(level: object) -> int | None:
+    """Return a level as a number; None for what asks for none (None, False, 0).
+
+    Examples
+    --------
+    >>> checked_level("error"), checked_level(20), checked_level(False)
+    (40, 20, None)
+    """
+    if level is True:
+        return logging.WARNING
+    if not level:
+        return None
+    if isinstance(level, int):
+        return level
+    number = logging.getLevelName(level.upper()) if isinstance(level, str) else None
+    if not isinstance(number, int):
+        raise ValueError(
+            f"{level!r} is no level of logs; write it as logging.WARNING, 'error' or 30, or False for none"
+        )
+    return number
+
+
+def silence(level: int) -> Callable[[], None]:
+    """Let nothing below a level reach the terminal, until the function that is returned is called.
+
+    Where several have asked, the last one that still does decides. Handlers that the program has given to the root
+    logger, or that write to files, are left alone.
+
+    Examples
+    --------
+    >>> undo = silence(logging.ERROR)
+    >>> undo()
+    """
+    wish = (object(), level)
+
+    def undo() -> None:
+        with _lock:
+            if wish in _wishes:
+                _wishes.remove(wish)
+                _apply()
+
+    with _lock:
+        _wishes.append(wish)
+        _apply()
+    return undo
+
+
+def _apply() -> None:
+    """Set the levels of the handlers that write to the terminal."""
+    for name in SHOWING:
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                handler.setLevel(_shown_level(_before.setdefault(handler, handler.level)))
+    if not _wishes:
+        for handler, level in _before.items():  # one may have left its logger meanwhile
+            handler.setLevel(level)
+        _before.clear()

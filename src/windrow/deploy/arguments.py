@@ -1,55 +1,27 @@
-"""The arguments of `LocalCluster`, checked at the call.
+"""The arguments of `LocalCluster`, checked at the call and turned into what its parties take.
 
-What lives here: what each may be, and the keywords that programs written for Dask pass along and that mean nothing
-here. What this file must never know: how anything is started.
+What lives here: what each may be, which go together, and what follows from those that are left out. What this file must
+never know: how anything is started.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
 
 from windrow import addressing, config, system
 from windrow.client import options
 from windrow.client.options import ABSENT
 from windrow.dashboard import address as dashboard
+from windrow.deploy.specification import resolve
 
+LOOPBACK = "127.0.0.1"
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
-def _is_none_or_flag(value: object) -> bool:
-    return value is None or isinstance(value, bool)
-
-
-def _is_none_or_empty(value: object) -> bool:
-    return value is None or (isinstance(value, Mapping) and not value)
-
-
-def _is_interval(value: object) -> bool:
-    return value is None or isinstance(value, str | int | float)
-
-
-HARMLESS: dict[str, Callable[[object], bool]] = {
-    "blocked_handlers": _is_none,
-    "interface": _is_none,
-    "local_directory": _is_none,
-    "loop": _is_none,
-    "scheduler_kwargs": _is_none,
-    "scheduler_sync_interval": _is_interval,  # what it would pace is always up to date here
-    "security": lambda value: value is None or value is False,
-    "services": _is_none_or_empty,
-    "start": _is_none_or_flag,  # without an effect in Dask too
-    "worker_class": _is_none,
-    "worker_services": _is_none_or_empty,
-}
-"""Further keywords, and which of their values mean nothing here."""
-
-OTHERS = (*HARMLESS, "diagnostics_port", "ip", "protocol", "service_kwargs", "worker_dashboard_address")
+PROTOCOLS = ("inproc", "tcp")
 
 
 def absent(name: str, value: object) -> NotImplementedError:
@@ -57,123 +29,170 @@ def absent(name: str, value: object) -> NotImplementedError:
     return NotImplementedError(f"{name}={value!r} {ABSENT}; leave {name} out")
 
 
-def check_others(others: Mapping[str, Any], callee: Callable[..., object]) -> None:
-    """Refuse keywords that nobody knows, and values that ask for what is not in this version.
+def apart(first: str, first_value: object, second: str, second_value: object, why: str) -> ValueError:
+    """Return the error for two arguments that make no sense together.
+
+    Examples
+    --------
+    >>> apart("processes", False, "env", {}, "threads share it")
+    ValueError('processes=False and env={} do not go together: threads share it')
+    """
+    return ValueError(f"{first}={first_value!r} and {second}={second_value!r} do not go together: {why}")
+
+
+def check_security(security: object) -> None:
+    """Refuse what this version does not know."""
+    if security is not None and security is not False:
+        raise NotImplementedError(
+            f"security={security!r} (TLS) {ABSENT}: connections are authenticated by the cluster's secret, and not "
+            "encrypted. Leave security out, and use networks that you trust"
+        )
+
+
+def check_empty(**given: object) -> None:
+    """Refuse arguments that ask for what is not there yet; None and what is empty asks for nothing."""
+    for name, value in given.items():
+        if value is not None and value != {}:
+            raise absent(name, value)
+
+
+# ---------------------------------------------------------------- keywords for the parties
+
+
+def keywords_of(cls: Any, last: type = object) -> set[str] | None:
+    """Return the keywords that a class takes, with those that it passes on to its bases (``last`` takes no more).
+
+    None: any, as nobody says what becomes of those that are passed on.
+
+    Examples
+    --------
+    >>> class Base:
+    ...     def __init__(self, *, size=1): ...
+    >>> class Own(Base):
+    ...     def __init__(self, colour="red", **kwargs): ...
+    >>> sorted(keywords_of(Own))
+    ['colour', 'size']
+    """
+    found: set[str] = set()
+    for base in cls.__mro__ if isinstance(cls, type) else ():
+        own = vars(base).get("__init__")
+        if own is None or base is object:
+            continue
+        parameters = list(inspect.signature(own).parameters.values())[1:]
+        found |= {each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)}
+        if base is last or not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            return found
+    return None
+
+
+def check_keywords(what: str, given: Iterable[str], known: Collection[str] | None, others: Iterable[str] = ()) -> None:
+    """Refuse keywords that nobody knows.
+
+    Parameters
+    ----------
+    what
+        Who is called, for the message.
+    given
+        The keywords.
+    known
+        Those that are known; None: any.
+    others
+        More that may have been meant.
 
     Raises
     ------
     TypeError
-        Unknown keywords; the message has the nearest known ones.
-    NotImplementedError
-        A known keyword asks for something.
+        Some are unknown; the message has the nearest known ones.
 
     Examples
     --------
-    >>> check_others({"loop": None, "security": False}, print)
+    >>> check_keywords("LocalCluster", ["nthread"], ["nthreads", "name"])
+    Traceback (most recent call last):
+        ...
+    TypeError: LocalCluster has no argument 'nthread' (did you mean 'nthreads'?); it has name, nthreads
     """
-    if unknown := [name for name in others if name not in OTHERS]:
-        known = [name for name in inspect.signature(callee).parameters if name not in {"self", "others"}]
-        near = {name: difflib.get_close_matches(name, [*known, *OTHERS], n=1) for name in unknown}
-        hints = [f"{name!r}" + (f" (did you mean {near[name][0]!r}?)" if near[name] else "") for name in unknown]
-        raise TypeError(f"LocalCluster has no argument {', '.join(hints)}; its arguments are {', '.join(known)}")
-    for name, value in others.items():
-        if name in HARMLESS and not HARMLESS[name](value):
-            raise absent(name, value)
+    if known is None or not (unknown := [name for name in given if name not in known]):
+        return
+    names = sorted({*known, *others})
+    near = {name: difflib.get_close_matches(name, names, n=1) for name in unknown}
+    hints = [f"{name!r}" + (f" (did you mean {near[name][0]!r}?)" if near[name] else "") for name in unknown]
+    raise TypeError(f"{what} has no argument {', '.join(hints)}; it has {', '.join(names)}")
 
 
-def check_kinds(
-    n_workers: object, threads_per_worker: object, processes: object, scheduler_port: object, env: object
-) -> None:
-    """Refuse arguments of the wrong kind, by name."""
+class Kind(NamedTuple):
+    """What workers are made of."""
+
+    processes: bool
+    cls: Any
+    """The class that the cluster makes."""
+    inner: Any
+    """The class of the worker itself, where a nanny makes it; None: the nanny's own choice."""
+
+
+def chosen_kind(processes: object, worker_class: Any, nanny: type, worker: type) -> Kind:
+    """Return whether workers are processes, and of which classes they are.
+
+    Parameters
+    ----------
+    processes, worker_class
+        As `LocalCluster` has them.
+    nanny, worker
+        The classes by default.
+    """
+    if processes is not None and not isinstance(processes, bool):
+        raise TypeError(f"processes must be True, False or None, not {processes!r}")
+    cls = resolve(worker_class)
+    if cls is not None and not isinstance(cls, type):
+        raise TypeError(f"worker_class must be a class, or the dotted name of one, not {worker_class!r}")
+    is_nanny = cls is not None and issubclass(cls, nanny)
+    if processes is False and is_nanny:
+        raise apart("processes", False, "worker_class", worker_class, "a nanny's worker is a process")
+    if processes is None:
+        processes = cls is None or is_nanny
+    if cls is None:
+        return Kind(processes, nanny if processes else worker, None)
+    if processes and issubclass(cls, worker):
+        return Kind(True, nanny, cls)
+    return Kind(processes, cls, None)
+
+
+def worker_keywords(kind: Kind, nanny: type, worker: type) -> set[str] | None:
+    """Return the keywords that workers of a kind take; None: any. A nanny passes on what it does not take itself."""
+    if not issubclass(kind.cls, nanny):
+        return keywords_of(kind.cls, worker)
+    own, inner = keywords_of(kind.cls, nanny), keywords_of(kind.inner or worker, worker)
+    return None if own is None or inner is None else own | inner
+
+
+# ---------------------------------------------------------------- how many, how large
+
+
+def check_counts(n_workers: object, threads_per_worker: object, scheduler_port: object) -> None:
+    """Refuse numbers of the wrong kind, by name."""
     for value, what, least in ((n_workers, "n_workers", 0), (threads_per_worker, "threads_per_worker", 1)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             raise ValueError(f"{what} must be an int of at least {least}, or None, not {value!r}")
-    if not _is_none_or_flag(processes):
-        raise TypeError(f"processes must be True, False or None, not {processes!r}")
-    if env is not None and not isinstance(env, Mapping):
-        raise TypeError(f"env must be a dict of environment variables, not {env!r}")
     if isinstance(scheduler_port, bool) or not isinstance(scheduler_port, int) or not 0 <= scheduler_port < 65536:
         raise ValueError(f"scheduler_port must be a port's number (0: any that is free), not {scheduler_port!r}")
 
 
-def checked_resources(resources: object) -> dict[str, float]:
-    """Return what each worker offers beside its threads; by default what ``distributed.worker.resources`` says.
+def split(n_workers: int | None, threads: int | None, processes: bool) -> tuple[int, int]:
+    """Return how many workers of how many threads share the machine's cores.
 
     Examples
     --------
-    >>> checked_resources({"GPU": 2})
-    {'GPU': 2.0}
+    >>> split(3, 2, processes=True)
+    (3, 2)
     """
-    if resources is None:
-        resources = config.get("distributed.worker.resources")
-    return dict(options.checked_resources(resources))
-
-
-def chosen_host(host: object, others: Mapping[str, Any], processes: bool, scheduler_port: int) -> str | None:
-    """Return where to listen for other processes, None for nowhere; ``host``, ``ip`` and ``protocol`` say.
-
-    Examples
-    --------
-    >>> chosen_host(None, {"protocol": "tcp://"}, processes=True, scheduler_port=0)
-    '127.0.0.1'
-    """
-    ip = others.get("ip")
-    if ip is not None:
-        warnings.warn("ip= is an old name of host=: write host=", DeprecationWarning, stacklevel=3)
-        if host is not None and host != ip:
-            raise ValueError(f"host={host!r} and ip={ip!r} (its old name) differ; give host= alone")
-        host = ip
-    if host is not None and not isinstance(host, str):
-        raise TypeError(f"host must be a string, not {host!r}")
-    protocol = others.get("protocol")
-    if protocol is not None and not isinstance(protocol, str):
-        raise TypeError(f"protocol must be a string such as 'tcp', or None, not {protocol!r}")
-    listens = processes or scheduler_port != 0
-    if protocol is not None and protocol.removesuffix("://") != ("tcp" if listens else "inproc"):
-        where = "worker processes" if processes else "a scheduler_port" if listens else "processes=False"
-        raise NotImplementedError(f"protocol={protocol!r} with {where} {ABSENT}; leave protocol out")
-    if not listens:
-        return None
-    host = host or "127.0.0.1"
-    if not addressing.is_loopback(host):
-        warnings.warn(
-            f"host={host!r}: other machines can reach this cluster. What they send is authenticated, but not "
-            "encrypted in this version of windrow: use it on a network that you trust",
-            UserWarning,
-            stacklevel=3,
-        )
-    return host
-
-
-def chosen_dashboard(address: Any, others: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scheduler's keywords about its dashboard; ``diagnostics_port`` and ``service_kwargs`` may say more.
-
-    Examples
-    --------
-    >>> chosen_dashboard(":8787", {"service_kwargs": {"dashboard": {"prefix": "/foo"}}})
-    {'dashboard_address': ':8787', 'http_prefix': '/foo'}
-    """
-    port = others.get("diagnostics_port")
-    if port is not None:
-        warnings.warn("diagnostics_port= is an old name of dashboard_address=", DeprecationWarning, stacklevel=3)
-        if address != ":8787" and address != port:
-            raise ValueError(f"dashboard_address={address!r} and diagnostics_port={port!r} (its old name) differ")
-        address = port
-    dashboard.parse(address)
-    return {"dashboard_address": address, "http_prefix": dashboard.prefix_from(others.get("service_kwargs"))}
-
-
-def worker_dashboard(others: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the workers' keywords about dashboards of their own: none by default.
-
-    Examples
-    --------
-    >>> worker_dashboard({}), worker_dashboard({"worker_dashboard_address": ":0"})
-    ({}, {'dashboard_address': ':0'})
-    """
-    address = others.get("worker_dashboard_address")
-    dashboard.parse(address)
-    return {} if address is None else {"dashboard_address": address}
+    cores = system.cpu_count()
+    if n_workers is None and threads is None:
+        return system.nprocesses_nthreads(cores) if processes else (1, cores)
+    if n_workers is None:
+        assert threads is not None
+        return (max(1, cores // threads) if processes else 1), threads
+    if threads is None:
+        return n_workers, max(1, math.ceil(cores / n_workers)) if n_workers else cores
+    return n_workers, threads
 
 
 def memory_limit_bytes(memory_limit: str | float | None, n_workers: int, nthreads: int) -> int:
@@ -190,3 +209,140 @@ def memory_limit_bytes(memory_limit: str | float | None, n_workers: int, nthread
         return system.parse_memory_limit(memory_limit, nthreads) or 0
     except (ValueError, OverflowError) as error:
         raise ValueError(f"memory_limit={memory_limit!r} will not do: {error}") from None
+
+
+def checked_resources(resources: object) -> dict[str, float]:
+    """Return what each worker offers beside its threads; by default what ``distributed.worker.resources`` says.
+
+    Examples
+    --------
+    >>> checked_resources({"GPU": 2})
+    {'GPU': 2.0}
+    """
+    if resources is None:
+        resources = config.get("distributed.worker.resources")
+    return dict(options.checked_resources(resources))
+
+
+# ---------------------------------------------------------------- where to listen
+
+
+class Place(NamedTuple):
+    """Where parties listen."""
+
+    protocol: str
+    """inproc or tcp."""
+    host: str
+    """For tcp."""
+
+
+def old_name(old: str, value: Any, new: str, new_value: Any, default: Any) -> Any:
+    """Return what an argument means that may have been given under its old name too.
+
+    Examples
+    --------
+    >>> old_name("ip", None, "host", "127.0.0.1", default=None)
+    '127.0.0.1'
+    """
+    if value is None:
+        return new_value
+    warnings.warn(f"{old}= is an old name of {new}=: write {new}=", DeprecationWarning, stacklevel=3)
+    if new_value not in (default, value):
+        raise ValueError(f"{new}={new_value!r} and {old}={value!r} (its old name) differ; give {new}= alone")
+    return value
+
+
+def chosen_dashboard(address: Any, service_kwargs: Any) -> dict[str, Any]:
+    """Return the scheduler's keywords about its dashboard.
+
+    Examples
+    --------
+    >>> chosen_dashboard(":8787", {"dashboard": {"prefix": "/foo"}})
+    {'dashboard_address': ':8787', 'http_prefix': '/foo'}
+    """
+    dashboard.parse(address)
+    return {"dashboard_address": address, "http_prefix": dashboard.prefix_from(service_kwargs)}
+
+
+def worker_dashboard(address: Any) -> dict[str, Any]:
+    """Return the workers' keywords about dashboards of their own: none by default.
+
+    Examples
+    --------
+    >>> worker_dashboard(None), worker_dashboard(":0")
+    ({}, {'dashboard_address': ':0'})
+    """
+    dashboard.parse(address)
+    return {} if address is None else {"dashboard_address": address}
+
+
+def chosen_place(host: Any, protocol: Any, interface: Any, processes: bool, scheduler_port: int) -> Place:
+    """Return where to listen, by what is said of it and what follows for the rest.
+
+    Examples
+    --------
+    >>> chosen_place(None, "tcp://", None, processes=True, scheduler_port=0)
+    Place(protocol='tcp', host='127.0.0.1')
+    >>> chosen_place(None, None, None, processes=False, scheduler_port=0).protocol
+    'inproc'
+    """
+    if host is not None and not isinstance(host, str):
+        raise TypeError(f"host must be a string, not {host!r}")
+    scheme, bare = _split_host(host)
+    wanted = _checked_protocol(protocol)
+    if wanted and scheme and wanted != scheme:
+        raise apart("protocol", protocol, "host", host, "they name two protocols")
+    chosen = wanted or scheme or ("tcp" if processes or scheduler_port else "inproc")
+    if interface is not None:
+        if host is not None:
+            raise apart("interface", interface, "host", host, "each says where to listen")
+        bare = addressing.interface_ip(interface)
+    if chosen == "inproc":
+        _check_inproc(processes, scheduler_port, interface, protocol if wanted else host)
+        return Place("inproc", LOOPBACK)
+    if not addressing.is_loopback(bare or LOOPBACK):
+        argument = f"host={host!r}" if host is not None else f"interface={interface!r}"
+        warnings.warn(
+            f"{argument}: other machines can reach this cluster. What they send is authenticated, but not "
+            "encrypted in this version of windrow: use it on a network that you trust",
+            UserWarning,
+            stacklevel=3,
+        )
+    return Place("tcp", bare or LOOPBACK)
+
+
+def _split_host(host: str | None) -> tuple[str, str]:
+    """Return the protocol that a host names, and the host itself."""
+    if not host:
+        return "", host or ""
+    scheme, separator, bare = host.partition("://")
+    return (_checked_protocol(scheme), bare) if separator else ("", host)
+
+
+def _checked_protocol(protocol: Any) -> str:
+    """Return a protocol without its ``://``; "" for None."""
+    if protocol is None:
+        return ""
+    if not isinstance(protocol, str):
+        raise TypeError(f"protocol must be a string such as 'tcp', or None, not {protocol!r}")
+    scheme = protocol.removesuffix("://").lower()
+    if scheme == "tls":
+        raise NotImplementedError(f"protocol={protocol!r} (TLS) {ABSENT}: use tcp://, on a network that you trust")
+    if scheme not in PROTOCOLS:
+        raise ValueError(
+            f"there is no protocol {protocol!r}; there are {', '.join(f'{each}://' for each in PROTOCOLS)}"
+        )
+    return scheme
+
+
+def _check_inproc(processes: bool, scheduler_port: int, interface: object, said: object) -> None:
+    """Refuse what cannot be where nobody listens for other processes."""
+    if said is None and interface is None:
+        return
+    name, value = ("protocol", said) if said is not None else ("processes", processes)
+    if processes:
+        raise apart(name, value, "processes", processes, "inproc:// is within one process")
+    if scheduler_port:
+        raise apart(name, value, "scheduler_port", scheduler_port, "inproc:// has no ports")
+    if interface is not None:
+        raise apart(name, value, "interface", interface, "nothing listens on a network; add protocol='tcp://'")

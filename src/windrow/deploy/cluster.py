@@ -1,4 +1,4 @@
-"""What every kind of cluster offers: a name, a scheduler's address, a life, synchronous or not.
+"""What every kind of cluster offers: a name, a scheduler's address, a life, logs, looks; synchronous or not.
 
 What lives here: `Cluster`. What this file must never know: how the parties are started; a subclass does that in `_open`
 and undoes it in `_shut`.
@@ -8,17 +8,48 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import builtins
+import logging
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Self, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from windrow import transport
+from windrow.client import options
+from windrow.client.options import Duration
+from windrow.deploy import gathered_logs, loops, views
 from windrow.deploy.adaptive import Adaptive
+from windrow.deploy.rounds import Rounds
+from windrow.deploy.views import Log, Logs
 from windrow.errors import WorkerStartTimeoutError
+from windrow.node import Status
+from windrow.primitives.metadata import Metadata, SetMetadata
 from windrow.runtime import LoopThread
 from windrow.transport import Link
+from windrow.transport.asker import Asker
+from windrow.wire.messages import Ask, HelloClient, Identity, Request
+
+if TYPE_CHECKING:
+    from windrow.client.client import Client
+
+logger = logging.getLogger("windrow.deploy")
 
 T = TypeVar("T")
+
+NOWHERE = "<not connected>"
+"""The scheduler's address while there is none."""
+
+POLL_S = 0.05
+"""How often a scheduler elsewhere is asked who is there, while somebody waits for a change."""
+
+EXIT_S = 10.0
+"""How long the end of the program waits for a cluster to close."""
+
+MANAGER_INFO = "cluster-manager-info"
+"""Where the scheduler's metadata say which cluster it is of."""
 
 _open: dict[int, Cluster] = {}
 """Synchronous clusters that are not closed; they are closed at exit."""
@@ -27,96 +58,196 @@ _open: dict[int, Cluster] = {}
 class Cluster:
     """Base of cluster managers.
 
+    A subclass starts its parties in `_open`, where it sets ``scheduler_address`` and ``secret``, ends them in `_shut`,
+    and calls `_begin` at the end of its constructor. What can be scaled has `scale`, `plan` and `requested`.
+
     Parameters
     ----------
     asynchronous
         Belong to the running event loop: ``await`` it, or use ``async with``. Else it has a loop in a thread of its
         own, and its methods block.
+    loop
+        A `LoopThread`, or an event loop that runs in another thread, to use in place of one of its own.
+    quiet
+        Whether what the manager logs of itself (`_log`) is kept for `get_logs` only, and not printed.
     name
         By default eight random hexadecimal digits.
+    scheduler_sync_interval
+        How often a scheduler in another process is asked what is new, in seconds or as "1s".
+
+    Examples
+    --------
+    >>> class Attached(Cluster):
+    ...     def __init__(self, address, **kwargs):
+    ...         super().__init__(**kwargs)
+    ...         self.scheduler_address = address
+    ...         self._begin()
+    >>> Attached("tcp://127.0.0.1:8786")  # doctest: +SKIP
+    Attached(8a41c2f0, 'tcp://127.0.0.1:8786', workers=2, threads=4, memory=15.50 GiB)
     """
 
-    def __init__(self, asynchronous: bool = False, name: str | None = None) -> None:
-        if name is not None and not isinstance(name, str):
-            raise TypeError(f"name must be a string, not {name!r}")
-        self.name = name if name is not None else uuid.uuid4().hex[:8]
-        self.asynchronous = asynchronous
-        self.status = "created"
-        self.secret = b""
-        self.scheduler_address = "<not connected>"
-        self.loop_thread = None if asynchronous else LoopThread(f"IO loop of {self.name}")
+    shutdown_on_close = True
+    """Whether the end of the program closes it."""
+
+    def __init__(
+        self,
+        asynchronous: bool = False,
+        loop: Any = None,
+        quiet: bool = False,
+        name: str | None = None,
+        scheduler_sync_interval: Duration = 1,
+    ) -> None:
+        interval_s = options.seconds(scheduler_sync_interval, "scheduler_sync_interval")
+        self.status = Status.created
+        self.quiet = quiet
+        self.scheduler_address = NOWHERE
+        self.secret: bytes | None = None
+        self.scheduler_comm: Any = None
+        """Whom to ask: ``await scheduler_comm.ask(request)``; None while there is nobody."""
+        self.periodic_callbacks: dict[str, Rounds] = {"scheduler-info": Rounds(self._look_again, interval_s or 1.0)}
+        self._asynchronous = asynchronous
+        self._name = _checked_name(name) or uuid.uuid4().hex[:8]
+        self._info: dict[str, Any] = _nobody()
+        self._said: list[tuple[datetime, str]] = []
+        self._watching: set[asyncio.Future[None]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
+        self._opening = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
         self._adaptive: Adaptive | None = None
         self._adaptive_options: dict[str, Any] = {}
+        self._looking = False
         self._close_lock = threading.Lock()
+        self.loop_thread: LoopThread | None = None
+        self._loop, self._owns_loop = loops.own_loop(loop), False
         if not asynchronous:
-            try:
-                self._sync(self._start())
-            except BaseException:
-                self.close()
-                raise
-            _open[id(self)] = self
+            self.loop_thread, self._owns_loop = loops.thread_of(loop, f"IO loop of {self._name}")
+            self._loop = self.loop_thread.loop
 
     # ------------------------------------------------------------ for subclasses
 
     async def _open(self) -> None:
         """Start the parties; set ``scheduler_address`` and ``secret``."""
-        raise NotImplementedError("a kind of cluster starts its parties in _open")
+        if self.scheduler_address == NOWHERE and self.scheduler_comm is None:
+            raise NotImplementedError("a kind of cluster starts its parties in _open, and sets scheduler_address")
 
     async def _shut(self) -> None:
         """Stop the parties."""
-        raise NotImplementedError("a kind of cluster stops its parties in _shut")
 
-    def identity(self) -> dict[str, Any]:
-        """Return what the scheduler says of itself and its workers (on the loop)."""
-        raise NotImplementedError("a kind of cluster knows how to ask its scheduler")
+    def _begin(self) -> None:
+        """Start, and wait until it has started; an asynchronous one starts when it is awaited."""
+        if self.loop_thread is None:
+            return
+        try:
+            self._sync(self._start())
+        except BaseException:
+            self.close()
+            raise
 
     async def connect_inproc(self) -> Link:
-        """Return a link to a scheduler in this process (on the loop)."""
-        raise NotImplementedError("this kind of cluster has its scheduler elsewhere")
+        """Return a new link to the scheduler (on the loop)."""
+        return await transport.connect(self.scheduler_address, secret=self.secret)
+
+    def _log(self, text: str) -> None:
+        """Have a line in the cluster's own log, which is printed too unless the cluster is ``quiet``."""
+        self._said.append((datetime.now(), text))
+        if not self.quiet:
+            builtins.print(text)
 
     # ------------------------------------------------------------ life
 
-    def _sync(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def _sync(self, coroutine: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         assert self.loop_thread is not None
-        return self.loop_thread.run(coroutine)
+        return self.loop_thread.run(coroutine, timeout_s)
+
+    def _either(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Return an awaitable where the caller is on the event loop; else wait."""
+        return coroutine if self.asynchronous else self._sync(coroutine)
+
+    def sync(
+        self,
+        func: Callable[..., Any],
+        *args: Any,
+        asynchronous: bool | None = None,
+        callback_timeout: Duration = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Run a coroutine function on the loop, and wait for it (or return its coroutine, if asynchronous)."""
+        coroutine = func(*args, **kwargs)
+        if self.asynchronous if asynchronous is None else asynchronous:
+            return coroutine
+        return self._sync(coroutine, options.seconds(callback_timeout, "callback_timeout"))
 
     async def _start(self) -> Self:
-        if self.status == "created":
-            self.status = "starting"
-            try:
-                await self._open()
-            except BaseException:
-                await self._close()
-                self.status = "failed"
-                raise
-            self.status = "running"
+        async with self._opening:
+            if self.status in (Status.closing, Status.closed, Status.failed):
+                raise RuntimeError(f"cluster {self.name} is {self.status}: make a new one")
+            if self.status is Status.created:
+                await self._start_once()
         return self
+
+    async def _start_once(self) -> None:
+        self.status = Status.starting
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._open()
+            if self.scheduler_comm is None:
+                self.scheduler_comm = await self._reach_scheduler()
+            await self._look()
+        except BaseException:
+            await self._close()
+            self.status = Status.failed
+            raise
+        self.status = Status.running
+        if self.loop_thread is not None:
+            _open[id(self)] = self
+        if not self._is_near:
+            self.periodic_callbacks["scheduler-info"].start()
+        self._announce()
 
     async def _close(self) -> None:
         if self._closing is None:
-            self.status = "closing"
+            self.status = Status.closing
             if self._adaptive is not None:
                 self._adaptive.stop("the cluster closes")
-            self._closing = asyncio.get_running_loop().create_task(self._shut())
+            for rounds in self.periodic_callbacks.values():
+                rounds.cancel()
+            self._closing = asyncio.get_running_loop().create_task(self._end())
         await asyncio.shield(self._closing)
-        self.status = "closed"
 
-    def close(self, timeout: float | None = None) -> Any:
-        """Stop everything; again is harmless. An awaitable on an asynchronous cluster."""
+    async def _end(self) -> None:
+        try:
+            await self._shut()
+        finally:
+            if isinstance(self.scheduler_comm, Asker):
+                self.scheduler_comm.link.close()
+            self.status = Status.closed
+            self._on_change()
+            for task in self._background:
+                task.cancel()
+            _open.pop(id(self), None)
+
+    def close(self, timeout: Duration = None) -> Any:
+        """Stop everything; again is harmless. An awaitable on an asynchronous cluster.
+
+        Raises
+        ------
+        TimeoutError
+            It has not stopped within ``timeout``; it goes on with that.
+        """
         if self.asynchronous:
             return self._close()
         thread = self.loop_thread
         assert thread is not None
         with self._close_lock:  # the user, a client and the exit may all ask at once
-            if thread.is_running:
-                thread.run(self._close(), timeout)
+            if thread.is_running and self.status is not Status.closed:
+                thread.run(self._close(), options.seconds(timeout))
+            if self._owns_loop:
                 thread.stop()
         _open.pop(id(self), None)
         return None
 
     def __enter__(self) -> Self:
-        if self.asynchronous:
+        if self._asynchronous:
             raise TypeError("this cluster is asynchronous: use 'async with'")
         return self
 
@@ -124,7 +255,7 @@ class Cluster:
         self.close()
 
     async def __aenter__(self) -> Self:
-        return await self._start()
+        return await self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._close()
@@ -132,7 +263,76 @@ class Cluster:
     def __await__(self) -> Generator[Any, None, Self]:
         return self._start().__await__()
 
-    # ------------------------------------------------------------ scaling
+    def __del__(self) -> None:
+        if getattr(self, "status", None) in (Status.starting, Status.running, Status.closing):
+            warnings.warn(f"unclosed cluster {self.name}: close it, or use 'with'", ResourceWarning, 2, self)
+
+    # ------------------------------------------------------------ facts
+
+    @property
+    def name(self) -> str:
+        """The cluster's name; a new one is told to the scheduler."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = _checked_name(name) or self._name
+        if self.status is Status.running and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._announce)
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether methods return awaitables here."""
+        return self._asynchronous or self.called_from_running_loop
+
+    @property
+    def called_from_running_loop(self) -> bool:
+        """Whether this is the thread of the cluster's event loop, which must not wait."""
+        if self.loop_thread is not None:
+            return self.loop_thread.is_current
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop; None for an asynchronous cluster that has not been awaited."""
+        return self._loop
+
+    @property
+    def _is_near(self) -> bool:
+        """Whether the scheduler is in this process, so that what it says of itself is there without asking."""
+        return False
+
+    @property
+    def scheduler_info(self) -> dict[str, Any]:
+        """The scheduler's description of itself and its workers."""
+        return self._info if self.status is Status.running else _nobody()
+
+    @property
+    def dashboard_link(self) -> str:
+        """Where to look at the cluster; "" while it has no dashboard."""
+        return str(self.scheduler_info.get("dashboard_link") or "")
+
+    @property
+    def observed(self) -> set[Any]:
+        """Names of the workers that the scheduler knows."""
+        return {worker["name"] for worker in self._present().values()}
+
+    @property
+    def requested(self) -> set[Any]:
+        """Names of the workers that were started."""
+        raise NotImplementedError(f"{type(self).__name__} does not start workers")
+
+    @property
+    def plan(self) -> set[Any]:
+        """Names of the workers that are wanted."""
+        raise NotImplementedError(f"{type(self).__name__} does not start workers")
+
+    def scale(self, n: int = 0) -> Any:
+        """Have ``n`` workers, where a kind of cluster can do that."""
+        raise NotImplementedError(f"{type(self).__name__} cannot scale: its workers are started by somebody else")
 
     def adapt(self, Adaptive: Callable[..., Any] = Adaptive, **kwargs: Any) -> Any:
         """Scale with the load from now on, until the cluster closes or the result's ``stop()`` is called.
@@ -157,61 +357,193 @@ class Cluster:
         self._adaptive, self._adaptive_options = adaptive, options
         return adaptive
 
-    # ------------------------------------------------------------ facts
+    def get_client(self) -> Client:
+        """Return the current client, if it is one of this cluster, else a new one."""
+        from windrow.client import current
+        from windrow.client.client import Client
 
-    @property
-    def dashboard_link(self) -> str:
-        """Where to look at the cluster; "" while it has no dashboard."""
-        return str(self.scheduler_info.get("dashboard_link") or "")
+        try:
+            found = current.current()
+        except ValueError:
+            return Client(self, asynchronous=self._asynchronous)
+        of_this = found.cluster is self or found._connection.address == self.scheduler_address
+        return found if of_this else Client(self, asynchronous=self._asynchronous)
 
-    @property
-    def scheduler_info(self) -> dict[str, Any]:
-        """The scheduler's description of itself and its workers."""
-        return self.identity() if self.status == "running" else {"type": "Scheduler", "workers": {}}
+    # ------------------------------------------------------------ what the scheduler says
 
-    def wait_for_workers(self, n_workers: int, timeout: float | None = None) -> Any:
-        """Wait until so many workers are there.
+    def _present(self) -> dict[str, dict[str, Any]]:
+        """Return what is known of the workers now, by address."""
+        workers: dict[str, dict[str, Any]] = self._info["workers"]
+        return workers
+
+    async def _reach_scheduler(self) -> Any:
+        asker = Asker(await self.connect_inproc())
+        asker.say(HelloClient(f"Cluster-{self.name}"))
+        return asker
+
+    async def _look(self) -> None:
+        """Learn what the scheduler says; while it does not answer, what it said last stays."""
+        before = self._present().keys()
+        try:
+            self._info = (await self._ask(Identity())).value
+        except ConnectionError as error:
+            self._info = {**self._info, "workers": {}}
+            logger.debug("cluster %s: its scheduler is gone: %s", self.name, error)
+        if before != self._present().keys():
+            self._on_change()
+
+    async def _look_again(self) -> None:
+        """Look, unless the last look is not answered yet."""
+        if not self._looking:
+            self._looking = True
+            try:
+                await self._look()
+            finally:
+                self._looking = False
+
+    async def _ask(self, request: Request) -> Any:
+        return await self.scheduler_comm.ask(request)
+
+    def _announce(self) -> None:
+        """Have the scheduler's metadata say which cluster this is, for clients that came by its address."""
+        told = {"name": self.name, "type": type(self).__name__}
+        self._in_background(self._ask(Ask(Metadata.name, SetMetadata([MANAGER_INFO], told))))
+
+    def _in_background(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something on the loop; its error is for those who wait for it."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(_retrieve)
+        return task
+
+    def _on_change(self) -> None:
+        """A party has joined or left."""
+        for event in self._watching:
+            if not event.done():
+                event.set_result(None)
+        self._watching.clear()
+
+    async def _changed(self, timeout_s: float | None) -> None:
+        """Wait until a party has joined or left, or the time is up."""
+        event = asyncio.get_running_loop().create_future()
+        self._watching.add(event)
+        limit_s = timeout_s if self._is_near else min(POLL_S, POLL_S if timeout_s is None else timeout_s)
+        await asyncio.wait([event], timeout=limit_s)
+        self._watching.discard(event)
+        if not self._is_near:
+            await self._look()
+
+    def wait_for_workers(self, n_workers: int, timeout: Duration = None) -> Any:
+        """Wait until so many workers run.
 
         Raises
         ------
         WorkerStartTimeoutError
-            They are not, after ``timeout`` seconds.
+            They do not, after ``timeout``.
         """
-        if not isinstance(n_workers, int) or n_workers < 1:
-            raise ValueError(f"n_workers must be a positive int, not {n_workers!r}")
-        waiting = self._wait_for_workers(n_workers, timeout)
-        return waiting if self.asynchronous else self._sync(waiting)
+        if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
+            raise ValueError(f"n_workers must be a whole number above 0, not {n_workers!r}")
+        return self._either(self._wait_for_workers(n_workers, options.seconds(timeout)))
 
-    async def _wait_for_workers(self, n_workers: int, timeout: float | None) -> None:
+    async def _wait_for_workers(self, n_workers: int, timeout_s: float | None) -> None:
         loop = asyncio.get_running_loop()
-        limit = None if timeout is None else loop.time() + timeout
+        limit = None if timeout_s is None else loop.time() + timeout_s
         while (present := self._count_running()) < n_workers:
+            if self.status is not Status.running:
+                raise RuntimeError(f"cluster {self.name} is {self.status}, with {present} of {n_workers} workers there")
             left = None if limit is None else limit - loop.time()
             if left is not None and left <= 0:
-                raise WorkerStartTimeoutError(f"{present} of {n_workers} workers are there after {timeout} s")
+                raise WorkerStartTimeoutError(f"{present} of {n_workers} workers are there after {timeout_s:g} s")
             await self._changed(left)
 
     def _count_running(self) -> int:
-        return sum(worker["status"] == "running" for worker in self.identity()["workers"].values())
+        return sum(worker["status"] == "running" for worker in self._present().values())
 
-    async def _changed(self, timeout_s: float | None) -> None:
-        """Wait until a party has joined or left, or the time is up."""
-        await asyncio.sleep(0.02)
+    # ------------------------------------------------------------ logs
+
+    def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool | list[str] = True) -> Any:
+        """Return the logs of the parties, newest line first: {"Cluster": …, "Scheduler": …, worker's address: …}.
+
+        Parameters
+        ----------
+        cluster, scheduler
+            Whether to have the manager's own, and the scheduler's.
+        workers
+            Whether to have those of the workers; or the addresses of some.
+        """
+        if isinstance(workers, str):
+            raise TypeError(f"workers must be True, False or a list of addresses, not the text {workers!r}")
+        return self._either(self._get_logs(bool(cluster), bool(scheduler), workers))
+
+    async def _get_logs(self, cluster: bool, scheduler: bool, workers: bool | list[str]) -> Logs:
+        found = Logs()
+        if cluster:
+            found["Cluster"] = Log(
+                "\n".join(f"{when:%Y-%m-%d %H:%M:%S} - {text}" for when, text in reversed(self._said))
+            )
+        if scheduler:
+            found["Scheduler"] = gathered_logs.as_log(await self._scheduler_logs())
+        if workers:
+            if not self._is_near:
+                await self._look()
+            addresses = list(self._present()) if workers is True else list(workers)
+            found.update(await gathered_logs.of_workers(self._ask, addresses))
+        return found
+
+    async def _scheduler_logs(self) -> list[tuple[str, str]]:
+        return await gathered_logs.of_scheduler(self._ask)
+
+    # ------------------------------------------------------------ looks
+
+    def _more_rows(self) -> dict[str, str]:
+        """Return further rows for the table in notebooks."""
+        return {}
 
     def __repr__(self) -> str:
-        head = f"{type(self).__name__}({self.name}, {self.scheduler_address!r}"
-        if self.status != "running":
-            return f"{head}, {self.status})"
-        workers = self.scheduler_info["workers"].values()
-        threads = sum(worker["nthreads"] for worker in workers)
-        text = f"{head}, workers={len(workers)}, threads={threads}"
-        if workers and all(worker["memory_limit"] for worker in workers):
-            total = sum(worker["memory_limit"] for worker in workers)
-            text += f", memory={total / 2**30:.2f} GiB"
-        return text + ")"
+        workers = self.scheduler_info["workers"]
+        return views.as_text(type(self).__name__, self.name, self.scheduler_address, self.status, workers)
+
+    def _repr_html_(self) -> str:
+        return views.as_html(
+            type(self).__name__,
+            self.name,
+            self.scheduler_address,
+            self.status,
+            self.dashboard_link,
+            self._more_rows(),
+            self.scheduler_info,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Cluster) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def _nobody() -> dict[str, Any]:
+    return {"type": "Scheduler", "workers": {}}
+
+
+def _checked_name(name: object) -> str | None:
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a string, not {name!r}")
+    return name
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Look at a task's error, so that asyncio does not speak of it: those who wait for the task have it too."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.debug("%s: %r", task.get_name(), error)
 
 
 @atexit.register
 def _close_all() -> None:
     for cluster in list(_open.values()):
-        cluster.close(5.0)
+        if not cluster.shutdown_on_close:
+            continue
+        try:
+            cluster.close(EXIT_S)
+        except TimeoutError:
+            logger.warning("cluster %s: not closed within %g s; the program ends all the same", cluster.name, EXIT_S)

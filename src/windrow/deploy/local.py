@@ -5,16 +5,24 @@ What lives here: `LocalCluster`. What this file must never know: what a schedule
 
 from __future__ import annotations
 
-import math
+import logging
+import warnings
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from windrow import system
+from windrow import logs
+from windrow.client.options import Duration
 from windrow.deploy import arguments
 from windrow.deploy.nanny import Nanny
 from windrow.deploy.spec import SpecCluster
 from windrow.plugins.held import TEARDOWN_S
 from windrow.scheduler.scheduler import Scheduler
 from windrow.worker.worker import Worker
+
+DASHBOARD = ":8787"
+
+OURS = {"name", "nthreads", "scheduler_ip", "scheduler_port", "secret"}
+"""Keywords of workers that the cluster itself gives."""
 
 
 class LocalCluster(SpecCluster):
@@ -23,39 +31,58 @@ class LocalCluster(SpecCluster):
     Parameters
     ----------
     name
-        The cluster's name.
+        The cluster's name; by default eight random hexadecimal digits.
     n_workers, threads_per_worker
         How many workers, and threads in each; by default they share the machine's cores.
     processes
-        Workers as processes (default), or in this process.
-    host, scheduler_port
-        Where the scheduler listens for other processes: loopback and any free port. With ``processes=False`` it listens
-        for none, unless a port is given. Any other host draws a warning, as traffic is not encrypted in this version.
-    memory_limit
-        Bytes a worker (or "4 GiB", or a fraction of the machine's memory); "auto" shares the memory out; None: no
-        limit.
-    env
-        Environment variables for worker processes.
-    resources
-        What each worker offers beside its threads, such as ``{"GPU": 1}``; tasks take of it (``submit(resources=)``).
-    asynchronous
+        Workers as processes, or as threads of this process; by default processes, unless ``worker_class`` is no
+        `Nanny`.
+    loop, asynchronous, scheduler_sync_interval
         See `Cluster`.
+    start
+        Without an effect; an argument of old.
+    host
+        Where scheduler and workers listen, perhaps with its protocol (``tcp://10.0.0.7``): loopback by default. Any
+        other host draws a warning, as traffic is not encrypted in this version. ``ip`` is its old name.
+    scheduler_port
+        Where the scheduler listens; 0: any port that is free. With ``processes=False`` it listens for this process
+        alone, unless a port or ``protocol="tcp"`` is given.
+    silence_logs
+        Let only such logs (``logging.WARNING``, ``"error"``) reach the terminal while the cluster lives, those of its
+        workers too; False or None: change nothing.
     dashboard_address
         Where the dashboard listens: ``":8787"``, ``"localhost:8787"``, ``"0.0.0.0:8787"`` (then its link has a token),
         ``":0"`` for any free port; None: there is none. A bare port is on ``host``. Where the port is taken, it is on a
-        free one. See `dashboard_link`.
-    silence_logs
-        Accepted; a clean run logs nothing.
-    **others
-        Keywords that programs written for Dask pass along, with values that ask for nothing: ``security=None``,
-        ``protocol="tcp"``, ``loop=None``, …; ``ip`` is an old name of ``host``, ``diagnostics_port`` of
-        ``dashboard_address``. ``worker_dashboard_address`` has each worker show itself, as ``":0"`` on a free port.
-        ``service_kwargs={"dashboard": {"prefix": "/foo"}}`` is put before the dashboard's paths.
+        free one. See `dashboard_link`. ``diagnostics_port`` is its old name.
+    worker_dashboard_address
+        Has each worker show itself, as ``":0"`` on a free port; by default none does.
+    service_kwargs
+        ``{"dashboard": {"prefix": "/foo"}}`` is put before the dashboard's paths.
+    services, worker_services
+        None or empty: such servers are not in this version.
+    security
+        None or False: TLS is not in this version.
+    protocol
+        ``"tcp://"`` or ``"inproc://"``; by default what ``host`` says, else what ``processes`` and ``scheduler_port``
+        need.
+    blocked_handlers
+        Names of requests that the scheduler refuses, such as ``["run_function"]``.
+    interface
+        A network interface such as ``"eth0"`` to listen on, in place of ``host``.
+    worker_class
+        A class for workers, or its dotted name: a kind of `Worker` (which a `Nanny` makes in a process of its own with
+        ``processes=True``) or of `Nanny`.
+    scheduler_kwargs
+        Further keywords for `Scheduler`, before which those that follow from the rest give way.
+    **worker_kwargs
+        Keywords for the worker's class: ``memory_limit`` (bytes, "4 GiB", a fraction of the machine's memory; "auto"
+        shares it out; None: no limit), ``resources`` (``{"GPU": 1}``), ``env`` (environment variables for processes),
+        ``local_directory``, …
 
     Raises
     ------
-    NotImplementedError
-        One of ``others`` asks for something that is not in this version.
+    TypeError, ValueError, NotImplementedError
+        An argument will not do, or two do not go together; nothing was started.
     WorkerStartError
         A worker did not come up.
 
@@ -72,67 +99,120 @@ class LocalCluster(SpecCluster):
         n_workers: int | None = None,
         threads_per_worker: int | None = None,
         processes: bool | None = None,
-        *,
+        loop: Any = None,
+        start: Any = None,
         host: str | None = None,
+        ip: str | None = None,
         scheduler_port: int = 0,
-        silence_logs: object = None,
-        dashboard_address: str | int | None = ":8787",
+        silence_logs: Any = logging.WARNING,
+        dashboard_address: Any = DASHBOARD,
+        worker_dashboard_address: Any = None,
+        services: Any = None,
+        worker_services: Any = None,
+        service_kwargs: Any = None,
         asynchronous: bool = False,
-        memory_limit: str | float | None = "auto",
-        env: dict[str, str] | None = None,
-        resources: dict[str, float] | None = None,
-        **others: Any,
+        security: Any = None,
+        protocol: str | None = None,
+        blocked_handlers: Collection[str] | None = None,
+        interface: str | None = None,
+        worker_class: Any = None,
+        scheduler_kwargs: Mapping[str, Any] | None = None,
+        scheduler_sync_interval: Duration = 1,
+        *,
+        diagnostics_port: Any = None,
+        **worker_kwargs: Any,
     ) -> None:
-        arguments.check_others(others, LocalCluster)
-        arguments.check_kinds(n_workers, threads_per_worker, processes, scheduler_port, env)
-        self.processes = processes is not False
-        n, threads = _split(n_workers, threads_per_worker, self.processes)
-        chosen = arguments.chosen_host(host, others, self.processes, scheduler_port)
-        options: dict[str, Any] = {
-            "nthreads": threads,
-            "host": chosen or "127.0.0.1",
-            "memory_limit": arguments.memory_limit_bytes(memory_limit, n, threads),
-            "resources": arguments.checked_resources(resources),
-            **arguments.worker_dashboard(others),
-        }
-        if self.processes:
-            options["env"] = {key: str(value) for key, value in (env or {}).items()}
-        worker = {"cls": Nanny if self.processes else Worker, "options": options}
+        if start is not None:
+            warnings.warn("start= has no effect: a cluster starts when it is made", DeprecationWarning, stacklevel=2)
+        arguments.check_security(security)
+        arguments.check_counts(n_workers, threads_per_worker, scheduler_port)
+        arguments.check_empty(services=services, worker_services=worker_services)
+        self.dashboard_address = arguments.old_name(
+            "diagnostics_port", diagnostics_port, "dashboard_address", dashboard_address, DASHBOARD
+        )
+        kind = arguments.chosen_kind(processes, worker_class, Nanny, Worker)
+        self.processes = kind.processes
+        host = arguments.old_name("ip", ip, "host", host, None)
+        place = arguments.chosen_place(host, protocol, interface, kind.processes, scheduler_port)
+        count, threads = arguments.split(n_workers, threads_per_worker, kind.processes)
+        level = logs.checked_level(silence_logs)
+        worker_kwargs.update(arguments.worker_dashboard(worker_dashboard_address))
+        _check_worker_kwargs(worker_kwargs, kind)
+        options = _worker_options(worker_kwargs, kind, place, count, threads)
         scheduler = {
-            "host": chosen,
+            "host": place.host,
             "port": scheduler_port,
-            "protocol": None if chosen else "inproc",
-            **arguments.chosen_dashboard(dashboard_address, others),
+            "protocol": place.protocol,
+            **arguments.chosen_dashboard(self.dashboard_address, service_kwargs),
+            **_scheduler_options(scheduler_kwargs, blocked_handlers),
         }
+        worker = {"cls": kind.cls, "options": options}
         super().__init__(
-            workers=dict.fromkeys(range(n), worker),
+            workers=dict.fromkeys(range(count), worker),
             scheduler={"cls": Scheduler, "options": scheduler},
             worker=worker,
             asynchronous=asynchronous,
+            loop=loop,
+            security=security,
+            silence_logs=level or False,
             name=name,
+            scheduler_sync_interval=scheduler_sync_interval,
         )
+
+    def start_worker(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: workers are started by `scale`."""
+        raise NotImplementedError("LocalCluster starts workers by scale: cluster.scale(n), or cluster.adapt(maximum=n)")
+
+    def _more_rows(self) -> dict[str, str]:
+        return {"Workers are": "processes" if self.processes else "threads of this process"}
 
     async def _shut(self) -> None:
         grace_s = 0.0
-        for worker in [*self.workers.values(), *self._leaving.values()]:
-            if isinstance(worker, Nanny):
-                worker.expect_end()
-        if self.scheduler is not None and self.scheduler.core.state.plugins["worker"]:
+        nannies = [each for each in (*self.workers.values(), *self._leaving.values()) if isinstance(each, Nanny)]
+        if self._is_near and self.scheduler.core.state.plugins["worker"]:
             grace_s = TEARDOWN_S
-        for worker in self.workers.values():
-            if isinstance(worker, Nanny):
-                worker.grace_s = grace_s
+        for nanny in nannies:
+            nanny.expect_end()
+            nanny.grace_s = grace_s
         await super()._shut()
 
 
-def _split(n_workers: int | None, threads: int | None, processes: bool) -> tuple[int, int]:
-    """Return how many workers of how many threads share the machine's cores."""
-    cores = system.cpu_count()
-    if n_workers is None and threads is None:
-        return system.nprocesses_nthreads(cores) if processes else (1, cores)
-    if n_workers is None:
-        assert threads is not None
-        return (max(1, cores // threads) if processes else 1), threads
-    if threads is None:
-        return n_workers, max(1, math.ceil(cores / n_workers)) if n_workers else cores
-    return n_workers, threads
+def _check_worker_kwargs(given: Mapping[str, Any], kind: arguments.Kind) -> None:
+    env = given.get("env")
+    if env is not None and not isinstance(env, Mapping):
+        raise TypeError(f"env must be a dict of environment variables, not {env!r}")
+    if env and not kind.processes:
+        raise arguments.apart("env", env, "processes", False, "threads have the environment of this process")
+    if "nthreads" in given:
+        raise TypeError("LocalCluster has no argument 'nthreads': threads_per_worker= says how many each worker has")
+    own = [name for name in LocalCluster.__init__.__annotations__ if name not in ("worker_kwargs", "return")]
+    known = arguments.worker_keywords(kind, Nanny, Worker)
+    arguments.check_keywords("LocalCluster", given, None if known is None else known - OURS, own)
+
+
+def _worker_options(
+    given: Mapping[str, Any], kind: arguments.Kind, place: arguments.Place, count: int, threads: int
+) -> dict[str, Any]:
+    """Return the keywords for a worker's class: what is given, and what follows from the rest where it takes that."""
+    known = arguments.worker_keywords(kind, Nanny, Worker)
+    follows: dict[str, Any] = {
+        "nthreads": threads,
+        "host": place.host,
+        "memory_limit": arguments.memory_limit_bytes(given.get("memory_limit", "auto"), count, threads),
+        "resources": arguments.checked_resources(given.get("resources")),
+    }
+    options = {**given, **{name: value for name, value in follows.items() if known is None or name in known}}
+    if kind.inner is not None:
+        options["worker_class"] = kind.inner
+    return options
+
+
+def _scheduler_options(given: Mapping[str, Any] | None, blocked_handlers: Collection[str] | None) -> dict[str, Any]:
+    """Return the scheduler's keywords that are given in so many words."""
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f"scheduler_kwargs must be a dict of keywords for Scheduler, not {given!r}")
+    arguments.check_keywords("Scheduler (scheduler_kwargs)", given or {}, arguments.keywords_of(Scheduler, Scheduler))
+    if isinstance(blocked_handlers, str):
+        raise TypeError(f"blocked_handlers must be a list of names, not the text {blocked_handlers!r}")
+    blocked = {} if blocked_handlers is None else {"blocked_handlers": list(blocked_handlers)}
+    return {**blocked, **(given or {})}

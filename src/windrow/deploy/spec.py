@@ -1,7 +1,6 @@
 """A cluster by its specification: which scheduler, which workers, of which classes, with which options.
 
-What lives here: `SpecCluster`, and `ProcessInterface` for parties that are processes elsewhere. What this file must
-never know: which classes these are, or how one of them starts.
+What lives here: `SpecCluster`. What this file must never know: which classes these are, or how one of them starts.
 
 The specification is what is wanted; `SpecCluster.workers` is what is there. What is wanted and not there is started, in
 the background; what is there and not wanted any more is retired, so that others take what it holds, and closed.
@@ -10,80 +9,33 @@ the background; what is there and not wanted any more is retired, so that others
 from __future__ import annotations
 
 import asyncio
-import importlib
+import inspect
 import itertools
 import logging
-from collections.abc import Callable, Coroutine, Generator, Hashable, Iterable, Mapping
+import threading
+import weakref
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from functools import partial
 from math import inf
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from windrow import config, security, transport
+from windrow import config, logs, security, transport
+from windrow.client.options import Duration
+from windrow.deploy import arguments, specification
 from windrow.deploy.adaptive import Adaptive
 from windrow.deploy.cluster import Cluster
 from windrow.deploy.policy import bounds
+from windrow.deploy.process_interface import ProcessInterface
+from windrow.deploy.specification import Spec, names_of, resolve
 from windrow.errors import WorkerStartTimeoutError
 from windrow.node import Server, Status
 from windrow.scheduler.server import SchedulerServer
 from windrow.transport import Link
-from windrow.transport.asker import Asker
-from windrow.wire.messages import HelloClient, Retire
+from windrow.wire.messages import Retire
+
+__all__ = ["ProcessInterface", "Spec", "SpecCluster", "resolve"]
 
 logger = logging.getLogger("windrow.deploy")
-
-Spec = dict[str, Any]
-"""``{"cls": a class or its dotted name, "options": its keywords}``."""
-
-
-class ProcessInterface:
-    """Base of parties that are processes, jobs or machines elsewhere: a start, an end, an address.
-
-    Parameters
-    ----------
-    scheduler
-        The scheduler's address; None for a scheduler.
-    name
-        Under which the cluster knows it.
-    """
-
-    def __init__(self, scheduler: str | None = None, name: Any = None) -> None:
-        self.scheduler = scheduler
-        self.name = name
-        self.address: str | None = getattr(self, "address", None)
-        self.external_address: str | None = None
-        self.lock = asyncio.Lock()
-        self.status = Status.created
-        self._finished = asyncio.Event()
-
-    async def start(self) -> None:
-        """Start it."""
-        self.status = Status.running
-
-    async def close(self) -> None:
-        """End it; again is harmless."""
-        self.status = Status.closed
-        self._finished.set()
-
-    async def finished(self) -> None:
-        """Wait until it has ended."""
-        await self._finished.wait()
-
-    async def _started(self) -> Self:
-        async with self.lock:
-            if self.status is Status.created:
-                await self.start()
-        return self
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        return self._started().__await__()
-
-    async def __aenter__(self) -> Self:
-        return await self._started()
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.close()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: status={self.status.name}>"
 
 
 class SpecCluster(Cluster):
@@ -93,13 +45,23 @@ class SpecCluster(Cluster):
     ----------
     workers
         Those to begin with: ``{name: {"cls": …, "options": {…}}}``. Each ``cls(scheduler_address, name=…, **options)``
-        is awaitable, and has an asynchronous ``close()`` and a ``status``.
+        is awaitable, and has an asynchronous ``close()`` and a ``status``. ``cls`` may be a dotted name. With
+        ``"group": ["-0", "-1"]`` one is several workers, whose names are its own and these suffixes.
     scheduler
         One such specification; by default a `Scheduler` in this process.
     worker
         What further workers are made from.
-    asynchronous, name
+    asynchronous, loop, name, scheduler_sync_interval
         See `Cluster`.
+    security
+        None or False: TLS is not in this version.
+    silence_logs
+        Let only such logs (``logging.ERROR``, ``"error"``) reach the terminal while the cluster lives; False: change
+        nothing.
+    shutdown_on_close
+        Whether the end of the program closes it.
+    shutdown_scheduler
+        Whether its close closes the scheduler too.
 
     Examples
     --------
@@ -112,38 +74,61 @@ class SpecCluster(Cluster):
     [0, 1]
     """
 
+    _instances: ClassVar[weakref.WeakSet[SpecCluster]] = weakref.WeakSet()
+
     def __init__(
         self,
         workers: Mapping[Hashable, Spec] | None = None,
         scheduler: Spec | None = None,
         worker: Spec | None = None,
         asynchronous: bool = False,
+        loop: Any = None,
+        security: Any = None,
+        silence_logs: Any = False,
         name: str | None = None,
+        shutdown_on_close: bool = True,
+        scheduler_sync_interval: Duration = 1,
+        shutdown_scheduler: bool = True,
     ) -> None:
-        self.scheduler_spec: Spec = scheduler or {"cls": "windrow.scheduler.scheduler.Scheduler", "options": {}}
+        arguments.check_security(security)
+        self.security = None
+        self.silence_logs = logs.checked_level(silence_logs)
+        self.shutdown_on_close = shutdown_on_close
+        self.shutdown_scheduler = shutdown_scheduler
+        self.scheduler_spec: Spec = dict(scheduler or {"cls": "windrow.Scheduler", "options": {}})
         self.worker_spec: dict[Any, Spec] = dict(workers or {})
         self.new_spec = worker
         self.scheduler: Any = None
-        self.scheduler_comm: Any = None
-        """Whom to ask: ``await scheduler_comm.ask(request)``."""
         self.workers: dict[Any, Any] = {}
         """What was made of the specification, by name."""
+        self._members: dict[Any, list[Any]] = {}
+        """Names of the workers that each of them stands for."""
         self._leaving: dict[Any, Any] = {}
         """Those that are wanted no more, while others take what they hold."""
         self._used = set(self.worker_spec)
         """Names that workers have or had; none is given twice."""
         self._numbers = itertools.count()
-        self._starting: set[asyncio.Task[None]] = set()
-        self._shrinking: asyncio.Lock
-        self._events: set[asyncio.Future[None]] = set()
-        super().__init__(asynchronous=asynchronous, name=name)
+        self._starting: dict[Any, asyncio.Task[None]] = {}
+        self._came: set[Any] = set()
+        """Those without a life that could be watched here which the scheduler has seen."""
+        self._missed: dict[Any, asyncio.TimerHandle] = {}
+        """When to give those up that it sees no more."""
+        self._unsilence: Callable[[], None] | None = None
+        super().__init__(asynchronous, loop, name=name, scheduler_sync_interval=scheduler_sync_interval)
+        SpecCluster._instances.add(self)
+        self._begin()
+
+    @classmethod
+    def from_name(cls, name: str) -> Self:
+        """Return the manager of a cluster that runs already; for kinds of clusters that can find it by its name."""
+        raise NotImplementedError(f"{cls.__name__} cannot find a cluster by its name; a Client connects by its address")
 
     # ------------------------------------------------------------ life
 
     async def _open(self) -> None:
-        self._shrinking = asyncio.Lock()
-        make = resolve(self.scheduler_spec["cls"])
-        self.scheduler = make(**self.scheduler_spec.get("options", {}))
+        if self.silence_logs is not None:
+            self._unsilence = logs.silence(self.silence_logs)
+        self.scheduler = resolve(self.scheduler_spec["cls"])(**(self.scheduler_spec.get("options") or {}))
         if isinstance(self.scheduler, SchedulerServer):
             self.scheduler.on_shutdown = self._asked_to_close
             self.scheduler.on_change = self._on_change
@@ -154,89 +139,119 @@ class SpecCluster(Cluster):
         await self._until_started(self._grow())
 
     async def _reach_scheduler(self) -> Any:
-        if isinstance(self.scheduler, SchedulerServer):
-            return self.scheduler
-        link = await transport.connect(self.scheduler_address, secret=self.secret)
-        asker = Asker(link)
-        asker.say(HelloClient(f"Cluster-{self.name}"))
-        return asker
+        return self.scheduler if self._is_near else await super()._reach_scheduler()
 
-    async def _until_started(self, starting: list[asyncio.Task[None]]) -> None:
-        """Wait until the workers have started, and the scheduler has heard of those that are processes of this one."""
-        if not starting:
-            return
+    async def _start(self) -> Self:
+        ran = self.status is Status.running
+        await super()._start()
+        if ran:
+            await self._correct_state()
+        return self
+
+    async def _until_started(self, starting: list[Any]) -> None:
+        """Wait until workers have started, and the scheduler has heard of those that nannies or this process run."""
+        tasks = [self._starting[name] for name in starting if name in self._starting]
+        ours = {name for name in starting if isinstance(self.workers.get(name), Server)}
         timeout_s = config.seconds("distributed.comm.timeouts.connect")
         try:
-            async with asyncio.timeout(timeout_s) as limit:
-                done, _ = await asyncio.wait(starting, return_when=asyncio.FIRST_EXCEPTION)
-                for task in done:
-                    task.result()
-                ours = {name for name, worker in self.workers.items() if isinstance(worker, Server)}
-                while not ours <= self.observed:
+            async with asyncio.timeout(timeout_s if ours else None) as limit:
+                if tasks:
+                    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+                    for task in done:
+                        task.result()
+                if ours:
+                    limit.reschedule(asyncio.get_running_loop().time() + timeout_s)
+                while not {name for name in ours if name in self.workers} <= self.observed:
                     await self._changed(None)
         except TimeoutError:
             if not limit.expired():  # a worker's own limit
                 raise
-            there = len(self.observed & set(self.workers))
+            there = len(self.observed & ours)
             raise WorkerStartTimeoutError(
-                f"{there} of {len(starting)} workers are there after {timeout_s:g} s; their last words, if any, are on "
+                f"{there} of {len(ours)} workers are there after {timeout_s:g} s; their last words, if any, are on "
                 "stderr"
             ) from None
 
     async def _shut(self) -> None:
-        for task in list(self._starting):
+        for task in self._starting.values():
             task.cancel()
+        for timer in self._missed.values():
+            timer.cancel()
         self.worker_spec.clear()
-        parties = [*self.workers.values(), *self._leaving.values()]
-        if self.scheduler is not None:
-            await self.scheduler.close()
-        await asyncio.gather(*(party.close() for party in parties))
+        workers = [*self.workers.values(), *self._leaving.values()]
+        scheduler = [self.scheduler] if self.scheduler is not None and self.shutdown_scheduler else []
+        # Workers that hear from their scheduler that it closes end by themselves, and at once; those elsewhere might
+        # speak of its end first.
+        for parties in [scheduler, workers] if self._is_near else [workers, scheduler]:
+            await asyncio.gather(*map(self._close_party, parties))
         self.workers.clear()
+        if self._unsilence is not None:
+            self._unsilence()
+
+    async def _close_party(self, party: Any) -> None:
+        try:
+            closing = party.close()
+            if inspect.isawaitable(closing):
+                await closing
+        except Exception:
+            logger.warning("cluster %s: %r could not be closed", self.name, party, exc_info=True)
 
     def _asked_to_close(self) -> None:
-        if self.asynchronous:
-            self._ending = asyncio.ensure_future(self._close())
+        if self._asynchronous:
+            self._in_background(self._close())
         else:
-            import threading
-
             threading.Thread(target=self.close, name="close", daemon=True).start()
 
     # ------------------------------------------------------------ facts
 
-    def identity(self) -> dict[str, Any]:
-        """Return what the scheduler says of itself and its workers."""
-        return dict(self.scheduler.identity())
+    @property
+    def _is_near(self) -> bool:
+        return isinstance(self.scheduler, SchedulerServer)
+
+    def _present(self) -> dict[str, dict[str, Any]]:
+        return dict(self.scheduler.identity()["workers"]) if self._is_near else super()._present()
+
+    async def _look(self) -> None:
+        if not self._is_near:
+            await super()._look()
+
+    @property
+    def scheduler_info(self) -> dict[str, Any]:
+        """The scheduler's description of itself and its workers."""
+        near = self._is_near and self.status is Status.running
+        return dict(self.scheduler.identity()) if near else super().scheduler_info
+
+    async def _scheduler_logs(self) -> list[tuple[str, str]]:
+        if self._is_near:
+            return logs.recent("scheduler", None, self.scheduler.id)
+        return await super()._scheduler_logs()
 
     async def connect_inproc(self) -> Link:
-        """Return a link to the scheduler, in this process."""
-        return await transport.connect(self.scheduler.inproc_address, secret=None)
+        """Return a new link to the scheduler (on the loop): within this process where it is there."""
+        if self._is_near:
+            return await transport.connect(self.scheduler.inproc_address, secret=None)
+        return await super().connect_inproc()
 
     @property
     def plan(self) -> set[Any]:
         """Names of the workers that are wanted."""
-        return set(self.worker_spec)
+        return {name for entry, spec in list(self.worker_spec.items()) for name in names_of(entry, spec)}
 
     @property
     def requested(self) -> set[Any]:
         """Names of the workers that were started."""
-        return set(self.workers)
+        return {name for entry in list(self.workers) for name in self._members.get(entry, ())}
 
     @property
     def observed(self) -> set[Any]:
         """Names of the workers that the scheduler knows."""
-        return {worker["name"] for worker in self.identity()["workers"].values()}
+        if not self._is_near:
+            return super().observed
+        return {each.name for each in list(self.scheduler.core.state.workers.values()) if each.status != "lost"}
 
-    def _on_change(self) -> None:
-        for event in self._events:
-            if not event.done():
-                event.set_result(None)
-        self._events.clear()
-
-    async def _changed(self, timeout_s: float | None) -> None:
-        event = asyncio.get_running_loop().create_future()
-        self._events.add(event)
-        await asyncio.wait([event], timeout=timeout_s)
-        self._events.discard(event)
+    @property
+    def _supports_scaling(self) -> bool:
+        return bool(self.new_spec)
 
     # ------------------------------------------------------------ scaling
 
@@ -245,46 +260,59 @@ class SpecCluster(Cluster):
         if self.new_spec is None:
             raise ValueError("this cluster was made without worker=, so that it knows no kind of worker to add")
         name = next(name for number in self._numbers if (name := self._new_worker_name(number)) not in self._used)
-        self._used.add(name)
         return {name: self.new_spec}
 
     def _new_worker_name(self, worker_number: int) -> Any:
         """Return the name of the worker with this number; for subclasses to override."""
         return worker_number
 
-    def scale(self, n: int = 0) -> Any:
+    def _threads_per_worker(self) -> int:
+        """Return how many threads a new worker has; ValueError where nothing says so."""
+        return specification.threads_of(self.new_spec)
+
+    def _memory_per_worker(self) -> int:
+        """Return how much memory a new worker has, in bytes; ValueError where nothing says so."""
+        return specification.memory_of(self.new_spec)
+
+    def scale(self, n: int = 0, memory: str | float | None = None, cores: int | None = None) -> Any:
         """Start workers, or close the newest, until there are ``n``.
 
         Does not wait for new ones to join (`wait_for_workers`). What a worker alone holds is copied to those that stay
         before it is closed, and what it still runs then runs again there. With nobody to take it (``n`` is 0, or an
         actor lives there) it is lost: results are made again by their tasks, futures on scattered data above 16 KiB
         (``windrow.inline-limit``) are cancelled.
-        """
-        if not isinstance(n, int) or n < 0:
-            raise ValueError(f"n must be a number of workers, not {n!r}")
-        return self._either(self._scale(n))
 
-    scale_up = scale
+        Parameters
+        ----------
+        n
+            How many; entries of the specification, of which one with a ``group`` is several workers.
+        memory, cores
+            Rather so many that they have that much together ("100 GiB", 64), if that is more.
+        """
+        return self._either(self._scale(specification.count(n, memory, cores, self.new_spec)))
+
+    def scale_up(self, n: int = 0, memory: str | float | None = None, cores: int | None = None) -> Any:
+        """The same as `scale`."""
+        return self.scale(n, memory, cores)
 
     async def _scale(self, n: int) -> None:
         while len(self.worker_spec) < n:
             self.worker_spec.update(self.new_worker_spec())
-        names = list(self.worker_spec)
-        absent = [name for name in names if name not in self.workers]
-        newest_first = [*reversed(absent), *(name for name in reversed(names) if name in self.workers)]
-        for name in newest_first[: len(names) - n]:
-            del self.worker_spec[name]
-        self._grow()
-        await self._shrink()
+            self._used.update(self.worker_spec)
+        surplus = len(self.worker_spec) - n
+        if surplus > 0:
+            there = self.observed
+            entries = list(reversed(self.worker_spec.items()))
+            entries.sort(key=lambda item: not there.isdisjoint(names_of(*item)))  # those that have not come go first
+            for name, _ in entries[:surplus]:
+                del self.worker_spec[name]
+        await self._adjust()
 
     def scale_down(self, workers: Iterable[Any]) -> Any:
         """Close the workers of these names; what they alone hold is copied to others first."""
+        if isinstance(workers, str):
+            raise TypeError(f"workers must be a list of names, not the text {workers!r}")
         return self._either(self._scale_down(list(workers)))
-
-    def _either(self, scaling: Coroutine[Any, Any, None]) -> Any:
-        """Return an awaitable where the caller is on the event loop, as `Adaptive` is; else wait."""
-        on_loop = self.loop_thread is None or self.loop_thread.is_current
-        return scaling if on_loop else self._sync(scaling)
 
     def adapt(
         self,
@@ -340,52 +368,58 @@ class SpecCluster(Cluster):
         given = {name: value for name, value in (("minimum", minimum), ("maximum", maximum)) if value is not None}
         return super().adapt(Adaptive, **given, **kwargs)
 
-    def _threads_per_worker(self) -> int:
-        """Return how many threads a new worker has; ValueError where nothing says so."""
-        return int(self._option("threads", ("nthreads", "ncores", "threads", "cores")))
-
-    def _memory_per_worker(self) -> int:
-        """Return how much memory a new worker has; ValueError where nothing says so."""
-        return config.parse_bytes(self._option("memory", ("memory_limit", "memory")))
-
-    def _option(self, what: str, names: tuple[str, ...]) -> Any:
-        options = (self.new_spec or {}).get("options", {})
-        for name in names:
-            if options.get(name):
-                return options[name]
-        raise ValueError(f"nothing says how much {what} a worker has: its options have none of {', '.join(names)}")
-
     async def _scale_down(self, names: list[Any]) -> None:
-        for name in names:
-            self.worker_spec.pop(name, None)
+        for entry in specification.entries_of(names, self.worker_spec):
+            del self.worker_spec[entry]
+        await self._adjust()
+
+    async def _adjust(self) -> list[Any]:
+        """Start what is wanted and not there, close what is there and not wanted; return what was started."""
+        if self.status is not Status.running:
+            raise RuntimeError(f"cluster {self.name} is {self.status}: only one that runs can be scaled")
+        started = self._grow()
         await self._shrink()
+        return started
 
-    def _grow(self) -> list[asyncio.Task[None]]:
-        """Start what is wanted and not there."""
+    async def _correct_state(self) -> None:
+        """Bring what is there in line with `worker_spec`, which may have been edited, and wait until it is."""
+        await self._until_started(await self._adjust())
+
+    def _grow(self) -> list[Any]:
+        """Start what is wanted and not there; return their names."""
         wanted = [name for name in self.worker_spec if name not in self.workers]
-        return [self._in_background(self._start_worker(name, self._make_worker(name))) for name in wanted]
+        self._used.update(wanted)
+        for name in wanted:
+            self._starting[name] = task = self._in_background(self._start_worker(name, self._make_worker(name)))
+            task.add_done_callback(partial(self._has_started, name))
+        return wanted
 
-    def _in_background(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
-        task.add_done_callback(_retrieve)
-        return task
+    def _has_started(self, name: Any, task: asyncio.Task[None]) -> None:
+        if self._starting.get(name) is task:
+            del self._starting[name]
 
     def _make_worker(self, name: Any) -> Any:
         spec = self.worker_spec[name]
-        worker = resolve(spec["cls"])(self.scheduler_address, **{"name": name, **spec.get("options", {})})
+        address = getattr(self.scheduler, "contact_address", None) or self.scheduler.address
+        worker = resolve(spec["cls"])(address, **{"name": name, **(spec.get("options") or {})})
         self.workers[name] = worker
+        self._members[name] = names_of(name, spec)
         if isinstance(worker, Server):
             worker.ended.add_done_callback(lambda ended: self._forget(name, worker))
+        elif hasattr(worker, "finished"):
+            self._in_background(self._until_finished(name, worker))
         return worker
+
+    async def _until_finished(self, name: Any, worker: Any) -> None:
+        await worker.finished()
+        self._forget(name, worker)
 
     async def _start_worker(self, name: Any, worker: Any) -> None:
         try:
             await worker
         except Exception as error:
             self._forget(name, worker)
-            if self.status == "running":
+            if self.status is Status.running:
                 logger.error("worker %r of cluster %s could not be started: %s", name, self.name, error)
             raise
 
@@ -394,6 +428,13 @@ class SpecCluster(Cluster):
         if self.workers.get(name) is worker:
             del self.workers[name]
             self.worker_spec.pop(name, None)
+            self._drop_traces(name)
+
+    def _drop_traces(self, name: Any) -> None:
+        self._members.pop(name, None)
+        self._came.discard(name)
+        if (timer := self._missed.pop(name, None)) is not None:
+            timer.cancel()
 
     async def _shrink(self) -> None:
         """Close what is there and not wanted."""
@@ -401,36 +442,55 @@ class SpecCluster(Cluster):
         if not surplus:
             return
         self._leaving.update(surplus)
+        members = [member for name in surplus for member in self._members.get(name, ())]
+        starting = [task for name in surplus if (task := self._starting.get(name)) is not None]
+        for task in starting:
+            task.cancel()
         try:
-            await self._empty(surplus)
+            await self._empty(members)
         finally:
-            await asyncio.gather(*(worker.close() for worker in surplus.values()))
+            if starting:
+                await asyncio.wait(starting)
+            await asyncio.gather(*map(self._close_party, surplus.values()))
             for name in surplus:
                 self._leaving.pop(name, None)
+                self._drop_traces(name)
 
-    async def _empty(self, surplus: dict[Any, Any]) -> None:
+    async def _empty(self, names: Collection[Any]) -> None:
         """Have others hold what these workers alone hold."""
-        workers = self.identity()["workers"].items()
-        addresses = [address for address, worker in workers if worker["name"] in surplus]
-        if addresses:
-            await self.scheduler_comm.ask(Retire(addresses, close=False))
+        await self._look()
+        addresses = [address for address, worker in self._present().items() if worker["name"] in names]
+        if not addresses:
+            return
+        try:
+            await self._ask(Retire(addresses, close=False))
+        except ConnectionError as error:
+            logger.warning("cluster %s: workers close without others holding what they hold: %s", self.name, error)
 
+    # ------------------------------------------------------------ those that only the scheduler sees
 
-def resolve(cls: Any) -> Any:
-    """Return a class, or what a dotted name names.
+    def _on_change(self) -> None:
+        super()._on_change()
+        if self.status is Status.running and not all(isinstance(each, Server) for each in self.workers.values()):
+            self._look_for_lost()
 
-    Examples
-    --------
-    >>> resolve("windrow.deploy.spec.SpecCluster").__name__
-    'SpecCluster'
-    """
-    if not isinstance(cls, str):
-        return cls
-    module, _, name = cls.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    def _look_for_lost(self) -> None:
+        """Give those a while to come back that the scheduler sees no more, and then give them up."""
+        there = self.observed
+        for name, worker in self.workers.items():
+            if isinstance(worker, Server):
+                continue
+            if not there.isdisjoint(self._members[name]):
+                self._came.add(name)
+                if (timer := self._missed.pop(name, None)) is not None:
+                    timer.cancel()
+            elif name in self._came and name not in self._missed:
+                delay_s = config.seconds("distributed.deploy.lost-worker-timeout")
+                loop = asyncio.get_running_loop()
+                self._missed[name] = loop.call_later(delay_s, self._give_up, name, worker)
 
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    """Look at a task's error, which was logged, so that asyncio does not speak of it once more."""
-    if not task.cancelled():
-        task.exception()
+    def _give_up(self, name: Any, worker: Any) -> None:
+        if self.workers.get(name) is worker:
+            logger.warning("cluster %s gives worker %r up: it has left, and not come back", self.name, name)
+            self._forget(name, worker)
+            self._in_background(self._close_party(worker))

@@ -140,7 +140,8 @@ def identity(state: State, peer: Peer[Any], call: int, request: Identity) -> Non
 
 def describe(state: State) -> dict[str, Any]:
     """Return what is known of the workers, as plain data."""
-    present = [worker for worker in state.workers.values() if worker.status != "lost"]
+    # A copy, made at once: another thread may ask while workers join and leave.
+    present = [worker for worker in list(state.workers.values()) if worker.status != "lost"]
     return {
         "type": "Scheduler",
         "services": {},

@@ -26,7 +26,15 @@ from windrow.scheduler import requests
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.facade import SchedulerView
 from windrow.scheduler.plugins import SchedulerPlugins
-from windrow.scheduler.state import ClientRecord, ObserverRecord, Peer, SchedulerConfig, Unexpected
+from windrow.scheduler.state import (
+    ClientRecord,
+    NannyRecord,
+    ObserverRecord,
+    Peer,
+    SchedulerConfig,
+    Unexpected,
+    WorkerRecord,
+)
 from windrow.transport import Link, Listener, inproc
 from windrow.transport.asker import Asker
 from windrow.wire import failure, payload
@@ -152,12 +160,16 @@ class SchedulerServer(Server):
             inproc.neighbours[self.address] = self.inproc_address
             self._observable = self.address
         self.dashboard.start()
+        self._tell("the scheduler is at %s", self.address)
+        if self.dashboard.link:
+            self._tell("the dashboard is at %s", self.dashboard.link)
 
     async def close(self) -> None:
         """Tell everybody, and stop."""
         if self._closing:
             return
         self._closing = True
+        self._tell("the scheduler at %s closes", self.address)
         await self.dashboard.close()
         await self.plugins.end("before_close")
         self.status = Status.closed
@@ -195,6 +207,7 @@ class SchedulerServer(Server):
                 peer.link = link
                 self._links[link] = peer
                 messages = messages[1:]
+                self._tell("%s has joined", _named(peer))
                 self._changed()
             if type(peer) is ClientRecord:
                 messages = self._answer_own(link, messages)
@@ -211,9 +224,13 @@ class SchedulerServer(Server):
         peer = self._links.pop(link, None)
         self._arriving.pop(link, None)
         if peer is not None and not self._closed:
+            self._tell("%s has left: %s", _named(peer), reason or "the connection is closed")
             self.core.lost(peer, reason, self.loop.time())
             self._flush_soon()
             self._changed()
+
+    def _tell(self, text: str, *args: object) -> None:
+        logs.tell(logger, self.id, text, *args)
 
     def _changed(self) -> None:
         if self.on_change is not None:
@@ -388,6 +405,15 @@ class SchedulerServer(Server):
             far.on_batch = lambda messages: self._receive(far, messages)
             self._house = Asker(near)
         return self._house
+
+
+def _named(peer: Peer[Any]) -> str:
+    """Return who a peer is, for the log."""
+    if isinstance(peer, WorkerRecord):
+        return f"worker {peer.name!r} at {peer.address}"
+    if isinstance(peer, ClientRecord):
+        return f"client {peer.id}"
+    return f"the nanny of worker {peer.name!r}" if isinstance(peer, NannyRecord) else type(peer).__name__
 
 
 def _takes(function: Callable[..., object], parameter: str) -> bool:

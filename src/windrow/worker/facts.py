@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from windrow import logs
 from windrow.keys import Key
 from windrow.worker import executor
 from windrow.worker.state import Attempt
 
-__all__ = ["call_stacks", "states"]
+__all__ = ["call_stacks", "recent_logs", "states"]
 
 
 def states(keys: list[Key] | None, dask_worker: Any) -> list[tuple[Key, str]]:
@@ -76,3 +77,8 @@ def _on_loop(worker: Any) -> Iterator[tuple[Key, Frames]]:
             awaited = awaited.cr_await
         if key is not None and frames:
             yield key, frames
+
+
+def recent_logs(dask_worker: Any) -> list[tuple[str, str]]:
+    """Return the log records of this worker as (level, text), newest first."""
+    return logs.recent("worker", None, dask_worker.address)

@@ -180,6 +180,14 @@ class WorkerServer(WorkerFacade, Server):
             self.observed.dashboard.link,
         )
         self._link.send([hello])
+        logs.tell(
+            logger,
+            self.address,
+            "worker %r at %s joins the scheduler at %s",
+            config.name,
+            self.address,
+            config.scheduler,
+        )
         self.metrics_now()
         self.executor.start()
         self.memory_manager.start()
