@@ -150,7 +150,7 @@ def interface_ip(interface: str) -> str:
 
     Examples
     --------
-    >>> interface_ip("eth99")
+    >>> interface_ip("eth99")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     ValueError: 'eth99' is no network interface of this machine; ...
