@@ -1,4 +1,4 @@
-"""What every kind of cluster offers: a name, a scheduler's address, a life, logs, looks; synchronous or not.
+"""What every kind of cluster offers: a name, a scheduler to ask, facts, logs and looks.
 
 What lives here: `Cluster`. What this file must never know: how the parties are started; a subclass does that in `_open`
 and undoes it in `_shut`.
@@ -7,27 +7,24 @@ and undoes it in `_shut`.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import builtins
 import logging
-import threading
 import uuid
-import warnings
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from windrow import transport
 from windrow.client import options
 from windrow.client.options import Duration
-from windrow.deploy import gathered_logs, loops, views
+from windrow.deploy import gathered_logs, views
 from windrow.deploy.adaptive import Adaptive
+from windrow.deploy.life import Life
 from windrow.deploy.rounds import Rounds
 from windrow.deploy.views import Log, Logs
 from windrow.errors import WorkerStartTimeoutError
 from windrow.node import Status
 from windrow.primitives.metadata import Metadata, SetMetadata
-from windrow.runtime import LoopThread
 from windrow.transport import Link
 from windrow.transport.asker import Asker
 from windrow.wire.messages import Ask, HelloClient, Identity, Request
@@ -37,25 +34,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("windrow.deploy")
 
-T = TypeVar("T")
-
 NOWHERE = "<not connected>"
 """The scheduler's address while there is none."""
 
 POLL_S = 0.05
 """How often a scheduler elsewhere is asked who is there, while somebody waits for a change."""
 
-EXIT_S = 10.0
-"""How long the end of the program waits for a cluster to close."""
-
 MANAGER_INFO = "cluster-manager-info"
 """Where the scheduler's metadata say which cluster it is of."""
 
-_open: dict[int, Cluster] = {}
-"""Synchronous clusters that are not closed; they are closed at exit."""
 
-
-class Cluster:
+class Cluster(Life):
     """Base of cluster managers.
 
     A subclass starts its parties in `_open`, where it sets ``scheduler_address`` and ``secret``, ends them in `_shut`,
@@ -86,9 +75,6 @@ class Cluster:
     Attached(8a41c2f0, 'tcp://127.0.0.1:8786', workers=2, threads=4, memory=15.50 GiB)
     """
 
-    shutdown_on_close = True
-    """Whether the end of the program closes it."""
-
     def __init__(
         self,
         asynchronous: bool = False,
@@ -98,30 +84,19 @@ class Cluster:
         scheduler_sync_interval: Duration = 1,
     ) -> None:
         interval_s = options.seconds(scheduler_sync_interval, "scheduler_sync_interval")
-        self.status = Status.created
+        super().__init__(asynchronous, loop, _checked_name(name) or uuid.uuid4().hex[:8])
         self.quiet = quiet
         self.scheduler_address = NOWHERE
         self.secret: bytes | None = None
         self.scheduler_comm: Any = None
         """Whom to ask: ``await scheduler_comm.ask(request)``; None while there is nobody."""
         self.periodic_callbacks: dict[str, Rounds] = {"scheduler-info": Rounds(self._look_again, interval_s or 1.0)}
-        self._asynchronous = asynchronous
-        self._name = _checked_name(name) or uuid.uuid4().hex[:8]
         self._info: dict[str, Any] = _nobody()
         self._said: list[tuple[datetime, str]] = []
         self._watching: set[asyncio.Future[None]] = set()
-        self._background: set[asyncio.Task[Any]] = set()
-        self._opening = asyncio.Lock()
-        self._closing: asyncio.Task[None] | None = None
         self._adaptive: Adaptive | None = None
         self._adaptive_options: dict[str, Any] = {}
         self._looking = False
-        self._close_lock = threading.Lock()
-        self.loop_thread: LoopThread | None = None
-        self._loop, self._owns_loop = loops.own_loop(loop), False
-        if not asynchronous:
-            self.loop_thread, self._owns_loop = loops.thread_of(loop, f"IO loop of {self._name}")
-            self._loop = self.loop_thread.loop
 
     # ------------------------------------------------------------ for subclasses
 
@@ -130,18 +105,26 @@ class Cluster:
         if self.scheduler_address == NOWHERE and self.scheduler_comm is None:
             raise NotImplementedError("a kind of cluster starts its parties in _open, and sets scheduler_address")
 
-    async def _shut(self) -> None:
-        """Stop the parties."""
+    async def _opened(self) -> None:
+        if self.scheduler_comm is None:
+            self.scheduler_comm = await self._reach_scheduler()
+        await self._look()
 
-    def _begin(self) -> None:
-        """Start, and wait until it has started; an asynchronous one starts when it is awaited."""
-        if self.loop_thread is None:
-            return
-        try:
-            self._sync(self._start())
-        except BaseException:
-            self.close()
-            raise
+    def _on_running(self) -> None:
+        if not self._is_near:
+            self.periodic_callbacks["scheduler-info"].start()
+        self._announce()
+
+    def _on_closing(self) -> None:
+        if self._adaptive is not None:
+            self._adaptive.stop("the cluster closes")
+        for rounds in self.periodic_callbacks.values():
+            rounds.cancel()
+
+    def _on_closed(self) -> None:
+        if isinstance(self.scheduler_comm, Asker):
+            self.scheduler_comm.link.close()
+        self._on_change()
 
     async def connect_inproc(self) -> Link:
         """Return a new link to the scheduler (on the loop)."""
@@ -152,120 +135,6 @@ class Cluster:
         self._said.append((datetime.now(), text))
         if not self.quiet:
             builtins.print(text)
-
-    # ------------------------------------------------------------ life
-
-    def _sync(self, coroutine: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-        assert self.loop_thread is not None
-        return self.loop_thread.run(coroutine, timeout_s)
-
-    def _either(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Return an awaitable where the caller is on the event loop; else wait."""
-        return coroutine if self.asynchronous else self._sync(coroutine)
-
-    def sync(
-        self,
-        func: Callable[..., Any],
-        *args: Any,
-        asynchronous: bool | None = None,
-        callback_timeout: Duration = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Run a coroutine function on the loop, and wait for it (or return its coroutine, if asynchronous)."""
-        coroutine = func(*args, **kwargs)
-        if self.asynchronous if asynchronous is None else asynchronous:
-            return coroutine
-        return self._sync(coroutine, options.seconds(callback_timeout, "callback_timeout"))
-
-    async def _start(self) -> Self:
-        async with self._opening:
-            if self.status in (Status.closing, Status.closed, Status.failed):
-                raise RuntimeError(f"cluster {self.name} is {self.status}: make a new one")
-            if self.status is Status.created:
-                await self._start_once()
-        return self
-
-    async def _start_once(self) -> None:
-        self.status = Status.starting
-        self._loop = asyncio.get_running_loop()
-        try:
-            await self._open()
-            if self.scheduler_comm is None:
-                self.scheduler_comm = await self._reach_scheduler()
-            await self._look()
-        except BaseException:
-            await self._close()
-            self.status = Status.failed
-            raise
-        self.status = Status.running
-        if self.loop_thread is not None:
-            _open[id(self)] = self
-        if not self._is_near:
-            self.periodic_callbacks["scheduler-info"].start()
-        self._announce()
-
-    async def _close(self) -> None:
-        if self._closing is None:
-            self.status = Status.closing
-            if self._adaptive is not None:
-                self._adaptive.stop("the cluster closes")
-            for rounds in self.periodic_callbacks.values():
-                rounds.cancel()
-            self._closing = asyncio.get_running_loop().create_task(self._end())
-        await asyncio.shield(self._closing)
-
-    async def _end(self) -> None:
-        try:
-            await self._shut()
-        finally:
-            if isinstance(self.scheduler_comm, Asker):
-                self.scheduler_comm.link.close()
-            self.status = Status.closed
-            self._on_change()
-            for task in self._background:
-                task.cancel()
-            _open.pop(id(self), None)
-
-    def close(self, timeout: Duration = None) -> Any:
-        """Stop everything; again is harmless. An awaitable on an asynchronous cluster.
-
-        Raises
-        ------
-        TimeoutError
-            It has not stopped within ``timeout``; it goes on with that.
-        """
-        if self.asynchronous:
-            return self._close()
-        thread = self.loop_thread
-        assert thread is not None
-        with self._close_lock:  # the user, a client and the exit may all ask at once
-            if thread.is_running and self.status is not Status.closed:
-                thread.run(self._close(), options.seconds(timeout))
-            if self._owns_loop:
-                thread.stop()
-        _open.pop(id(self), None)
-        return None
-
-    def __enter__(self) -> Self:
-        if self._asynchronous:
-            raise TypeError("this cluster is asynchronous: use 'async with'")
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return await self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self._close()
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        return self._start().__await__()
-
-    def __del__(self) -> None:
-        if getattr(self, "status", None) in (Status.starting, Status.running, Status.closing):
-            warnings.warn(f"unclosed cluster {self.name}: close it, or use 'with'", ResourceWarning, 2, self)
 
     # ------------------------------------------------------------ facts
 
@@ -279,26 +148,6 @@ class Cluster:
         self._name = _checked_name(name) or self._name
         if self.status is Status.running and self._loop is not None:
             self._loop.call_soon_threadsafe(self._announce)
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether methods return awaitables here."""
-        return self._asynchronous or self.called_from_running_loop
-
-    @property
-    def called_from_running_loop(self) -> bool:
-        """Whether this is the thread of the cluster's event loop, which must not wait."""
-        if self.loop_thread is not None:
-            return self.loop_thread.is_current
-        try:
-            return asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            return False
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop; None for an asynchronous cluster that has not been awaited."""
-        return self._loop
 
     @property
     def _is_near(self) -> bool:
@@ -408,14 +257,6 @@ class Cluster:
         """Have the scheduler's metadata say which cluster this is, for clients that came by its address."""
         told = {"name": self.name, "type": type(self).__name__}
         self._in_background(self._ask(Ask(Metadata.name, SetMetadata([MANAGER_INFO], told))))
-
-    def _in_background(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run something on the loop; its error is for those who wait for it."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        task.add_done_callback(_retrieve)
-        return task
 
     def _on_change(self) -> None:
         """A party has joined or left."""
@@ -530,20 +371,3 @@ def _checked_name(name: object) -> str | None:
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string, not {name!r}")
     return name
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Look at a task's error, so that asyncio does not speak of it: those who wait for the task have it too."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.debug("%s: %r", task.get_name(), error)
-
-
-@atexit.register
-def _close_all() -> None:
-    for cluster in list(_open.values()):
-        if not cluster.shutdown_on_close:
-            continue
-        try:
-            cluster.close(EXIT_S)
-        except TimeoutError:
-            logger.warning("cluster %s: not closed within %g s; the program ends all the same", cluster.name, EXIT_S)
