@@ -49,6 +49,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
     ),
     "distributed.admin.log-length": Setting(10000, "Log records that each process remembers"),
     "distributed.admin.low-level-log-length": Setting(1000, "Events that the scheduler remembers, for each topic"),
+    "distributed.deploy.lost-worker-timeout": Setting(
+        "15s", "How long a worker that has left may stay away before its cluster gives it up"
+    ),
     "distributed.comm.timeouts.connect": Setting("30s", "How long a connection is tried"),
     "distributed.nanny.environ": Setting({}, "Environment variables for worker processes"),
     "distributed.nanny.pre-spawn-environ": Setting(

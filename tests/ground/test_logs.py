@@ -59,3 +59,98 @@ def test_a_warning_still_appears_on_stderr_as_often_as_without(setup: str, times
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr.count("look here") == times
     assert "not here" not in done.stderr
+
+
+# ---------------------------------------------------------------- what happens once in a life
+
+
+def test_what_happens_once_is_remembered_whatever_the_level(memory: logs.Memory) -> None:
+    logger = logging.getLogger("windrow.scheduler")
+    logs.tell(logger, "one", "%s is up", "it")
+    logs.tell(logger, "two", "and so am I")
+    record(memory, "windrow.scheduler", "for all")
+    found = [(level, text.rpartition(" - ")[2]) for level, text in logs.recent("scheduler", own="one")]
+    assert found == [("WARNING", "for all"), ("INFO", "it is up")]
+    assert len(logs.recent("scheduler")) == 3
+
+
+def test_what_happens_once_is_logged_where_the_program_wants_it(
+    memory: logs.Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logging.getLogger("windrow.scheduler")
+    logs.tell(logger, "one", "not wanted")
+    with caplog.at_level(logging.INFO, "windrow"):
+        logs.tell(logger, "one", "wanted")
+    assert caplog.messages == ["wanted"]
+
+
+# ---------------------------------------------------------------- what reaches the terminal
+
+
+@pytest.mark.parametrize(
+    ("level", "number"),
+    [(None, None), (False, None), (0, None), (True, 30), (20, 20), ("error", 40), ("WARNING", 30)],
+)
+def test_levels(level: object, number: int | None) -> None:
+    assert logs.checked_level(level) == number
+
+
+@pytest.mark.parametrize("level", ["loud", 1.5, [30]])
+def test_what_is_no_level(level: object) -> None:
+    with pytest.raises(ValueError, match="is no level of logs; write it as"):
+        logs.checked_level(level)
+
+
+PROGRAM = """
+import logging
+from windrow import logs
+logs.remember()
+{setup}
+logger = logging.getLogger("windrow.worker")
+undo = logs.silence({level})
+logger.warning("warned"); logger.error("erred"); logs.tell(logger, "", "told")
+undo()
+logger.warning("after")
+"""
+
+
+@pytest.mark.parametrize(
+    ("setup", "level", "shown"),
+    [
+        ("", 20, ["warned", "erred", "told", "after"]),
+        ("", 30, ["warned", "erred", "after"]),
+        ("", 40, ["erred", "after"]),
+        ("logging.getLogger('windrow').addHandler(logging.StreamHandler())", 40, ["erred", "after"]),
+        ("logging.basicConfig(format='%(message)s')", 40, ["warned", "erred", "after"]),
+    ],
+    ids=["info", "warning", "error", "own handler", "root handler"],
+)
+def test_the_terminal_shows_no_more_than_is_wanted(setup: str, level: int, shown: list[str]) -> None:
+    program = PROGRAM.format(setup=setup, level=level)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == shown
+
+
+def test_the_last_wish_that_stands_decides_and_files_are_left_alone(tmp_path: object) -> None:
+    logger = logging.getLogger("distributed")
+    terminal, file = logging.StreamHandler(), logging.FileHandler(f"{tmp_path}/log")
+    terminal.setLevel(5)
+    for handler in (terminal, file):
+        logger.addHandler(handler)
+    try:
+        first, second = logs.silence(40), logs.silence(20)
+        assert terminal.level == 20
+        first()
+        assert terminal.level == 20
+        third = logs.silence(50)
+        assert terminal.level == 50
+        third()
+        third()
+        assert terminal.level == 20
+        second()
+        assert terminal.level == 5
+        assert file.level == logging.NOTSET
+    finally:
+        for handler in (terminal, file):
+            logger.removeHandler(handler)
+        file.close()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from windrow import transport
+from windrow import security, transport
 from windrow.client import options
 from windrow.client.options import Duration
 from windrow.deploy import gathered_logs, views
@@ -128,7 +128,10 @@ class Cluster(Life):
 
     async def connect_inproc(self) -> Link:
         """Return a new link to the scheduler (on the loop)."""
-        return await transport.connect(self.scheduler_address, secret=self.secret)
+        address, secret = self.scheduler_address, self.secret
+        if not secret and not address.startswith("inproc://"):
+            secret = security.secret_for(address)
+        return await transport.connect(address, secret=secret)
 
     def _log(self, text: str) -> None:
         """Have a line in the cluster's own log, which is printed too unless the cluster is ``quiet``."""
