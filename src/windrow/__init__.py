@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from windrow.deploy.local import LocalCluster
     from windrow.deploy.nanny import Nanny
     from windrow.deploy.spec import SpecCluster
+    from windrow.deploy.subprocess import SubprocessCluster
     from windrow.errors import (
         CancelledError,
         FutureCancelledError,
@@ -79,6 +80,7 @@ _HOMES = {
     "SchedulerPlugin": "windrow.plugins.base",
     "Semaphore": "windrow.primitives.semaphore",
     "SpecCluster": "windrow.deploy.spec",
+    "SubprocessCluster": "windrow.deploy.subprocess",
     "Status": "windrow.node",
     "TimeoutError": "windrow.errors",
     "UploadDirectory": "windrow.plugins.files",
@@ -109,7 +111,6 @@ _ABSENT = frozenset(
         "CompatibleExecutor",
         "SSHCluster",
         "Security",
-        "SubprocessCluster",
         "connect",
         "dask",
         "get_task_stream",
@@ -150,6 +151,7 @@ __all__ = [
     "Semaphore",
     "SpecCluster",
     "Status",
+    "SubprocessCluster",
     "TimeoutError",
     "UploadDirectory",
     "UploadFile",

@@ -24,7 +24,9 @@ class Home(NamedTuple):
     help: str
 
 
-COMMANDS: dict[str, Home] = {}
+COMMANDS: dict[str, Home] = {
+    "spec": Home("windrow.cli.spec", "Run parties from a specification."),
+}
 """The commands, in the order in which the help shows them."""
 
 
@@ -43,10 +45,8 @@ class _Lazy(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, home.help) for name, home in COMMANDS.items()]
-        if rows:
-            with formatter.section("Commands"):
-                formatter.write_dl(rows)
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, home.help) for name, home in COMMANDS.items()])
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -133,10 +133,18 @@ class SpecCluster(Cluster):
             self.scheduler.on_shutdown = self._asked_to_close
             self.scheduler.on_change = self._on_change
         await self.scheduler
+        if not self._is_near and hasattr(self.scheduler, "finished"):
+            self._in_background(self._until_scheduler_finished())
         self.scheduler_address = getattr(self.scheduler, "external_address", None) or self.scheduler.address
         self.secret = getattr(self.scheduler, "secret", None) or security.secret_for(self.scheduler_address)
         self.scheduler_comm = await self._reach_scheduler()
         await self._until_started(self._grow())
+
+    async def _until_scheduler_finished(self) -> None:
+        await self.scheduler.finished()
+        if self.status in (Status.starting, Status.running):
+            logger.warning("cluster %s closes, as its scheduler has ended", self.name)
+            self._asked_to_close()
 
     async def _reach_scheduler(self) -> Any:
         return self.scheduler if self._is_near else await super()._reach_scheduler()
