@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from windrow.deploy.local import LocalCluster
     from windrow.deploy.nanny import Nanny
     from windrow.deploy.spec import SpecCluster
+    from windrow.deploy.ssh import SSHCluster
     from windrow.deploy.subprocess import SubprocessCluster
     from windrow.errors import (
         CancelledError,
@@ -77,6 +78,7 @@ _HOMES = {
     "Queue": "windrow.primitives.queue",
     "Reschedule": "windrow.errors",
     "Scheduler": "windrow.scheduler.scheduler",
+    "SSHCluster": "windrow.deploy.ssh",
     "SchedulerPlugin": "windrow.plugins.base",
     "Semaphore": "windrow.primitives.semaphore",
     "SpecCluster": "windrow.deploy.spec",
@@ -109,7 +111,6 @@ _HOMES = {
 _ABSENT = frozenset(
     [
         "CompatibleExecutor",
-        "SSHCluster",
         "Security",
         "connect",
         "dask",
@@ -146,6 +147,7 @@ __all__ = [
     "PipInstall",
     "Queue",
     "Reschedule",
+    "SSHCluster",
     "Scheduler",
     "SchedulerPlugin",
     "Semaphore",

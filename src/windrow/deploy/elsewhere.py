@@ -88,8 +88,12 @@ class Elsewhere(ProcessInterface):
         """Start the process."""
         raise NotImplementedError("a party elsewhere starts its process in _launch")
 
-    def _hear(self, data: bytes) -> None:
-        """Take what the process has written to stderr."""
+    def _hear(self, data: bytes, lines: list[bytes]) -> None:
+        """Take what the process has written to stderr, and the lines that are whole by now."""
+
+    def _advice(self, words: str) -> str:
+        """Return what to do where it does not start, by how it ended and its last words."""
+        return ""
 
     # ------------------------------------------------------------ life
 
@@ -133,14 +137,17 @@ class Elsewhere(ProcessInterface):
             raise self.failure(f"{self.what} could not start: {said.error}")
         end = await self._ended
         await heard
-        raise self.failure(f"{self.what} could not start: its process {end}{self._last_words()}")
+        words = f"its process {end}{self._last_words()}"
+        raise self.failure(f"{self.what} could not start: {words}{self._advice(words)}")
 
     async def _listen(self, channel: Channel) -> None:
         while data := await channel.stderr.read(65536):
             *lines, partial = (self._partial + data).split(b"\n")
             self._partial = partial[-LINE_BYTES:]
             self._lines.extend(line[-LINE_BYTES:] for line in lines)
-            self._hear(data)
+            self._hear(data, lines)
+        if self._partial:
+            self._hear(b"", [self._partial])
 
     def _last_words(self) -> str:
         lines = [line.decode(errors="replace") for line in (*self._lines, self._partial)]

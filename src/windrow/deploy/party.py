@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from windrow import addressing, offspring, security
+from windrow import addressing, offspring, security, system
 from windrow.node import Server
 from windrow.scheduler.server import SchedulerServer
 
@@ -267,6 +267,7 @@ async def _serve(order: Order, lifeline: int, status_fd: int) -> int:
         security.remember(order.scheduler, bytes.fromhex(order.secret))
         args.append(order.scheduler)
         _within_reach(order)
+        _share(order)
     parties = make(order.parties, args)
     await run(
         parties,
@@ -287,6 +288,14 @@ def _within_reach(order: Order) -> None:
     for one in order.parties.values():
         if not {"host", "interface", "listen_address"} & set(one["options"]):
             one["options"]["host"] = addressing.own_ip(host)
+
+
+def _share(order: Order) -> None:
+    """Have several workers share the cores, and with them the memory."""
+    if len(order.parties) > 1:
+        threads = max(1, system.cpu_count() // len(order.parties))
+        for one in order.parties.values():
+            one["options"].setdefault("nthreads", threads)
 
 
 def _say(status_fd: int, said: Said) -> None:

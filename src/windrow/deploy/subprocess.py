@@ -154,7 +154,7 @@ class _Subprocess(Elsewhere):
             process.kill()
             raise
 
-    def _hear(self, data: bytes) -> None:
+    def _hear(self, data: bytes, lines: list[bytes]) -> None:
         forward.stderr.write(data)
 
 
