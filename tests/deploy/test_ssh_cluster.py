@@ -1,4 +1,4 @@
-"""`SSHCluster` on this machine, over ssh servers that the tests start themselves."""
+"""`SSHCluster` on this machine, over an ssh server that the tests start: sshd, or asyncssh's where there is none."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from elsewhere_help import descendants, exposed, until, until_gone
 from windrow import Client, SpecCluster, SSHCluster
 from windrow.deploy.ssh import SSHScheduler, SSHWorker
 from windrow.errors import WorkerStartError
+from windrow.system import cpu_count
 
 asyncssh = pytest.importorskip("asyncssh", reason="asyncssh is not installed")
 
@@ -32,6 +33,7 @@ class Server:
     """An ssh server of this machine, as a program on a port of its own."""
 
     def __init__(self, kind: str, directory: Path) -> None:
+        self.kind = kind
         self.directory = directory
         self.key = directory / "key"
         host_key = directory / "host_key"
@@ -104,17 +106,15 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="module", params=["sshd", "asyncssh"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real sshd where there is one; and asyncssh's own server, everywhere."""
-    if request.param == "sshd" and SSHD is None:
-        pytest.skip("no sshd is installed")
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The system's sshd where there is one that runs; else asyncssh's own server."""
     directory = tmp_path_factory.mktemp("ssh")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        server = Server(request.param, directory)
-        if server.process.poll() is not None:
-            pytest.skip(f"{request.param} does not run here: {server.words.read_text()}")
+        server = Server("sshd" if SSHD else "asyncssh", directory)
+        if SSHD and server.process.poll() is not None:  # such as for want of its user
+            server = Server("asyncssh", directory)
         yield server
         server.stop()
 
@@ -161,15 +161,21 @@ def test_no_secret_is_where_others_can_read_it(cluster: SpecCluster, server: Ser
         assert cluster.secret.hex() not in exposed(process), process
 
 
-def test_scaling_and_groups(server: Server) -> None:
-    with server.cluster(worker_options={"n_workers": 2, "nthreads": 1}) as cluster, Client(cluster) as client:
+def test_several_workers_on_a_machine(server: Server) -> None:
+    with server.cluster(worker_options={"n_workers": 2}) as cluster, Client(cluster) as client:
         client.wait_for_workers(2, timeout=20)
-        assert {facts["name"] for facts in client.scheduler_info()["workers"].values()} == {"0-0", "0-1"}
+        workers = client.scheduler_info()["workers"].values()
+        assert {worker["name"] for worker in workers} == {"0-0", "0-1"}
+        assert {worker["nthreads"] for worker in workers} == {max(1, cpu_count() // 2)}
+
+
+def test_scaling_moves_what_is_held(server: Server) -> None:
+    with server.cluster() as cluster, Client(cluster) as client:
         cluster.scale(2)
-        client.wait_for_workers(4, timeout=20)
+        client.wait_for_workers(2, timeout=20)
         kept = client.scatter([bytes(100_000 + n) for n in range(4)])
         cluster.scale(1)
-        until(lambda: len(client.scheduler_info()["workers"]) == 2, "one of the groups is gone")
+        until(lambda: len(client.scheduler_info()["workers"]) == 1, "one of them is gone")
         assert [len(value) for value in client.gather(kept)] == [100_000 + n for n in range(4)]
 
 
@@ -223,6 +229,45 @@ def test_what_is_written_there_is_logged_here(server: Server, caplog: pytest.Log
     with server.cluster() as cluster, Client(cluster) as client:
         client.submit(speak, "hello").result(20)
         until(lambda: {"127.0.0.1: hello", "127.0.0.1: HELLO"} <= set(caplog.messages), "both are logged")
+
+
+# ---------------------------------------------------------------- the command
+
+
+def command(server: Server, *arguments: str) -> list[str]:
+    """Return the command line of ``windrow ssh`` over this server."""
+    known = server.directory / "known_hosts"
+    public = (server.directory / "host_key.pub").read_text()
+    known.write_text(f"[{HERE}]:{server.port} {public}")
+    options = ["--ssh-port", str(server.port), "--ssh-private-key", str(server.key), "--ssh-known-hosts", str(known)]
+    return [sys.executable, "-m", "windrow.cli", "ssh", *options, "--scheduler-port", "0", *arguments]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_keeps_a_cluster_until_a_signal(server: Server, started: Started, number: int) -> None:
+    running = subprocess.Popen(
+        command(server, "--nthreads", "1", HERE), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stdout is not None
+    line = running.stdout.readline()
+    assert line.endswith("with 1 workers of 1 threads together.\n")
+    address = line.removeprefix("Scheduler at ").split(",")[0]
+    with Client(address) as client:  # its secret is known to this user's programs
+        assert client.submit(sum, [1, 2]).result(20) == 3
+        processes = started()
+        running.send_signal(number)
+        _, words = running.communicate(timeout=20)
+    assert (running.returncode, words) == (0, "")
+    until_gone(processes)
+
+
+def test_the_command_says_what_is_wrong(server: Server) -> None:
+    done = subprocess.run(
+        command(server, "--remote-python", "/no/such/python", HERE), capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 1
+    assert "give remote_python=" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # ---------------------------------------------------------------- what is wrong
@@ -323,3 +368,10 @@ def test_parties_without_a_cluster(server: Server) -> None:
 
     address, known = asyncio.run(run())
     assert address == known
+
+
+@pytest.mark.skipif(SSHD is None, reason="no sshd is installed: these tests ran over asyncssh's server")
+def test_these_tests_ran_over_sshd(server: Server) -> None:
+    if server.kind != "sshd":
+        pytest.skip("this sshd does not run here; these tests ran over asyncssh's server")
+    assert Path(psutil.Process(server.process.pid).exe()).name == "sshd"

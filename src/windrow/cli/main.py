@@ -26,6 +26,7 @@ class Home(NamedTuple):
 
 COMMANDS: dict[str, Home] = {
     "spec": Home("windrow.cli.spec", "Run parties from a specification."),
+    "ssh": Home("windrow.cli.ssh", "Start a cluster on machines that ssh reaches."),
 }
 """The commands, in the order in which the help shows them."""
 

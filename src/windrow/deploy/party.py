@@ -25,7 +25,6 @@ from msgspec import Struct
 
 from windrow import addressing, offspring, security, system
 from windrow.node import Server
-from windrow.scheduler.server import SchedulerServer
 
 __all__ = ["Order", "Said", "address_of", "checked", "main", "make", "reasons", "resolve", "run"]
 
@@ -154,8 +153,8 @@ async def run(
     Exception
         What one of them has raised at its start.
     """
-    for party in parties.values():
-        if isinstance(party, SchedulerServer) and party.on_shutdown is None:
+    for party in filter(_is_scheduler, parties.values()):
+        if party.on_shutdown is None:
             party.on_shutdown = stopping.set
     living = asyncio.ensure_future(_live(parties, on_started))
     stopped = asyncio.ensure_future(stopping.wait())
@@ -168,12 +167,16 @@ async def run(
         stopped.cancel()
         await asyncio.wait([living, stopped])
         # Whoever depends on others goes first, and quietly.
-        order = sorted(parties.values(), key=lambda party: isinstance(party, SchedulerServer))
+        order = sorted(parties.values(), key=_is_scheduler)
         for party in order:
             if hasattr(party, "expect_end"):
                 party.expect_end()
         for party in order:
             await party.close()
+
+
+def _is_scheduler(party: Any) -> bool:
+    return hasattr(party, "on_shutdown")  # its class is not asked for: workers need not import it
 
 
 async def _live(parties: Mapping[str, Any], on_started: Callable[[], None]) -> None:

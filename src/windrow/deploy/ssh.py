@@ -287,7 +287,8 @@ def SSHCluster(
     worker_options
         Keywords of ``worker_class``, and ``n_workers``: how many on each host.
     scheduler_options
-        Keywords of `Scheduler`. It listens for other machines, unless all hosts are this one, or ``host`` says where.
+        Keywords of `Scheduler`, such as ``dashboard_address``. It listens for other machines, unless all hosts are this
+        one, or ``host`` says where.
     worker_class
         What workers are made from, or its dotted name; by default nannies.
     remote_python

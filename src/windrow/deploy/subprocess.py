@@ -246,7 +246,7 @@ def SubprocessCluster(
     host: str | None = None,
     scheduler_port: int = 0,
     scheduler_kwargs: dict[str, Any] | None = None,
-    dashboard_address: str | None = ":8787",
+    dashboard_address: str | int | None = ":8787",
     worker_class: str | type = "windrow.Nanny",
     n_workers: int | None = None,
     threads_per_worker: int | None = None,
@@ -302,7 +302,12 @@ def SubprocessCluster(
     arguments.check_kinds(n_workers, threads_per_worker, None, scheduler_port, None)
     host = arguments.chosen_host(host, {}, True, scheduler_port)
     n, threads = _split(n_workers, threads_per_worker)
-    scheduler_options = {"host": host, "port": scheduler_port, **(scheduler_kwargs or {})}
+    scheduler_options = {
+        "host": host,
+        "port": scheduler_port,
+        "dashboard_address": dashboard_address,
+        **(scheduler_kwargs or {}),
+    }
     worker_options = {"host": host, "nthreads": threads, **(worker_kwargs or {})}
     limit = worker_options.get("memory_limit", "auto")
     worker_options["memory_limit"] = arguments.memory_limit_bytes(limit, n, threads)
