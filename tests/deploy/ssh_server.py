@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 import asyncssh
 
@@ -17,22 +18,23 @@ async def run(process: asyncssh.SSHServerProcess[bytes]) -> None:
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_shell(process.command, stdin=pipe, stdout=pipe, stderr=pipe)
     assert child.stdin is not None
-    await process.redirect(stdout=child.stdout, stderr=child.stderr)
-    feeding = asyncio.create_task(feed(process, child.stdin))
-    code = await child.wait()
+    feeding = asyncio.create_task(pump(process.stdin, child.stdin))
+    feeding.add_done_callback(lambda feeding, stdin=child.stdin: stdin.close())
+    await asyncio.gather(pump(child.stdout, process.stdout), pump(child.stderr, process.stderr))
     feeding.cancel()
+    code = await child.wait()
     process.exit(code if code >= 0 else 128 - code)
 
 
-async def feed(process: asyncssh.SSHServerProcess[bytes], stdin: asyncio.StreamWriter) -> None:
-    """Pass on what the client writes, and that it has hung up."""
+async def pump(source: Any, target: Any) -> None:
+    """Pass on what comes from one side, and that it has ended."""
     try:
-        while data := await process.stdin.read(65536):
-            stdin.write(data)
-            await stdin.drain()
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+        target.write_eof()
     except (OSError, asyncssh.Error):  # either is gone
-        pass
-    stdin.close()
+        return
 
 
 async def main(port: str, host_key: str, authorized_keys: str) -> None:

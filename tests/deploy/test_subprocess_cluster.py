@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,22 @@ def test_scaling_moves_what_is_held() -> None:
         cluster.scale(1)
         assert len(cluster.scheduler_info["workers"]) == len(cluster.workers) == 1
         assert [len(value) for value in client.gather(kept)] == [100_000 + n for n in range(6)]
+
+
+def test_it_grows_and_shrinks_with_the_load() -> None:
+    with own(0) as cluster, Client(cluster) as client:
+        cluster.adapt(minimum=0, maximum=2, interval="20ms", wait_count=2)
+        assert client.submit(sum, [1, 2]).result(20) == 3
+        until(lambda: not cluster.plan and not cluster.workers, "nobody is wanted any more")
+
+
+def test_the_dashboard_is_where_the_link_says() -> None:
+    with own(0, dashboard_address=":0") as cluster:
+        assert cluster.dashboard_link.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(cluster.dashboard_link, timeout=20) as page:
+            assert page.status == 200
+    with own(0, dashboard_address=None) as cluster:
+        assert cluster.dashboard_link == ""
 
 
 def test_a_worker_that_is_retired_is_forgotten() -> None:
