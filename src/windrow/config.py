@@ -14,9 +14,20 @@ import math
 import os
 import site
 import sys
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
-__all__ = ["DEFAULTS", "Setting", "get", "parse_bytes", "parse_timedelta", "seconds", "size_bytes"]
+__all__ = [
+    "DEFAULTS",
+    "Setting",
+    "adopt",
+    "get",
+    "nested",
+    "parse_bytes",
+    "parse_timedelta",
+    "seconds",
+    "size_bytes",
+]
 
 
 class Setting(NamedTuple):
@@ -91,6 +102,7 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "windrow.frame-limit": Setting("64 GiB", "The largest frame that an authenticated peer may send"),
     "windrow.handshake-timeout": Setting("10s", "How long a new connection has to prove that it holds the secret"),
     "windrow.inline-limit": Setting("16 KiB", "Results up to this size travel inside the message that reports them"),
+    "windrow.worker-class": Setting(None, "The dotted name of what nannies make in their processes; None: `Worker`"),
 }
 """Every key that windrow reads without being given a default."""
 
@@ -121,6 +133,41 @@ def get(key: str, default: object = _MISSING) -> object:
 
     value: object = dask.config.get(key) if default is _MISSING else dask.config.get(key, default)
     return value
+
+
+def nested(values: Mapping[str, object]) -> dict[str, object]:
+    """Return settings as a tree, whether they are written as one or by dotted keys.
+
+    Examples
+    --------
+    >>> nested({"distributed.worker.memory": {"pause": False}, "distributed.nanny.environ": {}})
+    {'distributed': {'worker': {'memory': {'pause': False}}, 'nanny': {'environ': {}}}}
+    """
+    tree: dict[str, object] = {}
+    for key, value in values.items():
+        *above, last = key.split(".")
+        branch: Any = tree
+        for part in above:
+            branch = branch.setdefault(part, {})
+        leaf = nested(value) if isinstance(value, Mapping) else value
+        there = branch.get(last)
+        if isinstance(there, dict) and isinstance(leaf, dict):
+            leaf = {**there, **leaf}
+        branch[last] = leaf
+    return tree
+
+
+def adopt(values: Mapping[str, object]) -> None:
+    """Have these settings hold in this process, before any other, from now on.
+
+    Examples
+    --------
+    >>> adopt({})
+    """
+    if values:
+        import dask.config
+
+        dask.config.update(dask.config.config, values)
 
 
 def seconds(key: str) -> float:

@@ -25,6 +25,10 @@ never know: how or where they are raised.
 from __future__ import annotations
 
 import concurrent.futures
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from windrow.account import Account
 
 TimeoutError = TimeoutError
 """The builtin, under the name that programs import from here."""
@@ -62,38 +66,59 @@ class KilledWorker(TaskError):
     ----------
     key
         The task's key.
-    deaths
-        One sentence a death: which worker, of what cause, with what last words.
+    accounts
+        What is known of each death (`windrow.account.Account`): the exit, memory, stderr, the stack, what was running.
     allowed_failures
         How many deaths a task may survive (``distributed.scheduler.allowed-failures``).
 
+    Attributes
+    ----------
+    task
+        The task's key.
+    last_worker
+        The last account: the worker's ``name``, ``address``, ``host`` and ``pid`` are in it.
+    deaths
+        The accounts as texts.
+
     Examples
     --------
-    >>> print(KilledWorker("crash-1", ["worker 0 (pid 7) was killed by SIGSEGV"], 0))
+    >>> from windrow.account import Account
+    >>> print(KilledWorker("crash-1", [Account(exit_code=3, seconds=1.0, name=0, pid=7)], 0))
     Task 'crash-1' was running on 1 worker that died; 0 such deaths are allowed.
-      1. worker 0 (pid 7) was killed by SIGSEGV
-    Look at what the task does to its process (memory, native code, os._exit); raise \
-'distributed.scheduler.allowed-failures' if the deaths were not its fault.
+      1. worker 0 (pid 7): exited with code 3 after 1.0 s (peak memory 0 MiB)
+    Something in the process has ended it (os._exit, or a C library's exit) instead of raising.
+    Raise an exception in the task instead, or run what ends the process in a process of its own; raise \
+'distributed.scheduler.allowed-failures' if the deaths were not the task's fault.
     """
 
-    def __init__(self, key: object, deaths: list[str], allowed_failures: int) -> None:
-        super().__init__(key, deaths, allowed_failures)
-        self.key = key
-        self.deaths = deaths
+    def __init__(self, key: object, accounts: list[Account], allowed_failures: int) -> None:
+        super().__init__(key, accounts, allowed_failures)
+        self.key = self.task = key
+        self.accounts = accounts
         self.allowed_failures = allowed_failures
 
+    @property
+    def last_worker(self) -> Account | None:
+        """What is known of the last of its workers."""
+        return self.accounts[-1] if self.accounts else None
+
+    @property
+    def deaths(self) -> list[str]:
+        """The accounts as texts."""
+        return [str(account) for account in self.accounts]
+
     def __str__(self) -> str:
-        count = len(self.deaths)
-        head = (
-            f"Task {self.key!r} was running on {count} worker{'s' * (count != 1)} that died; "
-            f"{self.allowed_failures} such deaths are allowed."
-        )
-        lines = [f"  {number}. {death}" for number, death in enumerate(self.deaths, 1)]
-        advice = (
-            "Look at what the task does to its process (memory, native code, os._exit); raise "
-            "'distributed.scheduler.allowed-failures' if the deaths were not its fault."
-        )
-        return "\n".join([head, *lines, advice])
+        count = len(self.accounts)
+        told = [f"Task {self.key!r} was running on {count} worker{'s' * (count != 1)} that died;"]
+        told[0] += f" {self.allowed_failures} such deaths are allowed."
+        last = {account.cause: account for account in self.accounts}
+        for number, account in enumerate(self.accounts, 1):
+            told.append(f"  {number}. {account.sentence}")
+            if last[account.cause] is account and account.details:  # the others of its kind look alike
+                told.append(account.details)
+        told += [account.meaning for account in last.values()]
+        advice = [*(account.advice for account in last.values()), "raise 'distributed.scheduler.allowed-failures' if"]
+        return "\n".join([*told, f"{'; '.join(advice)} the deaths were not the task's fault."])
 
 
 class PickleError(TaskError, TypeError):

@@ -56,15 +56,18 @@ def take_lifeline() -> int:
     return lifeline
 
 
-def watch_lifeline(lifeline: int, end: Callable[[], None]) -> None:
+def watch_lifeline(lifeline: int, end: Callable[[], None], heard: Callable[[bytes], object] | None = None) -> None:
     """Wait for the end of the lifeline (in a thread), call ``end``, and end this process, whatever it is doing.
+
+    What is said there until then is handed to ``heard``.
 
     Examples
     --------
     >>> watch_lifeline(take_lifeline(), lambda: None)  # doctest: +SKIP
     """
-    while os.read(lifeline, 4096):
-        pass
+    while said := os.read(lifeline, 4096):
+        if heard is not None:
+            heard(said)
     end()
     os._exit(0)
 

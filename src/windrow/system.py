@@ -19,7 +19,14 @@ from windrow.config import parse_bytes
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["cpu_count", "memory_limit_bytes", "nprocesses_nthreads", "parse_memory_limit", "total_memory_bytes"]
+__all__ = [
+    "cpu_count",
+    "memory_limit_bytes",
+    "nprocesses_nthreads",
+    "oom_kills",
+    "parse_memory_limit",
+    "total_memory_bytes",
+]
 
 _NO_LIMIT_BYTES = 2**60
 """Kernels write "no limit" as some number about 2**63; none beyond this is a real one."""
@@ -66,6 +73,32 @@ def memory_limit_bytes(root: str | Path = "/", *, total_bytes: int | None = None
     if total_bytes is None:
         limits += _resource_limits()
     return min(limits)
+
+
+def oom_kills(root: str | Path = "/") -> int | None:
+    """Return how many processes of our control group the kernel has ended for want of memory; None if nothing says.
+
+    Where the group has no such count (it is the outermost, or there is none), that of the whole machine.
+
+    Parameters
+    ----------
+    root
+        Where ``proc`` and ``sys`` are.
+
+    Examples
+    --------
+    >>> (oom_kills() or 0) >= 0
+    True
+    """
+    root = Path(root)
+    places = [directory / "memory.events" for directory in reversed(_group_directories(root, ""))]
+    places += [directory / "memory.oom_control" for directory in reversed(_group_directories(root, "memory"))]
+    for path in (*places, root / "proc/vmstat"):
+        for line in _read(path).splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill" and count.isdigit():
+                return int(count)
+    return None
 
 
 def total_memory_bytes() -> int:

@@ -141,3 +141,37 @@ def test_no_memory_limit(given: float | str) -> None:
 def test_memory_limit_of_a_wrong_type(given: object) -> None:
     with pytest.raises(TypeError, match="memory_limit"):
         system.parse_memory_limit(given, 1, system_bytes=GIB)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- processes that the kernel has ended
+
+V1 = "4:memory:/docker/a\n0::/\n"
+CONTROL = "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({}, None),
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.events": "oom 3\noom_kill 2\n"}, 2),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/memory.events": "oom_kill 9\n",
+                "sys/fs/cgroup/a/b/memory.events": "oom_kill 1\n",
+            },
+            1,
+        ),
+        ({"proc/self/cgroup": "0::/out/side\n", "sys/fs/cgroup/memory.events": "oom_kill 4\n"}, 4),
+        ({"proc/self/cgroup": V1, "sys/fs/cgroup/memory/docker/a/memory.oom_control": CONTROL}, 2),
+        ({"proc/self/cgroup": V1, "sys/fs/cgroup/memory/memory.oom_control": CONTROL}, 2),
+        ({"proc/self/cgroup": V1, "sys/fs/cgroup/memory/memory.oom_control": "under_oom 0\n"}, None),
+        ({"proc/self/cgroup": "0::/\n", "proc/vmstat": "nr_free_pages 5\noom_kill 7\n"}, 7),
+    ],
+)
+def test_processes_that_the_kernel_has_ended(tmp_path: Path, files: dict[str, str], count: int | None) -> None:
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert system.oom_kills(tmp_path) == count

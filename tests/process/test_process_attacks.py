@@ -14,6 +14,7 @@ import pytest
 from process_help import until
 
 from windrow import Client, LocalCluster
+from windrow.account import Account
 from windrow.transport.handshake import MAGIC, connect_steps
 from windrow.wire.framing import FrameEncoder
 from windrow.wire.messages import (
@@ -174,7 +175,7 @@ STRANGE: list[list[Message]] = [
     [Done(TaskId(1), 1, 0.0, 0)],
     [HelloClient("x"), HelloClient("x")],
     [HelloClient("x"), Run(TaskId(1), 1, "key", 1, b"")],
-    [HelloClient("x"), Died("tcp://127.0.0.1:1", "it was not me")],
+    [HelloClient("x"), Died("tcp://127.0.0.1:1", Account(said="it was not me"))],
     [HelloNanny("n", 0), Release([], 1)],
     [HelloNanny("n", 0), Done(TaskId(1), 1, 0.0, 0)],
 ]

@@ -17,7 +17,7 @@ import pytest
 from process_help import family, until, until_file, until_gone
 
 from windrow import Client, LocalCluster, offspring
-from windrow.deploy import nanny
+from windrow.deploy import supervisor
 from windrow.errors import WorkerStartError
 
 START = offspring._START
@@ -30,13 +30,13 @@ def pids(client: Client) -> dict[Any, int]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry at once."""
-    monkeypatch.setattr(nanny, "RETRY_S", 0.01)
+    monkeypatch.setattr(supervisor, "RETRY_S", 0.01)
 
 
 @pytest.fixture
 def small_cluster() -> Iterator[LocalCluster]:
     with LocalCluster(n_workers=1, threads_per_worker=1) as cluster:
-        until(lambda: cluster.workers[0]._process.joined, "the nanny knows that its worker has joined")  # type: ignore[union-attr]
+        until(lambda: cluster.workers[0].process.joined, "the nanny knows that its worker has joined")  # type: ignore[union-attr]
         yield cluster
 
 
@@ -154,7 +154,7 @@ def test_the_dead_are_not_listed_after_a_scale(monkeypatch: pytest.MonkeyPatch) 
 def test_restarts_are_no_failures_to_start(small_cluster: LocalCluster, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     with Client(small_cluster) as client:
-        for _ in range(nanny.START_FAILURES_MAX + 1):
+        for _ in range(supervisor.START_FAILURES_MAX + 1):
             client.restart(timeout=10)
         assert client.submit(tasks.inc, 1).result(timeout=5) == 2
     assert caplog.text == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from world import World
 
+from windrow.account import Account
 from windrow.scheduler.core import HANDLERS, SchedulerCore
 from windrow.scheduler.state import ClientRecord, NannyRecord, Unexpected, WorkerRecord
 from windrow.wire.messages import (
@@ -45,7 +46,7 @@ SAMPLES: list[Message] = [
     Done(TaskId(1), 1, 0.0, 0),
     Returned([], []),
     Heartbeat(),
-    Died("tcp://x", "gone"),
+    Died("tcp://x", Account(said="gone")),
     RestartWorker(),
     Reply(1),
     Close(),

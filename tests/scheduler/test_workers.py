@@ -203,6 +203,11 @@ def killed(failed: Failed) -> KilledWorker:
     return error
 
 
+def sentences(world: World, key: str) -> list[str]:
+    """What is told of the deaths of a task's workers."""
+    return [account.sentence for account in world.task(key).deaths or ()]
+
+
 def test_task_errs_after_one_death_more_than_allowed_and_names_each(world: World) -> None:
     client = world.client()
     world.submit(client, "a")
@@ -213,7 +218,9 @@ def test_task_errs_after_one_death_more_than_allowed_and_names_each(world: World
     [failed] = world.take(client)
     error = killed(failed)
     assert (error.key, error.allowed_failures) == ("a", 3)
-    assert error.deaths == [f"worker 'w{number + 1}' (pid {number}): reason {number}" for number in range(4)]
+    assert [account.sentence for account in error.accounts] == [
+        f"worker 'w{number + 1}' (pid {number}): reason {number}" for number in range(4)
+    ]
     assert "reason 2" in failed.text
     assert world.heard(world.worker()) == []
 
@@ -264,7 +271,9 @@ def test_the_flight_recorder_alone_says_who_was_running(strict: World) -> None:
     strict.died(nanny, worker, "killed by SIGSEGV", running=["b"])
     assert strict.states("a", "b", "c") == ["queued", "erred", "queued"]
     [failed] = strict.take(client)
-    assert killed(failed).deaths == ["worker 'w' (pid 7): killed by SIGSEGV"]
+    [account] = killed(failed).accounts
+    assert account.sentence == "worker 'w' (pid 7): killed by SIGSEGV"
+    assert (account.address, account.tasks) == (worker.address, ("b",))
 
 
 def test_an_empty_flight_recorder_blames_nobody(strict: World) -> None:
@@ -344,7 +353,7 @@ def test_tasks_stay_put_until_the_nanny_s_account(world: World) -> None:
     assert world.heard(spare) == []
     world.died(nanny, worker)
     assert world.heard(spare) == ["run a#2"]
-    assert world.task("a").deaths == ["worker 'w' (pid 7): killed by SIGKILL"]
+    assert sentences(world, "a") == ["worker 'w' (pid 7): killed by SIGKILL"]
 
 
 def test_an_account_may_come_before_the_loss(world: World) -> None:
@@ -374,7 +383,7 @@ def test_without_an_account_in_time_tasks_move_on(world: World) -> None:
     assert world.states("a") == ["processing"]
     world.tick(after=0.1)
     assert world.states("a") == ["queued"]
-    [death] = world.task("a").deaths or []
+    [death] = sentences(world, "a")
     assert "gave no account" in death
 
 
@@ -454,7 +463,7 @@ def test_an_account_counts_though_somebody_else_holds_the_link_open(world: World
     assert world.heard(spare) == []
     world.tick(after=0.2)
     assert world.heard(spare) == ["run a#2"]
-    [death] = world.task("a").deaths or []
+    [death] = sentences(world, "a")
     assert "was killed" in death
 
 
@@ -478,7 +487,7 @@ def test_an_account_is_not_used_for_a_later_worker_at_the_same_address(world: Wo
     world.submit(client, "a")
     world.keys(later)
     world.lose(later, "the end of the second")
-    assert world.task("a").deaths == ["worker 'w' (pid 0): the end of the second"]
+    assert sentences(world, "a") == ["worker 'w' (pid 0): the end of the second"]
 
 
 # ---------------------------------------------------------------- silence
@@ -496,7 +505,7 @@ def test_silent_worker_without_a_nanny_is_taken_out(world: World) -> None:
     world.tick(after=0.2)
     assert list(world.state.workers.values()) == [spare]
     assert world.heard(spare) == ["run a#2"]
-    [death] = world.task("a").deaths or []
+    [death] = sentences(world, "a")
     assert "silent for more than 300 s" in death
     assert "worker-ttl" in death
     assert type(world.take(silent)[-1]) is Close

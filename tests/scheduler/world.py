@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from windrow.account import Account
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import ClientRecord, NannyRecord, Peer, SchedulerConfig, Task, WorkerRecord
@@ -222,7 +223,7 @@ class World:
     ) -> None:
         """A nanny gives its account."""
         ids = None if running is None else [self.id(key) for key in running]
-        self.say(nanny, Died(worker.address, account, expected, ids))
+        self.say(nanny, Died(worker.address, Account(said=account), expected, ids))
 
     def lose(self, peer: Peer[Any], reason: str = "the connection broke") -> None:
         """A peer's connection ends."""

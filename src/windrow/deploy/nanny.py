@@ -1,49 +1,36 @@
 """The nanny: starts a worker process, watches it from outside, says why it died, and starts the next.
 
-What lives here: `Nanny`, its worker's process, and the account of a death. What this file must never know: what the
-worker runs.
-
-A worker's stderr passes through the nanny, which keeps the last lines for the account. On the status pipe the worker
-says where it listens, that it has joined, and that the scheduler has closed it: then no other takes its place. The
-flight recorder is a page of shared memory where the worker's threads write the id of the task that they run, and its
-heartbeat the most memory that it has seen; it outlives the worker.
+What lives here: `Nanny`: its arguments, what its worker is told, and its connection to the scheduler. What this file
+must never know: what the worker runs, when a process is started (`deploy.supervisor`), and how (`deploy.process`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import json
+import inspect
 import logging
-import mmap
 import os
-import resource
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 import uuid
-from array import array
-from collections import deque
-from collections.abc import Coroutine
-from contextlib import ExitStack
-from typing import IO, Any
+import warnings
+from collections.abc import Mapping
+from typing import Any
 
-from msgspec import Struct
-
-from windrow import addressing, config, offspring, security, system, transport
-from windrow.deploy import forward
-from windrow.errors import WorkerStartError
-from windrow.node import Server, Status
+from windrow import config as configuration
+from windrow import keywords, system
+from windrow.account import Account
+from windrow.deploy import forward, heritage
+from windrow.deploy.process import Orders, WorkerProcess
+from windrow.deploy.supervisor import Supervisor
+from windrow.deploy.whereabouts import Whereabouts
+from windrow.node import Status
 from windrow.plugins.calling import answer_call
 from windrow.plugins.held import Held, arrive
 from windrow.plugins.scratch import Scratch, new_path
+from windrow.preload import Preloads, configured
 from windrow.primitives import plain
 from windrow.primitives.topics import names_of
-from windrow.transport import Link, inproc
+from windrow.transport import Link
 from windrow.wire import failure
 from windrow.wire.messages import (
     Call,
@@ -56,313 +43,77 @@ from windrow.wire.messages import (
     Reply,
     RestartWorker,
     RunFunction,
-    TaskId,
     UnregisterPlugin,
 )
-from windrow.worker.__main__ import CLOSED, JOINED
-from windrow.worker.executor import recorder_cells
 
 logger = logging.getLogger("windrow.nanny")
 
-LAST_LINES = 20
-LINE_BYTES = 4096
-"""So much of the end of a line is kept for the account."""
-READS_PER_TURN = 4
-"""Of 64 KiB each: however much a worker writes to stderr, the loop has its turn; and all that a pipe holds is read."""
-START_FAILURES_MAX = 3
-"""A worker that could not be started, or ended without having joined, so often in a row is given up."""
-RETRY_S = 0.2
-"""How long to wait after the first such failure; after each further one `RETRY_FACTOR` times as long."""
-RETRY_FACTOR = 5
 FLUSH_S = 0.5
 """How long a close waits for what workers wrote to be passed on."""
 
-_REMEDIES = {
-    errno.EAGAIN: "raise the limit of processes and threads (ulimit -u), or have fewer of them",
-    errno.EMFILE: "raise the limit of open files (ulimit -n), or have fewer of them open",
-    errno.ENFILE: "the whole system has too many files open",
-    errno.ENOMEM: "have fewer workers, or free memory",
+_NO_EFFECT = {
+    "services": "nannies have no services of their own",
+    "port": "a nanny does not listen; the worker's port is worker_port",
 }
-"""What to do where the system does not start a process."""
+
+Ports = int | str | list[int] | None
 
 
-class Account(Struct, frozen=True):
-    """What the nanny knows of a worker's end."""
-
-    exit_code: int
-    """As `subprocess.Popen.returncode`: negative for a signal."""
-    seconds: float
-    peak_bytes: int
-    last_lines: tuple[str, ...]
-
-    @property
-    def cause(self) -> str:
-        """How it ended, without its last words."""
-        if self.exit_code < 0:
-            try:
-                name = signal.Signals(-self.exit_code).name
-            except ValueError:  # a real-time signal has no name
-                name = f"signal {-self.exit_code}"
-            end = f"was killed by {name}"
-        else:
-            end = f"exited with code {self.exit_code}"
-        return f"{end} after {self.seconds:.1f} s (peak memory {self.peak_bytes / 2**20:.0f} MiB)"
-
-    @property
-    def words(self) -> str:
-        """Its last words, to follow the cause."""
-        return f"; its last words: {' | '.join(self.last_lines)}" if self.last_lines else ""
-
-    def __str__(self) -> str:
-        return self.cause + self.words
-
-
-class _Process:
-    """One worker process: its pipes, its flight recorder, its end."""
-
-    def __init__(self, nanny: Nanny) -> None:
-        self.nanny = nanny
-        self.loop = nanny.loop
-        self.address = ""
-        self.joined = False
-        self.closed = False
-        """The scheduler has closed it in good order."""
-        self.expected = False
-        self.ended: asyncio.Future[Account] = self.loop.create_future()
-        self.started_s = time.monotonic()
-        self._lines: deque[bytes] = deque(maxlen=LAST_LINES)
-        self._partial = b""
-        self._status = b""
-        self.running: list[TaskId] = []
-        """The tasks that its threads were running at its end."""
-        # The kernel's figure of a process begins with that of the one that started it: only a larger one says anything.
-        self._own_peak_bytes = _own_peak_bytes()
-        with ExitStack() as undo:
-            self._start(undo)
-            undo.pop_all()
-
-    def _start(self, undo: ExitStack) -> None:
-        """Start the process; ``undo`` takes back what was done until something failed."""
-        nanny = self.nanny
-        self.directory = new_path("worker", nanny.local_home)
-        cells = recorder_cells(nanny.nthreads)
-        size = 8 * cells
-        with ExitStack() as passed:  # descriptors that are the process's alone, once it has them
-            recorder_fd = _shared_page(size)
-            passed.callback(os.close, recorder_fd)
-            self._recorder = mmap.mmap(recorder_fd, size)
-            undo.callback(self._recorder.close)
-            self._status_fd, status_fd = os.pipe()
-            undo.callback(os.close, self._status_fd)
-            passed.callback(os.close, status_fd)
-            options = {
-                **nanny.wanted(),
-                "nanny": nanny.id,
-                "directory": self.directory,
-                "echoes": nanny.echoes,
-                "scheduler": nanny.scheduler_addr,
-                "secret": nanny.secret.hex(),
-                "path": [entry or os.getcwd() for entry in sys.path],
-                "parent_pid": os.getpid(),
-                "recorder_fd": recorder_fd,
-                "cells": cells,
-                "status_fd": status_fd,
-            }
-            self.popen = subprocess.Popen(
-                offspring.command("windrow.worker.__main__"),
-                stdin=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(recorder_fd, status_fd),
-                start_new_session=True,  # Ctrl-C in the terminal is not for it; its children can be ended with it
-                env=nanny.environment(),
-            )
-        stdin, stderr = self.popen.stdin, self.popen.stderr
-        assert stdin is not None
-        assert stderr is not None
-        self._stdin: IO[bytes] = stdin
-        self._stderr: IO[bytes] = stderr
-        try:
-            threading.Thread(target=self._wait, name="nanny-wait", daemon=True).start()
-        except RuntimeError as error:  # no room for a thread
-            _kill_group(self.popen.pid)
-            self.popen.communicate()
-            raise OSError(errno.EAGAIN, str(error)) from error
-        try:
-            stdin.write(json.dumps(options).encode() + b"\n")
-            stdin.flush()
-        except BrokenPipeError:  # it is dead already; its end tells why
-            logger.debug("a worker process ended before it read its options")
-        os.set_blocking(self._status_fd, False)
-        os.set_blocking(stderr.fileno(), False)
-        self.loop.add_reader(self._status_fd, self._read_status)
-        self.loop.add_reader(stderr.fileno(), self._read_stderr)
-
-    def _wait(self) -> None:
-        pid = self.popen.pid
-        try:
-            if hasattr(os, "waitid"):
-                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-                _kill_group(pid)  # before the pid is given back: until then it is surely this process's group
-            _, status, usage = os.wait4(pid, 0)
-            code, peak_bytes = os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
-        except ChildProcessError:  # the user's program has waited for any child, and has been given this one
-            code, peak_bytes = 255, 0
-        self.popen.returncode = code
-        try:
-            self.loop.call_soon_threadsafe(self._on_exit, code, peak_bytes)
-        except RuntimeError:  # the loop is closed: nobody asks any more
-            return
-
-    def _on_exit(self, code: int, peak_bytes: int) -> None:
-        self._read_stderr()
-        self._read_status()
-        self.loop.remove_reader(self._stderr.fileno())
-        self._stop_status()
-        self._stderr.close()
-        _close_quietly(self._stdin)
-        *running, peak_seen_bytes = array("q", self._recorder[:])
-        self.running = [TaskId(id) for id in running if id]
-        self._recorder.close()
-        if os.path.exists(self.directory):  # it had no time to remove it, or no longer than for a part
-            threading.Thread(target=shutil.rmtree, args=(self.directory, True), name="nanny-tidy", daemon=True).start()
-        if peak_bytes <= self._own_peak_bytes:
-            peak_bytes = peak_seen_bytes
-        lines = [line.decode(errors="replace") for line in (*self._lines, self._partial)]
-        last = tuple(line for line in lines if line.strip())
-        account = Account(code, time.monotonic() - self.started_s, peak_bytes, last)
-        if not self.ended.done():
-            self.ended.set_result(account)
-        self.nanny.on_exit(self, account)
-
-    def _read_status(self) -> None:
-        if self._status_fd < 0:
-            return
-        try:
-            data = os.read(self._status_fd, 4096)
-        except BlockingIOError:
-            return
-        if not data:
-            self._stop_status()
-        *lines, self._status = (self._status + data).split(b"\n")
-        for line in lines:
-            said = line.decode()
-            if said == JOINED:
-                self.joined = True
-                self.nanny.on_joined()
-            elif said == CLOSED:
-                self.closed = self.expected = True
-            else:
-                self.address = said
-
-    def _stop_status(self) -> None:
-        if self._status_fd >= 0:
-            self.loop.remove_reader(self._status_fd)
-            os.close(self._status_fd)
-            self._status_fd = -1
-
-    def _read_stderr(self) -> None:
-        for _ in range(READS_PER_TURN):
-            try:
-                data = os.read(self._stderr.fileno(), 65536)
-            except BlockingIOError:
-                return
-            if not data:
-                self.loop.remove_reader(self._stderr.fileno())
-                return
-            *lines, partial = (self._partial + data).split(b"\n")
-            self._partial = partial[-LINE_BYTES:]
-            self._lines.extend(line[-LINE_BYTES:] for line in lines)
-            forward.stderr.write(data)
-
-    def kill(self) -> None:
-        """End it, and what it has started, whatever it is doing; the scheduler hears of it before."""
-        self._read_status()
-        self.expected = True
-        self.nanny.tell_end(self, "its nanny ended it")
-        if self.popen.returncode is None:
-            _kill_group(self.popen.pid)
-
-
-def _kill_group(pid: int) -> None:
-    """End a worker's process and all that its tasks have started."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # gone already (on macOS, a group of zombies)
-        return
-
-
-def _close_quietly(file: IO[bytes]) -> None:
-    try:
-        file.close()
-    except BrokenPipeError:  # the process is gone, and what was to be written to it does not matter
-        return
-
-
-def _own_peak_bytes() -> int:
-    """Return the most memory that this program has had: what a child's peak begins with.
-
-    ``ru_maxrss`` would include that of whoever started this program.
-    """
-    try:
-        with open("/proc/self/status", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError):  # no such file, or in another form: not Linux
-        pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _shared_page(size: int) -> int:
-    """Return a descriptor of anonymous shared memory."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("windrow-recorder")
-    else:
-        file, path = tempfile.mkstemp(prefix="windrow-recorder-")
-        os.unlink(path)
-        fd = file
-    os.ftruncate(fd, size)
-    return fd
-
-
-def _is_plain(value: object) -> bool:
-    """Whether JSON brings this back as it was."""
-    if isinstance(value, dict):
-        return all(type(key) is str and _is_plain(item) for key, item in value.items())
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return value is None or type(value) in (bool, int, float, str)
-
-
-class Nanny(Server):
+class Nanny(Supervisor):
     """A supervisor of one worker, which is a process of its own, on the running event loop.
 
     Parameters
     ----------
     scheduler_ip, scheduler_port
-        The scheduler's address; or its host, and its port.
+        The scheduler's address; or its host, and its port. By default what ``scheduler-address`` is configured to be.
+    scheduler_file
+        A file that says address and secret, and may come to be there later.
+    worker_port
+        The worker's port, or a range "9000:9100" of which it takes one that is free; 0: any.
     nthreads
         The worker's threads for tasks; by default as many as there are cores.
-    name
-        Under which the worker is known; by default its address.
     local_directory
         Where the worker and the nanny make directories of their own.
-    env
-        Further environment variables for the worker.
-    worker_class
-        A subclass of `Worker` to make there.
+    name
+        Under which the worker is known; by default its address.
+    memory_limit
+        Bytes, or "4 GiB", or a fraction of the machine's memory; "auto": a share that goes with the threads; None or
+        0: no limit. A worker that has more than ``distributed.worker.memory.terminate`` of it is ended, and another is
+        started.
+    validate
+        Whether the worker checks itself at each step.
+    quiet
+        Log deaths of workers as information only.
+    resources, host, interface, protocol, contact_address
+        See `Worker`. ``listen_address="tcp://10.0.0.1:9000"`` is host and port in one.
+    silence_logs
+        The level below which the worker logs nothing.
     death_timeout
         How long the start may take, in seconds or as "30s".
+    preload, preload_argv
+        What the worker loads at its start; ``preload_nanny``, ``preload_nanny_argv``: what the nanny does.
+    security
+        None: TLS is not in this version.
+    worker_class
+        A subclass of `Worker`, or its dotted name, to make there; by default what ``windrow.worker-class`` says.
+    env
+        Environment variables for the worker, above this program's own.
+    config
+        Settings for the worker, as a tree or by dotted keys; above those that this program has set.
     secret
-        The cluster's; by default what this user's runtime directory says of the scheduler. The worker has it through
-        its standard input.
+        The cluster's; by default what the scheduler file or this user's runtime directory says of the scheduler. The
+        worker has it through its standard input.
+    services, reconnect, port
+        Accepted; they have no meaning here.
     **worker_kwargs
-        For the worker's class: ``memory_limit``, ``resources``, …
+        Further arguments of the worker's class: ``lifetime``, ``data``, …
 
     Raises
     ------
     WorkerStartError
-        (From ``await``.) The worker did not come up.
+        (From ``await``.) The worker did not come up; what it raised is chained.
+    TimeoutError
+        (From ``await``.) Not within ``death_timeout``.
 
     Examples
     --------
@@ -370,90 +121,136 @@ class Nanny(Server):
     ...     await nanny.finished()
     """
 
-    ended: asyncio.Future[WorkerStartError | None]
-    """Done when there will be no worker any more: it was closed or retired (None), or is given up."""
+    kind = "nanny"
 
     def __init__(
         self,
         scheduler_ip: str | None = None,
         scheduler_port: int | None = None,
-        *,
+        scheduler_file: str | os.PathLike[str] | None = None,
+        worker_port: Ports = 0,
         nthreads: int | None = None,
-        name: str | int | None = None,
         local_directory: str | None = None,
-        env: dict[str, Any] | None = None,
-        worker_class: type | None = None,
+        services: object = None,
+        name: str | int | None = None,
+        memory_limit: str | float | None = "auto",
+        reconnect: bool = True,
+        validate: bool = False,
+        quiet: bool = False,
+        resources: dict[str, float] | None = None,
+        silence_logs: int | str | None = None,
         death_timeout: str | float | None = None,
+        preload: str | list[str] | None = None,
+        preload_argv: list[str] | list[list[str]] | None = None,
+        preload_nanny: str | list[str] | None = None,
+        preload_nanny_argv: list[str] | list[list[str]] | None = None,
+        security: object = None,
+        contact_address: str | None = None,
+        listen_address: str | None = None,
+        worker_class: type | str | None = None,
+        env: Mapping[str, Any] | None = None,
+        interface: str | None = None,
+        host: str | None = None,
+        port: Ports = None,
+        protocol: str | None = None,
+        config: Mapping[str, Any] | None = None,
         secret: bytes | None = None,
         **worker_kwargs: Any,
     ) -> None:
-        super().__init__(None if death_timeout is None else config.parse_timedelta(death_timeout))
-        self.id = f"Nanny-{uuid.uuid4()}"
-        self.scheduler_addr = addressing.normalize(str(scheduler_ip))
-        self.secret = secret if secret is not None else security.secret_for(self.scheduler_addr)
-        near = inproc.neighbours.get(self.scheduler_addr)
-        self._reports_to = near or self.scheduler_addr
-        self.echoes = near is None
-        """Whether what tasks `print` appears here too; not where clients print already."""
-        self.name = name
-        self.nthreads = nthreads or system.cpu_count()
+        keywords.refuse_security("Nanny", security)
+        keywords.remark("Nanny", {"services": services, "port": port}, _NO_EFFECT)
+        if not reconnect:
+            warnings.warn("Nanny(reconnect=False) has no effect: a nanny always comes back", UserWarning, stacklevel=2)
+        _check_host(host, interface, listen_address, worker_port)
+        self.config = configuration.nested(config or {})
+        self.nthreads = _checked_nthreads(nthreads)
+        self.memory_limit = system.parse_memory_limit(memory_limit, self.nthreads)
+        terminate: Any = self.setting("distributed.worker.memory.terminate")
+        monitor: Any = self.setting("distributed.worker.memory.monitor-interval")
+        super().__init__(
+            name,
+            self.memory_limit or 0,
+            float(terminate or 0.0),
+            configuration.parse_timedelta(monitor),
+            quiet,
+            None if death_timeout is None else configuration.parse_timedelta(death_timeout),
+        )
+        self.id = self.address = f"Nanny-{uuid.uuid4()}"
+        self.where = Whereabouts(scheduler_ip, scheduler_port, scheduler_file, secret)
         self.local_home = local_directory or ""
-        self.worker_class = worker_class
-        self.worker_kwargs = worker_kwargs
-        self.env = {name: str(value) for name, value in (env or {}).items()}
+        self.env = heritage.text_of(env)
+        chosen: Any = worker_class or self.setting("windrow.worker-class")
+        self.worker_class: type | str | None = chosen
+        asked = {
+            "port": worker_port or None,
+            "resources": resources,
+            "silence_logs": silence_logs,
+            "death_timeout": death_timeout,
+            "preload": preload,
+            "preload_argv": preload_argv,
+            "contact_address": contact_address,
+            "validate": validate or None,
+            "interface": interface,
+            "host": host or listen_address,
+            "protocol": protocol,
+        }
+        _check_worker_kwargs(self.worker_class, worker_kwargs)
+        self.worker_kwargs = {**{key: value for key, value in asked.items() if value is not None}, **worker_kwargs}
+        self.preloads = Preloads(self, *configured("nanny", preload_nanny, preload_nanny_argv))
         self.held = Held(self, "nanny", in_thread=True)
         self.scratch = Scratch(new_path("nanny", self.local_home))
-        self._started: set[asyncio.Future[None]] = set()
-        """Who waits for the next worker to join."""
-        self._background: set[asyncio.Task[None]] = set()
-        self.restarts = 0
         self.grace_s = 0.0
-        self._process: _Process | None = None
         self._link: Link | None = None
-        self._closing = False
-        self._start_failures = 0
-        self._retry: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<Nanny {self.name!r} pid={self.pid} restarts={self.restarts}>"
 
-    @property
-    def pid(self) -> int | None:
-        """The worker's process id, None while there is none."""
-        return self._process.popen.pid if self._process is not None else None
+    # ------------------------------------------------------------ facts
 
     @property
-    def worker_address(self) -> str:
-        """The worker's address, "" until it has joined."""
-        return self._process.address if self._process is not None else ""
+    def scheduler_addr(self) -> str:
+        """The scheduler's address, "" while a scheduler file is awaited."""
+        return self.where.address
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment of worker processes: what is configured, beneath what is set here, beneath `env`."""
-        configured: dict[str, object] = {}
-        for key in ("distributed.nanny.pre-spawn-environ", "distributed.nanny.environ"):
-            setting = config.get(key)
-            if isinstance(setting, dict):
-                configured.update(setting)
-        lowest = {name: str(value) for name, value in configured.items()}
-        return {**lowest, "PYTHONHASHSEED": "6640", **os.environ, **self.env}
+    @property
+    def secret(self) -> bytes | None:
+        """The cluster's secret, once known."""
+        return self.where.secret
 
-    def wanted(self) -> dict[str, Any]:
-        """Return the worker's class and arguments, as its process reads them."""
-        kwargs = {"name": self.name, "nthreads": self.nthreads, **self.worker_kwargs}
-        if self.worker_class is None and _is_plain(kwargs):
-            return {"pickled": "", "kwargs": kwargs}
-        import cloudpickle
+    @property
+    def plugins(self) -> dict[str, Any]:
+        """The plugins that are set up here, by name."""
+        return self.held.plugins
 
-        from windrow.worker.worker import Worker
+    @property
+    def local_directory(self) -> str:
+        """A directory of the nanny's own; made now, and removed when it closes."""
+        return self.scratch.path
 
-        return {"pickled": cloudpickle.dumps((self.worker_class or Worker, kwargs)).hex(), "kwargs": {}}
+    def setting(self, key: str) -> object:
+        """Return a setting as the worker has it."""
+        branch: object = self.config
+        for part in key.split("."):
+            if not isinstance(branch, Mapping) or part not in branch:
+                return configuration.get(key)
+            branch = branch[part]
+        return branch
+
+    # ------------------------------------------------------------ start
 
     async def _open(self) -> None:
         """Join the scheduler, start the worker's process, and wait for the worker to join."""
-        link = await transport.connect(self._reports_to, secret=self.secret)
-        if self._closing:  # meanwhile
+        if await self._join():
+            if self.preloads:
+                await self.preloads.start()
+            await self.instantiate()
+
+    async def _join(self) -> bool:
+        """Join the scheduler; return False where this has been closed meanwhile."""
+        link = await self.where.connect()
+        if self._closing:
             link.close()
-            return
+            return False
         try:
             await arrive(link, self.held)
         except RuntimeError as error:
@@ -464,77 +261,36 @@ class Nanny(Server):
         link.on_lost = lambda reason: None
         link.on_batch = self._on_batch
         link.send([HelloNanny(self.id, "" if self.name is None else self.name)])
-        joined = self._next_joined()
-        self._spawn()
-        either: list[asyncio.Future[Any]] = [joined, self.ended]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        self._started.discard(joined)
-        if self.ended.done() and (given_up := self.ended.result()) is not None:
-            raise given_up
+        return True
 
-    def _next_joined(self) -> asyncio.Future[None]:
-        joined: asyncio.Future[None] = self.loop.create_future()
-        self._started.add(joined)
-        return joined
-
-    def _spawn(self) -> None:
-        """Start a process; where the system will not, try again later, and in the end give up."""
-        self._process = None
-        try:
-            self._process = _Process(self)
-        except OSError as error:
-            remedy = _REMEDIES.get(error.errno or 0, "see what the system says of it")
-            self._start_failed(f"its process could not be started: {error}; {remedy}")
-
-    def _respawn(self) -> None:
-        self.restarts += 1
-        self._spawn()
-
-    def _start_failed(self, account: str, last_words: str = "") -> None:
-        """Count a start in vain, and start again after a while, or give the worker up."""
-        self._start_failures += 1
-        if self._start_failures < START_FAILURES_MAX:
-            delay_s = RETRY_S * RETRY_FACTOR ** (self._start_failures - 1)
-            self._warn(f"worker {self.name!r} did not come up: {account}; the next start is in {delay_s:g} s")
-            self._retry = self.loop.call_later(delay_s, self._respawn)
-            return
-        attempts = f"did not come up in {START_FAILURES_MAX} attempts"
-        message = f"worker {self.name!r} {attempts}; the last time {account}{last_words}"
-        forward.stderr.log(logger, logging.ERROR, f"{message}; no other is started in its place")
-        self._finish(WorkerStartError(message))
-
-    def _warn(self, text: str) -> None:
-        forward.stderr.log(logger, logging.WARNING, text)  # after the last words, which are on their way there
-
-    def _finish(self, error: WorkerStartError | None) -> None:
-        """Leave: there will be no worker any more."""
-        self.expect_end()
-        if self._link is not None:
-            self._link.send([Close("closed")])
-            self._link.close()
-        if not self.ended.done():
-            self.ended.set_result(error)
-
-    def _on_batch(self, messages: list[Message]) -> None:
-        for message in messages:
-            if type(message) is RestartWorker and self._process is not None:
-                self._process.kill()
-            elif type(message) is Call:
-                self._background_task(self._answer(message))
-
-    def on_joined(self) -> None:
-        """The worker has joined the scheduler."""
-        self._start_failures = 0
-        for waiting in self._started:
-            if not waiting.done():
-                waiting.set_result(None)
+    def _orders(self) -> Orders:
+        assert self.secret is not None
+        kwargs = {
+            "name": self.name,
+            "nthreads": self.nthreads,
+            "memory_limit": self.memory_limit or 0,
+            **self.worker_kwargs,
+        }
+        options = {
+            **heritage.order(self.worker_class, kwargs, heritage.settings(self.config, self.env)),
+            "nanny": self.id,
+            "echoes": self.where.near is None,  # what tasks `print` appears here too; not where clients print already
+            "scheduler": self.scheduler_addr,
+            "secret": self.secret.hex(),
+            "path": heritage.path(),
+        }
+        env = heritage.environment(self.env, self.setting)
+        directory = new_path("worker", self.local_home)
+        return Orders(options, env, directory, self.nthreads, self.memory_limit or 0)
 
     # ------------------------------------------------------------ what is asked of the nanny itself
 
-    def _background_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = self.loop.create_task(coroutine)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+    def _on_batch(self, messages: list[Message]) -> None:
+        for message in messages:
+            if type(message) is RestartWorker and self.process is not None:
+                self.process.kill()
+            elif type(message) is Call:
+                self._background_task(self._answer(message))
 
     async def _answer(self, call: Call) -> None:
         request = call.request
@@ -557,78 +313,21 @@ class Nanny(Server):
         if self._link is not None:
             self._link.send(messages)
 
-    async def restart(self, timeout: float = 30.0, reason: str = "") -> str:
-        """Start the worker afresh; ``"OK"`` when it has joined, ``"timed out"`` when it has not in time."""
-        if self._closing or self._process is None:
-            return "OK"  # there is none, and what comes next is fresh
-        joined = self._next_joined()
-        try:
-            self._process.kill()
-            either: list[asyncio.Future[Any]] = [joined, self.ended]
-            done, _ = await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._started.discard(joined)
-        return "OK" if joined in done else "timed out"
-
-    @property
-    def plugins(self) -> dict[str, Any]:
-        """The plugins that are set up here, by name."""
-        return self.held.plugins
-
-    @property
-    def local_directory(self) -> str:
-        """A directory of the nanny's own; made now, and removed when it closes."""
-        return self.scratch.path
-
-    def is_alive(self) -> bool:
-        """Whether there is a worker process."""
-        return self._process is not None and self._process.popen.returncode is None
-
     def log_event(self, topic: str | list[str] | tuple[str, ...], msg: Any) -> None:
         """Log an event, as ``Client.log_event`` does; from any thread."""
         event = Log(names_of(topic), time.time(), plain.checked(msg))
         self.loop.call_soon_threadsafe(lambda: self._send([event]))
 
-    # ------------------------------------------------------------ the end of a process
-
-    def tell_end(self, process: _Process, account: str) -> None:
-        """Tell the scheduler of its worker's end; of one that is expected it is told before, and then again."""
-        if self._link is not None and process.address:
-            self._link.send([Died(process.address, account, process.expected, process.running)])
-
-    def on_exit(self, process: _Process, account: Account) -> None:
-        """The worker's process has ended: tell the scheduler, and start the next, unless none is wanted."""
-        self.tell_end(process, str(account))
-        if self._closing:
-            return
-        if process.closed:
-            logger.info("worker %r (pid %d) was closed by the scheduler", self.name, process.popen.pid)
-            self._finish(None)
-        elif process.expected:
-            self._respawn()
-        elif process.joined:
-            # Without its last words, which are on their way to stderr.
-            self._warn(f"worker {self.name!r} (pid {process.popen.pid}) {account.cause}; another is started")
-            self._respawn()
-        else:
-            self._start_failed(f"it {account.cause}", account.words)
-
-    def expect_end(self) -> None:
-        """From here on the worker's end is no death, and no other is started."""
-        self._closing = True
-        if self._retry is not None:
-            self._retry.cancel()
-        if self._process is not None:
-            self._process.expected = True
-
-    async def close(self, timeout: float = 2.0, reason: str = "") -> None:
+    async def close(self, timeout: float = 5.0, reason: str = "") -> None:
         """End the worker and all that it has started; at once, as nothing of it is wanted any more.
 
         With `grace_s` it has so long to end by itself: the scheduler has closed, and its plugins are torn down.
         """
+        if self.status is Status.closed:
+            return
         self.status = Status.closing
         self.expect_end()
-        process = self._process
+        process = self.process
         if process is not None:
             if self.grace_s:
                 await asyncio.wait([process.ended], timeout=self.grace_s)
@@ -636,6 +335,51 @@ class Nanny(Server):
             await asyncio.wait([process.ended], timeout=timeout)
         self._finish(None)
         await self.held.close()
+        if self.preloads:
+            await self.preloads.teardown()
         self.scratch.remove()
         self.status = Status.closed
         await forward.stderr.drained(FLUSH_S)
+
+    # ------------------------------------------------------------ the end of a worker
+
+    def _tell_end(self, process: WorkerProcess, account: Account) -> None:
+        """Tell the scheduler of its worker's end; of one that is expected it is told before, and then again."""
+        if process.address:
+            self._send([Died(process.address, account, process.expected, process.running)])
+
+    def _leave(self) -> None:
+        if self._link is not None:
+            self._link.send([Close("closed")])
+            self._link.close()
+
+
+def _checked_nthreads(nthreads: int | None) -> int:
+    if nthreads is None:
+        return system.cpu_count()
+    if isinstance(nthreads, bool) or not isinstance(nthreads, int) or nthreads < 1:
+        raise ValueError(f"nthreads must be an int of at least 1, or None, not {nthreads!r}")
+    return nthreads
+
+
+def _check_host(host: str | None, interface: str | None, listen_address: str | None, worker_port: Ports) -> None:
+    """Refuse arguments that say the same thing twice."""
+    if listen_address is None:
+        return
+    others = {"host": host, "interface": interface, "worker_port": worker_port or None}
+    for name, value in others.items():
+        if value is not None:
+            raise ValueError(f"listen_address={listen_address!r} and {name}={value!r} say the same thing; give one")
+
+
+def _check_worker_kwargs(make: object, kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments that the worker's class does not take; of a class that is but named, its process says so."""
+    if not kwargs or isinstance(make, str):
+        return
+    from windrow.worker.worker import Worker
+
+    parameters = inspect.signature(make if isinstance(make, type) else Worker).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        known = [name for name in parameters if name not in {"self", "scheduler_ip", "scheduler_port"}]
+        own = [name for name in inspect.signature(Nanny).parameters if name != "worker_kwargs"]
+        keywords.refuse_unknown("Nanny", kwargs, {*known, *own})

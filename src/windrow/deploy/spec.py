@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Self
 
 from windrow import config, logs, security, transport
 from windrow.client.options import Duration
-from windrow.deploy import arguments, specification
+from windrow.deploy import arguments, forward, specification
 from windrow.deploy.adaptive import Adaptive
 from windrow.deploy.cluster import Cluster
 from windrow.deploy.policy import bounds
@@ -132,6 +132,7 @@ class SpecCluster(Cluster):
         if isinstance(self.scheduler, SchedulerServer):
             self.scheduler.on_shutdown = self._asked_to_close
             self.scheduler.on_change = self._on_change
+            self.scheduler.tell = forward.stderr.log
         await self.scheduler
         if not self._is_near and hasattr(self.scheduler, "finished"):
             self._in_background(self._until_scheduler_finished())

@@ -126,7 +126,7 @@ FACTS: dict[str, Callable[[Task], Any]] = {
     "dependencies": lambda task: [source.key for source in task.inputs],
     "dependents": lambda task: [dependent.key for dependent in task.dependents or ()],
     "who_wants": lambda task: [client.id for client in task.clients],
-    "deaths": lambda task: list(task.deaths or ()),
+    "deaths": lambda task: list(map(str, task.deaths or ())),
     "erred_on": lambda task: task.failure.root if task.failure is not None else None,
     "error": lambda task: task.failure.text if task.failure is not None else None,
 }

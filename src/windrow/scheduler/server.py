@@ -128,6 +128,8 @@ class SchedulerServer(Server):
         self.dashboard = Dashboard(dashboard_address, self._make_observable, host, http_prefix)
         self._observable: str | None = None
         """Where observers reach it, once one was to come."""
+        self.tell: Callable[[logging.Logger, int, str], object] = _log
+        """How deaths are logged; where a program's stderr may be full, by what waits for nobody."""
         self._listeners: list[Listener] = []
         self._links: dict[Link, Peer[Any] | None] = {}
         self._flush_due = False
@@ -248,8 +250,19 @@ class SchedulerServer(Server):
             if isinstance(link, Link):
                 link.send(messages)
         self.plugins.tell()
+        if self.core.state.obituaries:
+            self._log_deaths()
         if not self._closed:
             self._tick_soon()
+
+    def _log_deaths(self) -> None:
+        """Say what died, and who is blamed: nannies, which say why, do not know the keys of tasks."""
+        for account in self.core.state.obituaries:
+            ran = ", ".join(map(repr, account.tasks)) or "no task"
+            who = f"worker {account.name!r} (pid {account.pid})"
+            died = f"has died: {account.end}" if account.exit_code is None else "has died"
+            self.tell(logger, logging.WARNING, f"{who} {died}; it was running {ran}")
+        self.core.state.obituaries.clear()
 
     def _tick_soon(self) -> None:
         """Set the clock, if time alone may make something due; an idle scheduler does not tick."""
@@ -414,6 +427,10 @@ def _named(peer: Peer[Any]) -> str:
     if isinstance(peer, ClientRecord):
         return f"client {peer.id}"
     return f"the nanny of worker {peer.name!r}" if isinstance(peer, NannyRecord) else type(peer).__name__
+
+
+def _log(to: logging.Logger, level: int, text: str) -> None:
+    to.log(level, "%s", text)
 
 
 def _takes(function: Callable[..., object], parameter: str) -> bool:

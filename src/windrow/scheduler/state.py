@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from windrow.account import Account
 from windrow.runqueue import RunQueue
 from windrow.wire.messages import Blob, Finished, FreeFunctions, Key, TaskId
 
@@ -141,7 +142,7 @@ class Task(Struct, eq=False, gc=False):
     value: Blob | None = None
     value_type: bytes | None = None
     nbytes: int = 0
-    deaths: list[str] | None = None
+    deaths: list[Account] | None = None
     failure: Failure | None = None
     actor: bool = False
     queue: RunQueue[Task] | None = None
@@ -238,7 +239,7 @@ class WorkerRecord(Peer[Any]):
         self.metrics: dict[str, float] = {}
         self.last_seen_s = now_s
         self.progress_s = now_s
-        self.account: tuple[str, list[TaskId] | None] | None = None  # its nanny's, while its link's end is awaited
+        self.account: tuple[Account, list[TaskId] | None] | None = None  # its nanny's, while its link's end is awaited
         self.lost_s = 0.0
         self.stalled = False  # it was asked back what it had not started, and has had no news since
 
@@ -352,6 +353,8 @@ class State:
         """Questions that wait for workers' answers (requests.Relay), by the number of each call."""
         self.gone: list[Peer[Any]] = []
         """Workers and nannies just taken out, whose parts of answers will not come."""
+        self.obituaries: list[Account] = []
+        """Workers that have died, for the log of whoever hosts this core; taken away there."""
         self.plugins: dict[str, dict[str, Blob]] = {"worker": {}, "nanny": {}}
         """Pickled plugins of workers and of nannies, by name, for those that come later."""
         self.news: list[Any] | None = None

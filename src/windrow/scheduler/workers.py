@@ -12,6 +12,9 @@ nanny's account is there, which says why it died and which tasks were running. T
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from windrow.account import Account
 from windrow.errors import KilledWorker
 from windrow.scheduler import copies, fitting, placement
 from windrow.scheduler.attempts import come_back_to_threads, lay_ghost, leave_threads
@@ -281,7 +284,7 @@ def _remove_lost(state: State, worker: WorkerRecord, otherwise: str, blame: bool
 
 
 def remove(
-    state: State, worker: WorkerRecord, account: str, running: list[TaskId] | None = None, blame: bool = True
+    state: State, worker: WorkerRecord, account: Account | str, running: list[TaskId] | None = None, blame: bool = True
 ) -> None:
     """Take a worker out: its attempts go back to the queue, its data is made again where it was the only copy.
 
@@ -290,13 +293,14 @@ def remove(
     """
     if state.workers.get(worker.address) is not worker:
         return
+    known = account if isinstance(account, Account) else Account(said=account)
     del state.workers[worker.address]
     worker.status = "closed"
     state.gone.append(worker)
     fitting.note_limits(state)
     placement.remove_worker(state, worker)
     if state.desk is not None:
-        state.desk.note("remove-worker", worker, reason=account)
+        state.desk.note("remove-worker", worker, reason=known.end)
     if state.news is not None:
         state.news.append(Left("worker", worker.address))
     attempts = [task for task in worker.processing if not task.missing]
@@ -306,32 +310,42 @@ def remove(
         guilty = {
             task: None for id in running if (task := state.by_id.get(id)) is not None and task in worker.processing
         }
+    known = replace(
+        known,
+        name=worker.name,
+        address=worker.address,
+        pid=worker.pid,
+        host=worker.host,
+        tasks=tuple([task.key for task in guilty]) if blame else (),
+    )
+    if blame:
+        state.obituaries.append(known)
     for task in list(worker.processing):
         if task.worker is not worker:  # it came back with one before it
             continue
         if blame and task in guilty:
-            _blame(state, worker, task, account)
+            _blame(state, task, known)
         else:
             return_attempt(state, task)
     copies.worker_left(state, worker)
     for task in list(worker.holds):
         state.remove_holder(task, worker)
         if task in worker.actors:
-            _lose_actor(state, worker, task, account)
+            _lose_actor(state, worker, task, known.end)
         elif not task.holders and task.value is None:
             lose(state, task)
 
 
-def _lose_actor(state: State, worker: WorkerRecord, task: Task, account: str) -> None:
+def _lose_actor(state: State, worker: WorkerRecord, task: Task, end: str) -> None:
     """An actor's state was on this worker alone: it errs, and is not made again."""
-    where = f"worker {worker.name!r} at {worker.address} (pid {worker.pid}), where it lived, has ended: {account}"
+    where = f"worker {worker.name!r} at {worker.address} (pid {worker.pid}), where it lived, has ended: {end}"
     task.failure = without_actor(task, where)
     step(state, task, ERRED)
 
 
-def _blame(state: State, worker: WorkerRecord, task: Task, account: str) -> None:
+def _blame(state: State, task: Task, account: Account) -> None:
     """A task was running when its worker died: count it, and err the task when that was once too often."""
-    task.deaths = [*(task.deaths or ()), f"worker {worker.name!r} (pid {worker.pid}): {account}"]
+    task.deaths = [*(task.deaths or ()), account]
     if len(task.deaths) > state.config.allowed_failures:
         error, text = failure.dump(KilledWorker(task.key, task.deaths, state.config.allowed_failures))
         fail(state, task, Failure(task.key, error, text))

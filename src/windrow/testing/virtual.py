@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from windrow.account import Account
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import SchedulerConfig
@@ -330,7 +331,8 @@ class VirtualWorker:
             running = [attempt.id for attempt in [*self.running, *self.outside]]
             delay = self.cluster.rng.random() * self.cluster.delay_s * 4
             if self.cluster.rng.random() < 0.9:  # an account may also never come
-                self.cluster.clock.after(delay, lambda: nanny.send([Died(self.address, why, expected, running)]))
+                died = Died(self.address, Account(said=why), expected, running)
+                self.cluster.clock.after(delay, lambda: nanny.send([died]))
             self.cluster.clock.after(delay + 0.05, lambda: self.cluster.replace(self))
 
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, NewType, TypeAlias
 
 from msgspec import Struct
 
+from windrow.account import Account
 from windrow.keys import Key as Key
 
 TaskId = NewType("TaskId", int)
@@ -440,7 +441,7 @@ class Died(Struct, tag=51, array_like=True):
     """A nanny's account of its worker's end. ``running`` are the tasks that its flight recorder shows."""
 
     address: str
-    account: str
+    account: Account
     expected: bool = False
     running: list[TaskId] | None = None
 

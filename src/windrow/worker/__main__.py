@@ -3,10 +3,11 @@
 What lives here: how a process becomes a worker, and ends. What this file must never know: who starts it, or why.
 
 It reads one line of JSON from its standard input (the worker's arguments, the secret, the path to import from); the
-rest of that pipe is its lifeline: when it ends, so does the process, and all that its tasks have started. On the
-descriptor ``status_fd`` it writes a line each: its address, before the scheduler hears of it (so that no death of a
-worker that the scheduler knows is without an account); `JOINED`; and `CLOSED`, when the scheduler has closed it in good
-order.
+rest of that pipe is its lifeline: when it ends, so does the process, and all that its tasks have started; `STOP` on it
+asks the worker to close. On the descriptor ``status_fd`` it writes a line each: its address, before the scheduler hears
+of it (so that no death of a worker that the scheduler knows is without an account); `JOINED`, or `FAILED` and the
+exception, in hex; and `CLOSED`, when the scheduler has closed it in good order, or `AGAIN`, when it has ended so that
+another takes its place.
 Nothing secret is ever on the command line or in the environment.
 """
 
@@ -34,6 +35,9 @@ LIFELINE_S = 1.0
 
 JOINED = "joined"
 CLOSED = "closed"
+AGAIN = "again"
+FAILED = "failed "
+STOP = b"stop\n"
 
 
 def main() -> None:
@@ -43,7 +47,7 @@ def main() -> None:
     lifeline = offspring.take_lifeline()
     offspring.die_with(options["parent_pid"])
     watcher = threading.Thread(
-        target=offspring.watch_lifeline, args=(lifeline, _end_with_tasks), name="lifeline", daemon=True
+        target=offspring.watch_lifeline, args=(lifeline, _end_with_tasks, _hear), name="lifeline", daemon=True
     )
     watcher.start()
     import faulthandler
@@ -80,6 +84,37 @@ def _tell(words: str) -> None:
 
 
 async def _serve(options: dict[str, Any]) -> int:
+    status_fd = options["status_fd"]
+    os.set_inheritable(status_fd, False)
+    try:
+        worker = await _started(options, status_fd)
+    except Exception as error:  # whatever it is, whoever waits for the nanny is to have it
+        from windrow.wire import failure
+
+        _say(status_fd, FAILED + failure.dump(error, "the start of a worker")[0].hex())
+        return 1
+    _say(status_fd, JOINED)
+    loop = asyncio.get_running_loop()
+    _stop.then = lambda: loop.call_soon_threadsafe(_close_soon, worker)
+    if _stop.asked:
+        _close_soon(worker)
+    import gc
+
+    gc.collect()
+    gc.freeze()  # what is here now stays; no collection need ever look at it again
+    reason = await worker.ended
+    if worker.wants_successor:
+        _say(status_fd, AGAIN)
+    elif reason:
+        _tell(f"windrow worker {worker.name} ends: {reason}\n")
+        return 1
+    else:
+        _say(status_fd, CLOSED)
+    return 0
+
+
+async def _started(options: dict[str, Any], status_fd: int) -> WorkerServer:
+    """Make the worker, and have it listen and join."""
     from windrow import security
     from windrow.worker import inherited
 
@@ -92,8 +127,6 @@ async def _serve(options: dict[str, Any]) -> int:
     inherited.leave(given)
     worker = make(scheduler, **kwargs)
     when_imported("dask.config", _be_what_dask_computes_on)
-    status_fd = options["status_fd"]
-    os.set_inheritable(status_fd, False)
     starting = asyncio.ensure_future(worker.start())
     # It listens first. Then it joins, which takes the scheduler's answer, and so more turns of the loop than this.
     while not worker.address and not starting.done():
@@ -101,17 +134,29 @@ async def _serve(options: dict[str, Any]) -> int:
     if worker.address:
         _say(status_fd, worker.address)
     await starting
-    _say(status_fd, JOINED)
-    import gc
+    return worker
 
-    gc.collect()
-    gc.freeze()  # what is here now stays; no collection need ever look at it again
-    reason = await worker.ended
-    if reason:
-        _tell(f"windrow worker {worker.name} ends: {reason}\n")
-        return 1
-    _say(status_fd, CLOSED)
-    return 0
+
+class _Stop:
+    """The nanny's wish that the worker closes, which may come before there is one."""
+
+    asked = False
+    then: Callable[[], object] | None = None
+
+
+_stop = _Stop()
+
+
+def _hear(said: bytes) -> None:
+    if STOP.strip() in said:
+        _stop.asked = True
+        if _stop.then is not None:
+            _stop.then()
+
+
+def _close_soon(worker: WorkerServer) -> None:
+    closing = asyncio.ensure_future(worker.close(reason="its nanny asked it to"))
+    _stop.then = lambda: closing  # which keeps it, and asks for nothing more
 
 
 def _be_what_dask_computes_on(config: Any) -> None:
@@ -129,14 +174,25 @@ def _say(status_fd: int, line: str) -> None:
 
 def _wanted(options: dict[str, Any]) -> tuple[Callable[..., WorkerServer], dict[str, Any]]:
     """Return the class of the worker, and its arguments: plain ones, or pickled where they are not plain."""
+    make, kwargs, trees = options["class"], options["kwargs"], options["config"]
     if options["pickled"]:
         import pickle
 
-        make, kwargs = pickle.loads(bytes.fromhex(options["pickled"]))
-        return make, kwargs
-    from windrow.worker.worker import Worker
+        make, kwargs, trees = pickle.loads(bytes.fromhex(options["pickled"]))
+    from windrow import config
 
-    return Worker, options["kwargs"]
+    for tree in trees:
+        config.adopt(tree)
+    if isinstance(make, str):
+        import importlib
+
+        module, _, name = make.rpartition(".")
+        make = getattr(importlib.import_module(module), name)
+    if make is None:
+        from windrow.worker.worker import Worker
+
+        make = Worker
+    return make, kwargs
 
 
 def _recorder(fd: int, cells: int) -> memoryview:

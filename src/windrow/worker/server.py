@@ -131,6 +131,8 @@ class WorkerServer(WorkerFacade, Server):
         self.held = Held(self, "worker", in_thread=self._inproc)
         self.scratch = Scratch(config.local_directory or new_path("worker"), importable=True)
         self._ending = False
+        self.wants_successor = False
+        """Whether it closes so that its nanny starts another in its place."""
         self._telling: asyncio.TimerHandle | None = None
         self.executor = Executor(
             self.core, config.nthreads, self._wake, self.loop, config.inline_limit, recorder, shares_memory=self._inproc
@@ -216,6 +218,7 @@ class WorkerServer(WorkerFacade, Server):
         """Leave in good order; with ``nanny=False`` its nanny starts another in its place."""
         if self._link is not None and not self.ended.done():
             self._link.send([Close(reason)])
+        self.wants_successor = not nanny
         self._stop("" if nanny else reason)
         await asyncio.wait([self.ended])
 

@@ -1,0 +1,138 @@
+"""Where a nanny's scheduler is, and the secret of its cluster; both may come to be known after the nanny has started.
+
+What lives here: `Whereabouts`. What this file must never know: what is said to the scheduler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+
+from windrow import addressing, config, scheduler_file, security, transport
+from windrow.errors import ConnectionRefused, WrongSecret
+from windrow.transport import Link, inproc
+
+__all__ = ["Whereabouts"]
+
+logger = logging.getLogger("windrow.nanny")
+
+PATIENCE_S = 1.0
+"""After so long it is said what is waited for."""
+RETRY_S = 0.2
+
+
+class Whereabouts:
+    """Where the scheduler is, by whatever was given.
+
+    Parameters
+    ----------
+    host
+        The scheduler's address, or its host.
+    port
+        Its port, where ``host`` has none.
+    file
+        A scheduler file, which may come to be there later.
+    secret
+        The cluster's; by default what the file, or this user's runtime directory, says.
+
+    Raises
+    ------
+    ValueError
+        Nothing says where it is.
+
+    Examples
+    --------
+    >>> Whereabouts("127.0.0.1", 8786, None, b"s" * 32).address
+    'tcp://127.0.0.1:8786'
+    """
+
+    def __init__(
+        self,
+        host: str | None,
+        port: int | None = None,
+        file: str | os.PathLike[str] | None = None,
+        secret: bytes | None = None,
+    ) -> None:
+        self.file = None if file is None else os.fspath(file)
+        self.address = ""
+        self.secret = secret
+        if host is None and file is None:
+            configured = config.get("scheduler-address", None)
+            host = None if configured is None else str(configured)
+            if not host:
+                raise ValueError(
+                    "nothing says where the scheduler is: give its address, scheduler_file=, or configure "
+                    "'scheduler-address'"
+                )
+        if host is not None:
+            if not isinstance(host, str):
+                raise TypeError(f"the scheduler's address is a str such as 'tcp://127.0.0.1:8786', not {host!r}")
+            if port is not None and "://" not in host:
+                host = addressing.join_host_port(host, int(port))
+            self.address = addressing.normalize(host)
+        if self.address.startswith("inproc://"):
+            raise ValueError(f"a worker process cannot reach {self.address!r}: have the scheduler listen on tcp")
+        self.look()
+
+    def look(self) -> bool:
+        """Look again at what may have come to be known; return whether all is."""
+        if self.file is not None and not (self.address and self.secret):
+            found = scheduler_file.read(self.file)
+            if found is not None:
+                self.address = self.address or addressing.normalize(found[0])
+                self.secret = self.secret or found[1]
+        if self.address and self.secret is None:
+            try:
+                self.secret = security.secret_for(self.address)
+            except WrongSecret:
+                return False
+        return bool(self.address)
+
+    @property
+    def near(self) -> str | None:
+        """The scheduler's address within this process, if it is here."""
+        return inproc.neighbours.get(self.address)
+
+    async def connect(self) -> Link:
+        """Return a link to it, however long that takes.
+
+        Raises
+        ------
+        ConnectionRefused
+            It is there, and will not have us.
+        """
+        begun_s = asyncio.get_running_loop().time()
+        told = False
+        while True:
+            missing = await self._missing()
+            if not missing:
+                try:
+                    return await transport.connect(self.near or self.address, secret=self.secret, timeout_s=PATIENCE_S)
+                except ConnectionRefused:
+                    raise
+                except OSError as error:
+                    missing = str(error) or f"{self.address} does not answer"
+            if not told and asyncio.get_running_loop().time() - begun_s >= PATIENCE_S:
+                told = True
+                logger.warning("waiting for the scheduler: %s", missing)
+            await asyncio.sleep(RETRY_S)
+
+    async def _missing(self) -> str:
+        """Return what is not known yet, or ""."""
+        if self.look():
+            return ""
+        if not self.address:
+            return f"the scheduler file {self.file!r} is not there"
+        if await self._is_there() and not self.look():
+            security.secret_for(self.address)  # raises, with what to do
+        return f"{self.address} does not answer, and nothing says the secret of its cluster"
+
+    async def _is_there(self) -> bool:
+        host, port = addressing.split_host_port(addressing.split_address(self.address)[1])
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            return False
+        writer.close()
+        return True

@@ -1,0 +1,68 @@
+"""Keywords that programs written for Dask pass to parties: unknown ones, and those that have no meaning here.
+
+What lives here: how such a keyword is refused or remarked upon. What this file must never know: which keywords a party
+has.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Iterable, Mapping
+
+__all__ = ["refuse_security", "refuse_unknown", "remark"]
+
+
+def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise a TypeError that names each unknown keyword, and the known one that is nearest to it.
+
+    Examples
+    --------
+    >>> refuse_unknown("Worker", ["nthread"], ["name", "nthreads"])
+    Traceback (most recent call last):
+    TypeError: Worker has no argument 'nthread' (did you mean 'nthreads'?); its arguments are name, nthreads
+    """
+    names = sorted(known)
+    unknown = [name for name in given if name not in names]
+    if not unknown:
+        return
+    hints = []
+    for name in unknown:
+        near = difflib.get_close_matches(name, names, n=1)
+        hints.append(f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+    raise TypeError(f"{what} has no argument {', '.join(hints)}; its arguments are {', '.join(names)}")
+
+
+def remark(what: str, given: Mapping[str, object], reasons: Mapping[str, str]) -> None:
+    """Warn of each keyword that asks for something, and has no meaning here; ``reasons`` says why.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as seen:
+    ...     remark("Worker", {"reconnect": True}, {"reconnect": "workers always come back"})
+    >>> print(seen[0].message)
+    Worker(reconnect=True) has no effect: workers always come back
+    """
+    for name, value in given.items():
+        if name in reasons and value not in (None, False, {}, (), [], "", "/"):
+            warnings.warn(f"{what}({name}={value!r}) has no effect: {reasons[name]}", UserWarning, stacklevel=3)
+
+
+def refuse_security(what: str, value: object) -> None:
+    """Refuse TLS.
+
+    Raises
+    ------
+    NotImplementedError
+        Something else than None or False is asked for.
+
+    Examples
+    --------
+    >>> refuse_security("Worker", None)
+    """
+    if value is not None and value is not False:
+        raise NotImplementedError(
+            f"{what}(security={value!r}): TLS is not in this version of windrow. Connections are authenticated by the "
+            "cluster's secret, and not encrypted: leave security out, and use networks that you trust"
+        )

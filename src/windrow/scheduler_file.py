@@ -1,0 +1,94 @@
+"""Scheduler files: where a scheduler is, and the secret of its cluster, for those who can read the file.
+
+What lives here: writing, reading and removing one. What this file must never know: who writes or reads.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["read", "remove", "write"]
+
+
+def write(path: str | os.PathLike[str], address: str, secret: bytes | None, **facts: Any) -> None:
+    """Write a scheduler file that its owner alone may read; it appears whole.
+
+    Parameters
+    ----------
+    path
+        Where; one that is there is replaced.
+    address
+        Where others reach the scheduler.
+    secret
+        The cluster's.
+    **facts
+        More, for people and programs that look: plain data.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/scheduler.json"
+    >>> write(path, "tcp://127.0.0.1:8786", b"s" * 32)
+    >>> read(path) == ("tcp://127.0.0.1:8786", b"s" * 32)
+    True
+    """
+    import json
+    import tempfile
+
+    record = {"type": "Scheduler", **facts, "address": address, "pid": os.getpid()}
+    if secret is not None:
+        record["secret"] = secret.hex()
+    target = Path(path)
+    descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")  # made 0600
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=2)
+        os.replace(draft, target)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def read(path: str | os.PathLike[str]) -> tuple[str, bytes | None] | None:
+    """Return address and secret; None while the file is not there, or not whole.
+
+    Raises
+    ------
+    ValueError
+        It is there, and is no scheduler file.
+    PermissionError
+        It is not for this user to read.
+
+    Examples
+    --------
+    >>> read("/no/such/file") is None
+    True
+    """
+    import json
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        record = json.loads(text)
+    except (FileNotFoundError, json.JSONDecodeError):  # not written yet, or by a program that does so bit by bit
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("address"), str):
+        raise ValueError(f"{os.fspath(path)!r} is no scheduler file: it has no address")
+    secret = record.get("secret")
+    return record["address"], bytes.fromhex(secret) if isinstance(secret, str) and secret else None
+
+
+def remove(path: str | os.PathLike[str], address: str) -> None:
+    """Remove a scheduler file, unless another scheduler has written it since.
+
+    Examples
+    --------
+    >>> remove("/no/such/file", "tcp://127.0.0.1:8786")
+    """
+    try:
+        found = read(path)
+    except (OSError, ValueError):  # somebody has put something else there
+        return
+    if found is not None and found[0] == address:
+        Path(path).unlink(missing_ok=True)
