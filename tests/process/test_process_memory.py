@@ -178,6 +178,9 @@ async def _keep_values() -> None:
             data: Any = worker.data
             assert (data.size, data.directory) == (3, worker.local_directory)
             [scattered] = await client.scatter([make(1)])
+            async with asyncio.timeout(LIMIT_S):
+                while scattered.key not in data:
+                    await client.run(int)
             futures = client.map(make, range(3), [MB] * 3, pure=False)
             sums = await client.gather(client.map(total, [*futures, scattered], pure=False))
             assert sums == [0, MB // 8, MB // 4, MB // 2]

@@ -181,6 +181,16 @@ def test_the_directory_is_made_for_the_first_value(tmp_path: Path) -> None:
     assert len(asked) == 1
 
 
+def test_nothing_is_written_after_the_end(disk: Disk, tmp_path: Path) -> None:
+    spilled = disk.write("x", 50)
+    disk.close()
+    with pytest.raises(OSError, match="the worker ends"):
+        disk.write("y", 50)
+    assert spilled.load() == "x"
+    del spilled
+    assert files(tmp_path) == []
+
+
 @pytest.mark.parametrize("name", ["zip", "lz5"])
 def test_unknown_codecs_are_refused_with_those_that_are_known(name: str) -> None:
     with pytest.raises(ValueError, match="auto, zlib, zstd, lz4"):

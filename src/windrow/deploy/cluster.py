@@ -302,7 +302,7 @@ class Cluster(Life):
             await self._changed(left)
 
     def _count_running(self) -> int:
-        return sum(worker["status"] == "running" for worker in self._present().values())
+        return sum(worker["status"] in ("running", "paused") for worker in self._present().values())
 
     # ------------------------------------------------------------ logs
 

@@ -82,6 +82,8 @@ class WorkerCore:
         self.out: list[Any] = []
         self.names: dict[int, Key] = {}
         """Keys of values that were made here, or put here."""
+        self.brought: list[TaskId] | None = None
+        """Values that were put or copied here, and nobody has looked at yet; None where nobody will."""
         self.moves: list[tuple[Key, str, str]] | None = None
         """Moves of tasks, for plugins: (key, start, finish); None while nobody asks."""
 
@@ -207,6 +209,8 @@ class WorkerCore:
         """Hold scattered data."""
         self.data.receive(message.task, message.value)
         self.names[message.task] = message.key
+        if self.brought is not None:
+            self.brought.append(message.task)
 
     def on_copy(self, message: Copy) -> None:
         """Fetch a value to hold it; one that is being fetched for an attempt comes once for both."""
@@ -416,6 +420,8 @@ class WorkerCore:
             self.out.append(Copied(id, copy.number, held))
             if held:
                 self.names[id] = copy.key
+                if self.brought is not None:
+                    self.brought.append(id)
 
     # ------------------------------------------------------------ what the loop takes away
 

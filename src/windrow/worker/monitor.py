@@ -19,15 +19,19 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from windrow.errors import PickleError, in_bytes
 from windrow.node import Status
+from windrow.wire import payload
+from windrow.wire.messages import TaskId
 from windrow.worker import compression, memory
 from windrow.worker.keeping import Keeping
 from windrow.worker.memory import MemoryOptions
 from windrow.worker.spill import Disk, MaxSpillExceeded, is_full, remove
+from windrow.worker.store import Packed
 from windrow.worker.words import largest
 
 if TYPE_CHECKING:
@@ -162,6 +166,7 @@ class MemoryMonitor:
     def stop(self) -> None:
         """Watch no more, and write nothing more."""
         self._stopped = True
+        self.disk.close()
         if self._timer is not None:
             self._timer.cancel()
         self._queue.put(None)
@@ -295,6 +300,8 @@ class MemoryMonitor:
             self._leave_disk_alone(MaxSpillExceeded())
 
     def _leave_disk_alone(self, error: Exception) -> None:
+        if self._stopped:
+            return
         self._idle_disk_until_s = time.monotonic() + DISK_RETRY_S
         held = in_bytes(self._worker.core.data.managed)
         if isinstance(error, MaxSpillExceeded):
@@ -309,6 +316,26 @@ class MemoryMonitor:
         what = "is full" if isinstance(error, OSError) and is_full(error) else f"cannot be written to ({error})"
         where = self._worker.scratch.planned
         self._tell("disk", f"the disk of {where} {what}: {held} of values stay in memory; {remedy}")
+
+    def adopt(self, ids: list[TaskId]) -> None:
+        """Have values that came from elsewhere kept where they are to be."""
+        for id in ids:
+            self._later(partial(self._adopt, id))
+
+    def _adopt(self, id: TaskId) -> None:
+        core, lock, keeping = self._worker.core, self._worker.executor.lock, self.keeping
+        assert keeping is not None
+        with lock:
+            packed, key = core.data.get(id), core.names.get(id)
+        if type(packed) is not Packed or key is None:
+            return
+        kept = keeping.keep(key, payload.loads(packed.blob, copy=True), payload.nbytes(packed.blob))
+        with lock:
+            if core.data.get(id) is packed:
+                core.data.put_elsewhere(id, kept)
+            dropped = core.data.take_dropped()
+        del packed, kept
+        dropped.clear()
 
     # ------------------------------------------------------------ words
 

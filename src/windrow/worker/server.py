@@ -140,6 +140,8 @@ class WorkerServer(WorkerFacade, Server):
         self.executor.worker = self
         self.memory_manager = MemoryMonitor(self, config.memory, config.memory_limit, data, measures=not self._inproc)
         self.executor.keeping = self.memory_manager.keeping
+        if self.memory_manager.keeping is not None:
+            self.core.brought = []
         self._recorder = recorder
         self._link: Link | None = None
         self._listener: Listener | None = None
@@ -326,6 +328,9 @@ class WorkerServer(WorkerFacade, Server):
                 self._tell_soon(moves)
         if out and self._link is not None:
             self._link.send(out)
+        if core.brought:
+            brought, core.brought = core.brought, []
+            self.memory_manager.adopt(brought)
         if core.data.managed > core.data.marks.press:
             self.memory_manager.wake()
         for address, ids in requests:

@@ -84,6 +84,7 @@ class Disk:
         self._directory = ""
         self._discard = remove if discard is None else discard
         self._numbers = itertools.count(1)
+        self._closed = False
         self._lock = threading.Lock()
         self._given_back: deque[int] = deque()
 
@@ -120,8 +121,7 @@ class Disk:
         if size > self.room:
             raise MaxSpillExceeded(f"{size} bytes do not fit into the {self.room:.0f} that are left of {self.limit}")
         parts = [blob] if type(blob) is bytes else [buffer.data for buffer in blob.frames]  # type: ignore[union-attr]
-        path = self._new_path()
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        path, fd = self._open()
         try:
             frames = tuple([_write(fd, memoryview(part).cast("B"), self.codec) for part in parts])
         except BaseException:
@@ -132,12 +132,22 @@ class Disk:
         self._settle(sum([frame.stored for frame in frames]))
         return Spilled(self, path, frames, type(blob) is bytes, nbytes)
 
-    def _new_path(self) -> str:
-        if not self._directory:
-            directory = os.path.join(self._find_directory(), "spilled")
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-            self._directory = directory
-        return os.path.join(self._directory, str(next(self._numbers)))
+    def _open(self) -> tuple[str, int]:
+        """Return the path and the descriptor of a new file."""
+        with self._lock:  # so that none is made behind the back of who closes, and then removes the directory
+            if self._closed:
+                raise OSError(errno.ECANCELED, "the worker ends, and writes nothing more to disk")
+            if not self._directory:
+                directory = os.path.join(self._find_directory(), "spilled")
+                os.makedirs(directory, mode=0o700, exist_ok=True)
+                self._directory = directory
+            path = os.path.join(self._directory, str(next(self._numbers)))
+            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+
+    def close(self) -> None:
+        """Write nothing more: the directory is about to go."""
+        with self._lock:
+            self._closed = True
 
     def let_go(self, path: str, stored: int) -> None:
         """Nobody needs a file any more. Called at the end of its marker, so it takes no lock."""
