@@ -169,6 +169,17 @@ def test_several_workers_on_a_machine(server: Server) -> None:
         assert {worker["nthreads"] for worker in workers} == {max(1, cpu_count() // 2)}
 
 
+def test_a_group_is_scaled_as_one(server: Server) -> None:
+    with server.cluster(worker_options={"n_workers": 2, "nthreads": 1}) as cluster, Client(cluster) as client:
+        assert cluster.plan == {"0-0", "0-1"}
+        cluster.scale(2)
+        client.wait_for_workers(4, timeout=20)
+        kept = client.scatter([bytes(100_000 + n) for n in range(4)])
+        cluster.scale(1)
+        until(lambda: cluster.observed == {"0-0", "0-1"}, "one of the groups is gone")
+        assert [len(value) for value in client.gather(kept)] == [100_000 + n for n in range(4)]
+
+
 def test_scaling_moves_what_is_held(server: Server) -> None:
     with server.cluster() as cluster, Client(cluster) as client:
         cluster.scale(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -97,8 +98,46 @@ def test_scaling_moves_what_is_held() -> None:
         cluster.wait_for_workers(3, timeout=20)
         kept = client.scatter([bytes(100_000 + n) for n in range(6)])
         cluster.scale(1)
-        assert len(cluster.scheduler_info["workers"]) == len(cluster.workers) == 1
+        assert len(cluster.workers) == 1
+        until(lambda: len(cluster.scheduler_info["workers"]) == 1, "the scheduler has told of it")
         assert [len(value) for value in client.gather(kept)] == [100_000 + n for n in range(6)]
+
+
+def test_scaling_by_cores_and_memory() -> None:
+    with own(0, worker_kwargs={"memory_limit": "1 GiB"}) as cluster:
+        cluster.scale(cores=1)
+        assert cluster.plan == {0}
+        cluster.scale(memory="1.5 GiB")
+        assert cluster.plan == {0, 1}
+        cluster.scale(0)
+
+
+def test_logs_of_every_party(cluster: SpecCluster, client: Client) -> None:
+    def warn(dask_worker: Any = None, dask_scheduler: Any = None) -> None:
+        logging.getLogger(f"distributed.{'worker' if dask_worker else 'scheduler'}").warning("as a warning")
+
+    (address,) = client.run(warn)
+    client.run_on_scheduler(warn)
+    logs = cluster.get_logs()
+    assert list(logs) == ["Cluster", "Scheduler", address]
+    assert "as a warning" in logs["Scheduler"]
+    assert "as a warning" in logs[address]
+
+
+def test_the_manager_hears_at_once_who_comes() -> None:
+    with own(0, scheduler_sync_interval="1 hour") as cluster:
+        cluster.scale(1)
+        until(lambda: cluster.observed == {0}, "it knows without asking")
+
+
+def test_the_manager_connects_again() -> None:
+    with own(scheduler_sync_interval="20ms") as cluster:
+        assert cluster.loop is not None
+        lost = cluster.scheduler_comm
+        cluster.loop.call_soon_threadsafe(lost.link.close)
+        until(lambda: cluster.scheduler_comm is not lost, "it has another connection")
+        cluster.scale(2)
+        cluster.wait_for_workers(2, timeout=20)
 
 
 def test_it_grows_and_shrinks_with_the_load() -> None:
@@ -187,7 +226,7 @@ def test_the_loss_of_the_scheduler_ends_it(caplog: pytest.LogCaptureFixture, sta
     with Client(cluster) as client:
         os.kill(client.run_on_scheduler(os.getpid), signal.SIGKILL)
         until(lambda: cluster.status == "closed", "the cluster has closed itself")
-    assert "its scheduler is gone" in caplog.text
+    assert "its scheduler has ended" in caplog.text
     until_gone(processes)
 
 

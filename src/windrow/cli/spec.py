@@ -47,7 +47,7 @@ def spec(args: tuple[str, ...], text: str, file: IO[str] | None) -> None:
     try:
         specification = party.checked(_read(text or (file.read() if file is not None else "")))
         for one in specification.values():
-            party.resolve(str(one["cls"]))
+            party.resolve(one["cls"])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if text and (label := _with_secret(specification)):

@@ -117,6 +117,7 @@ async def _serve(hosts: list[str], settings: dict[str, Any]) -> int:
     except Exception as error:
         click.echo(f"windrow ssh: {error}", err=True)
         return 1
+    assert cluster.secret is not None
     published = security.publish(cluster.scheduler_address, cluster.secret, name=cluster.name)
     try:
         _tell(cluster)

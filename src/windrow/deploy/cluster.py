@@ -25,9 +25,10 @@ from windrow.deploy.views import Log, Logs
 from windrow.errors import WorkerStartTimeoutError
 from windrow.node import Status
 from windrow.primitives.metadata import Metadata, SetMetadata
+from windrow.primitives.topics import Subscribe, Topics
 from windrow.transport import Link
 from windrow.transport.asker import Asker
-from windrow.wire.messages import Ask, HelloClient, Identity, Request
+from windrow.wire.messages import Ask, HelloClient, Identity, Message, Request, Topic
 
 if TYPE_CHECKING:
     from windrow.client.client import Client
@@ -97,6 +98,7 @@ class Cluster(Life):
         self._adaptive: Adaptive | None = None
         self._adaptive_options: dict[str, Any] = {}
         self._looking = False
+        self._stale = False
 
     # ------------------------------------------------------------ for subclasses
 
@@ -229,9 +231,14 @@ class Cluster(Life):
         return workers
 
     async def _reach_scheduler(self) -> Any:
-        asker = Asker(await self.connect_inproc())
+        asker = Asker(await self.connect_inproc(), self._hear)
         asker.say(HelloClient(f"Cluster-{self.name}"))
+        await asker.ask(Ask(Topics.name, Subscribe(["scheduler"])))
         return asker
+
+    def _hear(self, message: Message) -> None:
+        if type(message) is Topic:  # a worker has come or gone
+            self._in_background(self._look_again())
 
     async def _look(self) -> None:
         """Learn what the scheduler says; while it does not answer, what it said last stays."""
@@ -245,13 +252,21 @@ class Cluster(Life):
             self._on_change()
 
     async def _look_again(self) -> None:
-        """Look, unless the last look is not answered yet."""
-        if not self._looking:
-            self._looking = True
-            try:
+        """Look now, or once more when the look that is under way is answered."""
+        self._stale = True
+        if self._looking:
+            return
+        self._looking = True
+        try:
+            if isinstance(self.scheduler_comm, Asker) and self.scheduler_comm.ended.done():
+                self.scheduler_comm = await self._reach_scheduler()
+            while self._stale:
+                self._stale = False
                 await self._look()
-            finally:
-                self._looking = False
+        except OSError as error:  # it is still away; the next round tries again
+            logger.debug("cluster %s: its scheduler cannot be reached: %s", self.name, error)
+        finally:
+            self._looking = False
 
     async def _ask(self, request: Request) -> Any:
         return await self.scheduler_comm.ask(request)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from windrow.deploy.party import Order, Said
-from windrow.deploy.spec import ProcessInterface
+from windrow.deploy.process_interface import ProcessInterface
 from windrow.node import Status
 
 LAST_LINES = 20

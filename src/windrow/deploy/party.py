@@ -11,7 +11,6 @@ when its parties run, or cannot. Nothing secret is ever on the command line or i
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import os
 import signal
@@ -24,15 +23,13 @@ import msgspec
 from msgspec import Struct
 
 from windrow import addressing, offspring, security, system
+from windrow.deploy import specification as specifications
 from windrow.node import Server
 
 __all__ = ["Order", "Said", "address_of", "checked", "main", "make", "reasons", "resolve", "run"]
 
 END_S = 5.0
 """How long the parties may take to close when the lifeline has ended."""
-
-_ELSEWHERE = ("distributed.", "dask.distributed.")
-"""Where programs for Dask have the classes that are windrow's here."""
 
 
 class Order(Struct):
@@ -104,7 +101,7 @@ def _checked_one(label: str, one: object) -> dict[str, Any]:
     return {"cls": one["cls"], "options": dict(options)}
 
 
-def resolve(name: str) -> Any:
+def resolve(name: object) -> Any:
     """Return the class of a dotted name; windrow's own where the name is that of its model in Dask.
 
     Raises
@@ -117,12 +114,8 @@ def resolve(name: str) -> Any:
     >>> resolve("distributed.Nanny").__module__
     'windrow.deploy.nanny'
     """
-    for home in _ELSEWHERE:
-        if name.startswith(home):
-            name = f"windrow.{name.rpartition('.')[2]}"
-    module, _, last = name.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), last)
+        return specifications.resolve(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f'"cls" is {name!r}, which cannot be imported ({error}); it is like "windrow.Worker"'

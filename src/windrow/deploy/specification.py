@@ -90,6 +90,7 @@ def memory_of(spec: Mapping[str, Any] | None) -> int:
 
 def _option(spec: Mapping[str, Any] | None, names: tuple[str, ...], what: str, argument: str) -> Any:
     options = (spec or {}).get("options") or {}
+    options = {**options, **(options.get("worker_kwargs") or {}), **(options.get("worker_options") or {})}
     for name in names:
         if options.get(name) not in (None, 0, "auto"):
             return options[name]

@@ -187,6 +187,12 @@ class SSHScheduler(_OverSSH):
         self.scheduler_options = checked_plain({"port": 0, **(scheduler_options or {})}, "scheduler_options")
         self.secret = security.new_secret()
 
+    async def start(self) -> None:
+        """Start the process, and wait until the scheduler listens."""
+        await super().start()
+        if self.address is not None:
+            security.remember(self.address, self.secret)  # for the workers that are started from here
+
     def _order(self) -> Order:
         options = {**self.scheduler_options, "secret": self.secret.hex()}
         return Order({"scheduler": {"cls": "windrow.Scheduler", "options": options}}, config=configured())

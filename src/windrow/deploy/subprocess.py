@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import sys
 import threading
 from typing import IO, Any
 
-from windrow import addressing, offspring, security, system
+from windrow import addressing, logs, offspring, security
 from windrow.deploy import arguments, forward
 from windrow.deploy.elsewhere import Elsewhere, checked_plain, configured, dotted
 from windrow.deploy.party import Order
@@ -186,6 +185,12 @@ class SubprocessScheduler(_Subprocess):
         self.scheduler_kwargs = checked_plain({"port": 0, **(scheduler_kwargs or {})}, "scheduler_kwargs")
         self.secret = security.new_secret()
 
+    async def start(self) -> None:
+        """Start the process, and wait until the scheduler listens."""
+        await super().start()
+        if self.address is not None:
+            security.remember(self.address, self.secret)  # for the workers that are started here
+
     def _order(self) -> Order:
         options = {**self.scheduler_kwargs, "secret": self.secret.hex()}
         return Order({"scheduler": {"cls": "windrow.Scheduler", "options": options}}, config=configured())
@@ -299,9 +304,9 @@ def SubprocessCluster(
     """
     if sys.platform == "win32":
         raise RuntimeError("SubprocessCluster does not work on Windows: use LocalCluster")
-    arguments.check_kinds(n_workers, threads_per_worker, None, scheduler_port, None)
-    host = arguments.chosen_host(host, {}, True, scheduler_port)
-    n, threads = _split(n_workers, threads_per_worker)
+    arguments.check_counts(n_workers, threads_per_worker, scheduler_port)
+    host = arguments.chosen_place(host, None, None, True, scheduler_port).host
+    n, threads = arguments.split(n_workers, threads_per_worker, True)
     scheduler_options = {
         "host": host,
         "port": scheduler_port,
@@ -322,13 +327,10 @@ def SubprocessCluster(
         "cls": SubprocessScheduler,
         "options": {"scheduler_kwargs": checked_plain(scheduler_options, "scheduler_kwargs")},
     }
-    kwargs.setdefault("name", "SubprocessCluster")
-    return SpecCluster(workers=dict.fromkeys(range(n), worker), scheduler=scheduler, worker=worker, **kwargs)
-
-
-def _split(n_workers: int | None, threads: int | None) -> tuple[int, int]:
-    """Return how many workers of how many threads share the machine's cores."""
-    cores = system.cpu_count()
-    if n_workers is None:
-        return system.nprocesses_nthreads(cores) if threads is None else (max(1, cores // threads), threads)
-    return n_workers, threads or (max(1, math.ceil(cores / n_workers)) if n_workers else cores)
+    return SpecCluster(
+        workers=dict.fromkeys(range(n), worker),
+        scheduler=scheduler,
+        worker=worker,
+        silence_logs=logs.checked_level(silence_logs) or False,
+        **{"name": "SubprocessCluster", **kwargs},
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 
 from windrow.transport.base import Link
 from windrow.wire import failure
@@ -22,6 +23,8 @@ class Asker:
     ----------
     link
         Its ``on_batch`` and ``on_lost`` are taken.
+    on_other
+        Called with each message that is no reply.
 
     Attributes
     ----------
@@ -29,8 +32,9 @@ class Asker:
         Done, with the reason, when the link is lost.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, on_other: Callable[[Message], None] | None = None) -> None:
         self.link = link
+        self._on_other = on_other
         self._numbers = itertools.count(1)
         self._open: dict[int, asyncio.Future[Reply]] = {}
         self._lost: str | None = None
@@ -74,5 +78,9 @@ class Asker:
 
     def _take(self, messages: list[Message]) -> None:
         for message in messages:
-            if type(message) is Reply and (future := self._open.get(message.id)) is not None and not future.done():
-                future.set_result(message)
+            if type(message) is Reply:
+                future = self._open.get(message.id)
+                if future is not None and not future.done():
+                    future.set_result(message)
+            elif self._on_other is not None:
+                self._on_other(message)
