@@ -36,6 +36,7 @@ class Cause(enum.StrEnum):
     exit = "an exit"
     exception = "an exception at the start"
     told = "what is said of it"
+    left = "the worker itself"
 
 
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP")
@@ -59,6 +60,7 @@ _MEANINGS = {
     Cause.exit: "Something in the process has ended it (os._exit, or a C library's exit) instead of raising.",
     Cause.exception: "It could not start, and each further attempt would fail in the same way.",
     Cause.told: "Nobody has seen how its process ended.",
+    Cause.left: "The worker has ended itself, for the reason that it gives.",
 }
 
 _ADVICE = {
@@ -84,6 +86,7 @@ _ADVICE = {
     Cause.exit: "Raise an exception in the task instead, or run what ends the process in a process of its own",
     Cause.exception: "Mend what it names",
     Cause.told: "Look at the log of its machine; under a nanny the next such end would be accounted for",
+    Cause.left: "Look at that reason, and at the scheduler's log",
 }
 
 
@@ -101,7 +104,7 @@ class Account(Struct, frozen=True, array_like=True):
     """
 
     said: str = ""
-    """Its end in words, where there is no more to tell."""
+    """Its end in words, where there is no more to tell; or with an exit code, why the worker has ended itself."""
     exit_code: int | None = None
     """As `subprocess.Popen.returncode`: negative for a signal."""
     seconds: float = 0.0
@@ -149,6 +152,8 @@ class Account(Struct, frozen=True, array_like=True):
             return Cause.told
         if self.over_bytes:
             return Cause.limit
+        if self.said:
+            return Cause.left
         if name == "SIGKILL":
             return Cause.out_of_memory if self.oom_kills else Cause.kill
         if name == "SIGABRT":
@@ -170,6 +175,8 @@ class Account(Struct, frozen=True, array_like=True):
             why = f": it had {size(self.over_bytes)}, above {self.terminate:.0%} of its memory limit"
         elif cause is Cause.out_of_memory:
             why = ", by the kernel, which was out of memory"
+        elif cause is Cause.left:
+            how, why = "has ended", f": {self.said}"
         elif cause is Cause.kill and self.oom_kills == 0:
             why = ", and not by the kernel for want of memory"
         of = f" of {size(self.limit_bytes)}" if self.limit_bytes else ""

@@ -45,6 +45,7 @@ def account(**facts: object) -> Account:
         ),
         ({"exit_code": 1, "raised": "ImportError: no"}, Cause.exception, "raised ImportError: no"),
         ({"said": "its connection ended"}, Cause.told, "its connection ended"),
+        ({"said": "no room", "exit_code": 1}, Cause.left, "has ended after 1.5 s (peak memory 80 MiB): no room"),
     ],
 )
 def test_an_end_and_what_it_is_put_down_to(facts: dict[str, object], cause: Cause, end: str) -> None:
@@ -67,6 +68,7 @@ def test_every_cause_has_a_meaning_and_a_next_step(cause: Cause) -> None:
         Cause.exit: {"exit_code": 0},
         Cause.exception: {"raised": "ValueError: no"},
         Cause.told: {},
+        Cause.left: {"said": "no room", "exit_code": 1},
     }
     told = account(**facts[cause])
     assert told.cause is cause

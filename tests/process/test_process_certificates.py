@@ -91,7 +91,7 @@ def verdict(client: Client, caplog: pytest.LogCaptureFixture, future: Any) -> Ac
     for part in (account.sentence, repr(future.key), "famous last words", account.meaning, account.advice):
         assert part in text
     until(lambda: f"worker 0 (pid {account.pid}) {account.end}; another is started" in caplog.text, "the nanny's log")
-    until(lambda: f"worker 0 (pid {account.pid}) has died; it was running {future.key!r}" in caplog.text)
+    until(lambda: f"worker 0 (pid {account.pid}) {account.end}; it was running {future.key!r}" in caplog.text)
     assert "famous last words" in caplog.text
     for frame in account.stack:
         assert frame.strip() in text

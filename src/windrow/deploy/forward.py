@@ -64,12 +64,13 @@ class Forwarder:
         """Have this written to `sys.stderr`; returns at once."""
         self._add(len(data), partial(_write, data))
 
-    def log(self, logger: logging.Logger, level: int, text: str) -> None:
+    def log(self, logger: logging.Logger, level: int, text: str, party: str = "") -> None:
         """Have this logged after what was to be written before it; returns at once.
 
-        What handles a log record may write to stderr too, and then waits for its reader.
+        What handles a log record may write to stderr too, and then waits for its reader. ``party`` is the id of whom it
+        is about (`windrow.logs`).
         """
-        self._add(len(text), partial(logger.log, level, "%s", text))
+        self._add(len(text), partial(logger.log, level, "%s", text, extra={"party": party}))
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until nothing is pending, or for so long; return whether nothing is."""

@@ -11,7 +11,6 @@ import inspect
 import logging
 import os
 import time
-import uuid
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -175,7 +174,7 @@ class Nanny(Supervisor):
             quiet,
             None if death_timeout is None else configuration.parse_timedelta(death_timeout),
         )
-        self.id = self.address = f"Nanny-{uuid.uuid4()}"
+        self.address = self.id
         self.where = Whereabouts(scheduler_ip, scheduler_port, scheduler_file, secret)
         self.local_home = local_directory or ""
         self.env = heritage.text_of(env)

@@ -34,7 +34,7 @@ from windrow.deploy import forward, gauge
 from windrow.deploy.last_words import Tail, tell_apart
 from windrow.wire import failure
 from windrow.wire.messages import TaskId
-from windrow.worker.__main__ import AGAIN, CLOSED, FAILED, JOINED, STOP
+from windrow.worker.__main__ import AGAIN, CLOSED, ENDS, FAILED, JOINED, STOP
 from windrow.worker.executor import recorder_cells
 
 __all__ = ["Orders", "Watcher", "WorkerProcess"]
@@ -109,6 +109,7 @@ class WorkerProcess:
         self._tail = Tail()
         self._status = b""
         self._over_bytes = 0
+        self._reason = ""
         self._terminate = 0.0
         # The kernel's figure of a process begins with that of the one that started it: only a larger one says anything.
         self._own_peak_bytes = gauge.own_peak_bytes()
@@ -257,6 +258,7 @@ class WorkerProcess:
         words = tell_apart(self._tail.lines(), crashed=code < 0)
         was_killed = code == -signal.SIGKILL and not self.expected and not self._over_bytes
         return Account(
+            said=self._reason,
             exit_code=code,
             seconds=time.monotonic() - self.started_s,
             peak_bytes=self.peak_bytes,
@@ -292,6 +294,8 @@ class WorkerProcess:
             self.closed = self.expected = True
         elif said == AGAIN:
             self.wants_successor = self.expected = True
+        elif said.startswith(ENDS):
+            self._reason = said.removeprefix(ENDS)
         elif said.startswith(FAILED):
             self.failed = failure.load(bytes.fromhex(said.removeprefix(FAILED)))
         else:

@@ -480,7 +480,9 @@ class SpecCluster(Cluster):
 
     def _on_change(self) -> None:
         super()._on_change()
-        if self.status in (Status.starting, Status.running) and not all(isinstance(each, Server) for each in self.workers.values()):
+        if self.status in (Status.starting, Status.running) and not all(
+            isinstance(each, Server) for each in self.workers.values()
+        ):
             self._look_for_lost()
 
     def _look_for_lost(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import uuid
 from collections.abc import Coroutine
 from typing import Any
 
@@ -74,6 +75,7 @@ class Supervisor(Server):
         death_timeout_s: float | None = None,
     ) -> None:
         super().__init__(death_timeout_s)
+        self.id = f"Nanny-{uuid.uuid4()}"
         self.name = name
         self.quiet = quiet
         self.terminate = terminate
@@ -197,14 +199,15 @@ class Supervisor(Server):
             return
         attempts = ":" if final else f" in {START_FAILURES_MAX} attempts; the last time"
         message = f"{self._who} did not come up{attempts} {what}{last_words}"
-        forward.stderr.log(logger, logging.ERROR, f"{message}; no other is started in its place{_traceback(error)}")
+        text = f"{message}; no other is started in its place{_traceback(error)}"
+        forward.stderr.log(logger, logging.ERROR, text, self.id)
         given_up = WorkerStartError(message)
         given_up.__cause__ = error
         self._finish(given_up)
 
     def _warn(self, text: str) -> None:
         level = logging.INFO if self.quiet else logging.WARNING
-        forward.stderr.log(logger, level, text)  # after the last words, which are on their way there
+        forward.stderr.log(logger, level, text, self.id)  # after the last words, which are on their way there
 
     def _finish(self, error: WorkerStartError | None) -> None:
         """There will be no worker any more."""

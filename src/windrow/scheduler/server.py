@@ -128,7 +128,7 @@ class SchedulerServer(Server):
         self.dashboard = Dashboard(dashboard_address, self._make_observable, host, http_prefix)
         self._observable: str | None = None
         """Where observers reach it, once one was to come."""
-        self.tell: Callable[[logging.Logger, int, str], object] = _log
+        self.tell: Callable[[logging.Logger, int, str, str], object] = _log
         """How deaths are logged; where a program's stderr may be full, by what waits for nobody."""
         self._listeners: list[Listener] = []
         self._links: dict[Link, Peer[Any] | None] = {}
@@ -256,12 +256,12 @@ class SchedulerServer(Server):
             self._tick_soon()
 
     def _log_deaths(self) -> None:
-        """Say what died, and who is blamed: nannies, which say why, do not know the keys of tasks."""
+        """Say what died, and who is blamed: a nanny, whose log has all that is known, does not know tasks' keys."""
         for account in self.core.state.obituaries:
             ran = ", ".join(map(repr, account.tasks)) or "no task"
+            died = "has died: " if account.exit_code is None else ""
             who = f"worker {account.name!r} (pid {account.pid})"
-            died = f"has died: {account.end}" if account.exit_code is None else "has died"
-            self.tell(logger, logging.WARNING, f"{who} {died}; it was running {ran}")
+            self.tell(logger, logging.WARNING, f"{who} {died}{account.end}; it was running {ran}", self.id)
         self.core.state.obituaries.clear()
 
     def _tick_soon(self) -> None:
@@ -429,8 +429,8 @@ def _named(peer: Peer[Any]) -> str:
     return f"the nanny of worker {peer.name!r}" if isinstance(peer, NannyRecord) else type(peer).__name__
 
 
-def _log(to: logging.Logger, level: int, text: str) -> None:
-    to.log(level, "%s", text)
+def _log(to: logging.Logger, level: int, text: str, party: str) -> None:
+    to.log(level, "%s", text, extra={"party": party})
 
 
 def _takes(function: Callable[..., object], parameter: str) -> bool:

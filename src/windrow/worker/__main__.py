@@ -6,8 +6,8 @@ It reads one line of JSON from its standard input (the worker's arguments, the s
 rest of that pipe is its lifeline: when it ends, so does the process, and all that its tasks have started; `STOP` on it
 asks the worker to close. On the descriptor ``status_fd`` it writes a line each: its address, before the scheduler hears
 of it (so that no death of a worker that the scheduler knows is without an account); `JOINED`, or `FAILED` and the
-exception, in hex; and `CLOSED`, when the scheduler has closed it in good order, or `AGAIN`, when it has ended so that
-another takes its place.
+exception, in hex; and `CLOSED`, when the scheduler has closed it in good order, `AGAIN`, when it has ended so that
+another takes its place, or `ENDS` and why it has otherwise.
 Nothing secret is ever on the command line or in the environment.
 """
 
@@ -37,6 +37,7 @@ JOINED = "joined"
 CLOSED = "closed"
 AGAIN = "again"
 FAILED = "failed "
+ENDS = "ends "
 STOP = b"stop\n"
 
 
@@ -106,6 +107,7 @@ async def _serve(options: dict[str, Any]) -> int:
     if worker.wants_successor:
         _say(status_fd, AGAIN)
     elif reason:
+        _say(status_fd, ENDS + " ".join(reason.split()))
         _tell(f"windrow worker {worker.name} ends: {reason}\n")
         return 1
     else:
