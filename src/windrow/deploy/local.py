@@ -137,8 +137,13 @@ class LocalCluster(SpecCluster):
         count, threads = arguments.split(n_workers, threads_per_worker, kind.processes)
         level = logs.checked_level(silence_logs)
         worker_kwargs.update(arguments.worker_dashboard(worker_dashboard_address))
-        _check_worker_kwargs(worker_kwargs, kind)
-        options = _worker_options(worker_kwargs, kind, place, count, threads)
+        known = arguments.worker_keywords(kind, Nanny, Worker)
+        _check_worker_kwargs(worker_kwargs, kind, known)
+        options = _worker_options(worker_kwargs, known, place, count, threads)
+        if level is not None and kind.processes and known is not None and "silence_logs" in known:
+            options["silence_logs"] = level
+        if kind.inner is not None:
+            options["worker_class"] = kind.inner
         scheduler = {
             "host": place.host,
             "port": scheduler_port,
@@ -177,7 +182,7 @@ class LocalCluster(SpecCluster):
         await super()._shut()
 
 
-def _check_worker_kwargs(given: Mapping[str, Any], kind: arguments.Kind) -> None:
+def _check_worker_kwargs(given: Mapping[str, Any], kind: arguments.Kind, known: set[str] | None) -> None:
     env = given.get("env")
     if env is not None and not isinstance(env, Mapping):
         raise TypeError(f"env must be a dict of environment variables, not {env!r}")
@@ -186,32 +191,28 @@ def _check_worker_kwargs(given: Mapping[str, Any], kind: arguments.Kind) -> None
     if "nthreads" in given:
         raise TypeError("LocalCluster has no argument 'nthreads': threads_per_worker= says how many each worker has")
     own = [name for name in LocalCluster.__init__.__annotations__ if name not in ("worker_kwargs", "return")]
-    known = arguments.worker_keywords(kind, Nanny, Worker)
     arguments.check_keywords("LocalCluster", given, None if known is None else known - OURS, own)
 
 
 def _worker_options(
-    given: Mapping[str, Any], kind: arguments.Kind, place: arguments.Place, count: int, threads: int
+    given: Mapping[str, Any], known: set[str] | None, place: arguments.Place, count: int, threads: int
 ) -> dict[str, Any]:
     """Return the keywords for a worker's class: what is given, and what follows from the rest where it takes that."""
-    known = arguments.worker_keywords(kind, Nanny, Worker)
     follows: dict[str, Any] = {
         "nthreads": threads,
         "host": place.host,
         "memory_limit": arguments.memory_limit_bytes(given.get("memory_limit", "auto"), count, threads),
         "resources": arguments.checked_resources(given.get("resources")),
     }
-    options = {**given, **{name: value for name, value in follows.items() if known is None or name in known}}
-    if kind.inner is not None:
-        options["worker_class"] = kind.inner
-    return options
+    return {**given, **{name: value for name, value in follows.items() if known is None or name in known}}
 
 
 def _scheduler_options(given: Mapping[str, Any] | None, blocked_handlers: Collection[str] | None) -> dict[str, Any]:
     """Return the scheduler's keywords that are given in so many words."""
     if given is not None and not isinstance(given, Mapping):
         raise TypeError(f"scheduler_kwargs must be a dict of keywords for Scheduler, not {given!r}")
-    arguments.check_keywords("Scheduler (scheduler_kwargs)", given or {}, arguments.keywords_of(Scheduler, Scheduler))
+    if given:
+        arguments.check_keywords("Scheduler (scheduler_kwargs)", given, arguments.keywords_of(Scheduler, Scheduler))
     if isinstance(blocked_handlers, str):
         raise TypeError(f"blocked_handlers must be a list of names, not the text {blocked_handlers!r}")
     blocked = {} if blocked_handlers is None else {"blocked_handlers": list(blocked_handlers)}
