@@ -19,6 +19,7 @@ import pytest
 from elsewhere_help import descendants, exposed, until, until_gone
 
 from windrow import Client, SpecCluster, SSHCluster
+from windrow.addressing import is_loopback, own_ip
 from windrow.deploy.ssh import SSHScheduler, SSHWorker
 from windrow.errors import WorkerStartError
 from windrow.system import cpu_count
@@ -230,6 +231,17 @@ def test_the_end_of_the_program_leaves_nothing(server: Server, started: Started)
     parent.send_signal(signal.SIGKILL)
     parent.communicate(timeout=20)
     until_gone(processes)
+
+
+@pytest.mark.skipif(is_loopback(own_ip()), reason="this machine has no address that others could reach")
+def test_a_cluster_that_other_machines_can_reach(server: Server) -> None:
+    with pytest.warns(UserWarning, match="not encrypted"):
+        cluster = server.cluster(2, scheduler_options={"host": "0.0.0.0"})
+    with cluster, Client(cluster) as client:
+        assert cluster.scheduler_address.startswith(f"tcp://{own_ip()}:")
+        assert all(address.startswith(f"tcp://{own_ip()}:") for address in client.run(os.getpid))
+        parts = client.map(lambda number: bytes(100_000 + number), range(4), pure=False)
+        assert client.submit(lambda parts: sum(map(len, parts)), parts).result(20) == 400_006
 
 
 def test_what_is_written_there_is_logged_here(server: Server, caplog: pytest.LogCaptureFixture) -> None:

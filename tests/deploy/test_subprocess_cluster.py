@@ -230,6 +230,17 @@ def test_the_loss_of_the_scheduler_ends_it(caplog: pytest.LogCaptureFixture, sta
     until_gone(processes)
 
 
+def test_the_end_of_a_worker_is_told_and_it_is_not_counted_any_more(caplog: pytest.LogCaptureFixture) -> None:
+    with own(2) as cluster, Client(cluster) as client:
+        nannies = client.run(os.getpid, nanny=True)
+        names = {address: worker["name"] for address, worker in client.scheduler_info()["workers"].items()}
+        address, pid = nannies.popitem()
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: names[address] not in cluster.workers, "it is not counted")
+        assert f"worker {names[address]}: its process was killed by SIGKILL" in caplog.text
+        assert client.submit(sum, [1, 2]).result(20) == 3
+
+
 PARENT = """\
 import os, sys
 from windrow import SubprocessCluster, Client

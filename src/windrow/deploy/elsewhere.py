@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections import deque
 from collections.abc import Mapping
@@ -19,9 +20,12 @@ from windrow.deploy.party import Order, Said
 from windrow.deploy.process_interface import ProcessInterface
 from windrow.node import Status
 
+logger = logging.getLogger("windrow.deploy")
+
 LAST_LINES = 20
 LINE_BYTES = 4096
 """So much of the end of a line is kept as last words."""
+GOOD_END = "exited with code 0"
 CLOSE_S = 5.0
 """How long a process may take to end by itself."""
 
@@ -110,8 +114,10 @@ class Elsewhere(ProcessInterface):
             async with asyncio.timeout(self.timeout_s) as limit:
                 said = await self._first_word()
         except BaseException as error:
-            if self.status is not Status.starting:  # closed meanwhile: nobody waits for it any more
-                return
+            if self.status is not Status.starting:  # closed meanwhile: nobody wants to hear of it
+                if isinstance(error, Exception):
+                    return
+                raise
             await self.close()
             self.status = Status.failed
             if isinstance(error, TimeoutError) and limit.expired():
@@ -158,6 +164,9 @@ class Elsewhere(ProcessInterface):
         assert self._ended is not None
         await asyncio.wait([self._ended])
         if self.status is Status.running:
+            end = self._ended.result()
+            if end != GOOD_END:
+                logger.warning("%s: its process %s%s", self.what, end, self._last_words())
             self.status = Status.closed
             self._finished.set()
 

@@ -29,6 +29,8 @@ __all__ = ["SSHCluster", "SSHScheduler", "SSHWorker"]
 logger = logging.getLogger("windrow.deploy.ssh")
 
 START_S = 60.0
+KEEPALIVE_S = 15.0
+"""How often a silent connection is asked for a sign of life; without three in a row it is lost."""
 
 _OLD = {
     "scheduler_addr": "the first of hosts",
@@ -117,7 +119,7 @@ class _OverSSH(Elsewhere):
         options = self.connect_options
         where = f"{self.host} (port {options.get('port', 22)})"
         try:
-            return await asyncssh.connect(self.host, **options)
+            return await asyncssh.connect(self.host, **{"keepalive_interval": KEEPALIVE_S, **options})
         except asyncssh.PermissionDenied as error:
             who = options.get("username", getpass.getuser())
             raise self.failure(
