@@ -41,6 +41,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "distributed.scheduler.active-memory-manager.start": Setting(False, "Whether copies that nobody needs are dropped"),
     "distributed.scheduler.active-memory-manager.interval": Setting("2s", "How often these are looked for"),
     "distributed.scheduler.allowed-failures": Setting(3, "Deaths of workers that a task may survive"),
+    "distributed.scheduler.blocked-handlers": Setting([], "Requests that the scheduler refuses, by name"),
+    "distributed.scheduler.contact-address": Setting(None, "The address that a scheduler tells to others"),
+    "distributed.scheduler.idle-timeout": Setting(None, "A scheduler without work for so long closes its cluster"),
     "distributed.scheduler.locks.lease-timeout": Setting(
         "30s", "Silence of a holder that frees a lock or semaphore; 'inf': never"
     ),
@@ -54,6 +57,7 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "distributed.adaptive.minimum": Setting(0, "The fewest workers of adaptive scaling"),
     "distributed.adaptive.maximum": Setting(math.inf, "The most workers of adaptive scaling"),
     "distributed.adaptive.wait-count": Setting(3, "In how many looks on end a worker must be idle to be closed"),
+    "distributed.scheduler.validate": Setting(False, "Whether the scheduler checks itself at each step (slow)"),
     "distributed.scheduler.worker-ttl": Setting("5 minutes", "Silence that ends a worker without a nanny"),
     "distributed.admin.large-graph-warning-threshold": Setting(
         "10 MB", "Data inside of the tasks of one call that is worth a warning"
@@ -95,12 +99,27 @@ DEFAULTS: Final[dict[str, Setting]] = {
         "30s", "How long unmanaged memory counts as recent, and may still go away by itself"
     ),
     "distributed.worker.transfer.message-bytes-limit": Setting("50 MB", "What one question to a peer asks for"),
+    "distributed.client.preload": Setting([], "What clients load at their start: modules, files, source text"),
+    "distributed.client.preload-argv": Setting([], "Arguments for these"),
+    "distributed.nanny.preload": Setting([], "What nannies load at their start"),
+    "distributed.nanny.preload-argv": Setting([], "Arguments for these"),
+    "distributed.scheduler.preload": Setting([], "What schedulers load at their start"),
+    "distributed.scheduler.preload-argv": Setting([], "Arguments for these"),
+    "distributed.worker.preload": Setting([], "What workers load at their start"),
+    "distributed.worker.preload-argv": Setting([], "Arguments for these"),
+    "distributed.worker.lifetime.duration": Setting(None, "How long a worker lives, before it hands over and leaves"),
+    "distributed.worker.lifetime.restart": Setting(False, "Whether its nanny then starts another"),
+    "distributed.worker.lifetime.stagger": Setting("0 seconds", "By how much at most that duration is varied"),
     "distributed.worker.resources": Setting({}, "What each worker offers beside its threads, such as {'GPU': 1}"),
     "distributed.dashboard.prometheus.namespace": Setting("dask", "What names of metrics begin with"),
+    "distributed.worker.use-file-locking": Setting(True, "Whether directories of workers are locked while in use"),
+    "distributed.worker.validate": Setting(False, "Whether workers check themselves at each step (slow)"),
     "distributed.dashboard.link": Setting("{scheme}://{host}:{port}/status", "The form of `dashboard_link`"),
+    "scheduler-address": Setting(None, "Where workers and clients find their scheduler, if nothing else says so"),
     "temporary-directory": Setting(None, "Where workers put their directories; None: the system's place"),
     "windrow.frame-limit": Setting("64 GiB", "The largest frame that an authenticated peer may send"),
     "windrow.handshake-timeout": Setting("10s", "How long a new connection has to prove that it holds the secret"),
+    "windrow.drain-timeout": Setting("30s", "How long the tasks of a worker that is asked to leave may still run"),
     "windrow.inline-limit": Setting("16 KiB", "Results up to this size travel inside the message that reports them"),
     "windrow.worker-class": Setting(None, "The dotted name of what nannies make in their processes; None: `Worker`"),
 }

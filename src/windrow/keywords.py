@@ -7,10 +7,45 @@ has.
 from __future__ import annotations
 
 import difflib
+import inspect
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
-__all__ = ["refuse_security", "refuse_unknown", "remark"]
+__all__ = ["named_only", "parameters", "refuse_security", "refuse_unknown", "remark"]
+
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def named_only(constructor: F) -> F:
+    """Leave ``**kwargs`` out of a constructor's signature: it takes them to refuse them in better words.
+
+    Examples
+    --------
+    >>> @named_only
+    ... def __init__(self, name, **kwargs): ...
+    >>> inspect.signature(__init__)
+    <Signature (self, name)>
+    """
+    signature = inspect.signature(constructor)
+    named = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    constructor.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
+    return constructor
+
+
+def parameters(cls: type) -> list[str]:
+    """Return the names of a constructor's parameters.
+
+    Examples
+    --------
+    >>> class Party:
+    ...     def __init__(self, name, *, host=None, **kwargs): ...
+    >>> parameters(Party)
+    ['name', 'host']
+    """
+    code = vars(cls)["__init__"].__code__
+    return list(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
 
 
 def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -33,7 +33,7 @@ _NO_LIMIT_BYTES = 2**60
 
 
 def cpu_count(root: str | Path = "/", *, allowed: int | None = None) -> int:
-    """Return how many processors this process may use: by affinity, and by its control group's quota, rounded up.
+    """Return how many processors this process may use: by affinity, and its control group's set and quota, rounded up.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def cpu_count(root: str | Path = "/", *, allowed: int | None = None) -> int:
     if allowed is None:
         allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [math.ceil(quota) for quota in _cpu_quotas(Path(root))]
-    return max(1, min([allowed, *quotas]))
+    return max(1, min([allowed, *quotas, *_cpu_sets(Path(root))]))
 
 
 def memory_limit_bytes(root: str | Path = "/", *, total_bytes: int | None = None) -> int:
@@ -91,8 +91,8 @@ def oom_kills(root: str | Path = "/") -> int | None:
     True
     """
     root = Path(root)
-    places = [directory / "memory.events" for directory in reversed(_group_directories(root, ""))]
-    places += [directory / "memory.oom_control" for directory in reversed(_group_directories(root, "memory"))]
+    places = [directory / "memory.events" for directory in reversed(_unified_directories(root))]
+    places += [directory / "memory.oom_control" for directory in reversed(_group_directories(root, "memory", "memory"))]
     for path in (*places, root / "proc/vmstat"):
         for line in _read(path).splitlines():
             name, _, count = line.partition(" ")
@@ -205,15 +205,40 @@ def _number(memory_limit: float | str) -> float:
 # ---------------------------------------------------------------- control groups and resource limits
 
 
+_CPU_TREES = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
+"""Names under which version 1 has its tree of quotas."""
+
+
 def _cpu_quotas(root: Path) -> list[float]:
     """Return the quotas that apply, in processors."""
     quotas = []
-    for directory in _group_directories(root, ""):
+    for directory in _unified_directories(root):
         quota, _, period = _read(directory / "cpu.max").partition(" ")
         quotas += _ratio(quota, period)
-    for directory in _group_directories(root, "cpu"):
-        quotas += _ratio(_read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us"))
+    for tree in _CPU_TREES:
+        for directory in _group_directories(root, "cpu", tree):
+            quotas += _ratio(_read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us"))
     return quotas
+
+
+def _cpu_sets(root: Path) -> list[int]:
+    """Return how many processors the sets that apply have, where they say."""
+    texts = [_read(directory / "cpuset.cpus.effective") for directory in _unified_directories(root)]
+    for directory in _group_directories(root, "cpuset", "cpuset"):
+        texts += [_read(directory / "cpuset.effective_cpus") or _read(directory / "cpuset.cpus")]
+    return [count for text in texts if (count := _set_size(text))]
+
+
+def _set_size(text: str) -> int:
+    """Return how many numbers a list such as ``0-3,8`` has; 0 for what is none."""
+    count = 0
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        try:
+            count += int(last or first) - int(first) + 1
+        except ValueError:
+            return 0
+    return count
 
 
 def _ratio(quota: str, period: str) -> list[float]:
@@ -225,19 +250,24 @@ def _ratio(quota: str, period: str) -> list[float]:
 
 
 def _memory_limits(root: Path) -> list[int]:
-    files = [directory / "memory.max" for directory in _group_directories(root, "")]
-    files += [directory / "memory.limit_in_bytes" for directory in _group_directories(root, "memory")]
+    files = [directory / name for directory in _unified_directories(root) for name in ("memory.max", "memory.high")]
+    files += [directory / "memory.limit_in_bytes" for directory in _group_directories(root, "memory", "memory")]
     texts = [_read(path) for path in files]
     limits = [int(text) for text in texts if text.isdigit()]  # "max": no limit
     return [limit for limit in limits if 0 < limit < _NO_LIMIT_BYTES]
 
 
-def _group_directories(root: Path, controller: str) -> list[Path]:
-    """Return the directories of our control group and all above it; ``""`` is the one tree of version 2.
+def _unified_directories(root: Path) -> list[Path]:
+    """Return the directories of version 2, which a machine with both versions has a place of its own for."""
+    return [*_group_directories(root, "", ""), *_group_directories(root, "", "unified")]
+
+
+def _group_directories(root: Path, controller: str, tree: str) -> list[Path]:
+    """Return the directories of our control group and all above it; ``""`` is the one group of version 2.
 
     In a container the path may be seen from outside, and not exist inside: then the top is what there is.
     """
-    base = root / "sys/fs/cgroup" / controller
+    base = root / "sys/fs/cgroup" / tree
     own = _own_groups(root).get(controller, "/")
     parts = [part for part in own.split("/") if part not in {"", ".", ".."}]
     return [base.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,43 @@ CPU_TREES = {
         },
         5,
     ),
+    "version 1, without the short name": (
+        {
+            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "300000",
+            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
+        },
+        3,
+    ),
+    "version 1, parent": (
+        {
+            "proc/self/cgroup": "3:cpu:/a/b",
+            "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us": "200000",
+            "sys/fs/cgroup/cpu/a/cpu.cfs_period_us": "100000",
+            "sys/fs/cgroup/cpu/a/b/cpu.cfs_quota_us": "-1",
+            "sys/fs/cgroup/cpu/a/b/cpu.cfs_period_us": "100000",
+        },
+        2,
+    ),
+    "both versions": (
+        {
+            "proc/self/cgroup": "3:cpu:/x\n0::/y",
+            "sys/fs/cgroup/cpu/x/cpu.cfs_quota_us": "400000",
+            "sys/fs/cgroup/cpu/x/cpu.cfs_period_us": "100000",
+            "sys/fs/cgroup/unified/y/cpu.max": "600000 100000",
+        },
+        4,
+    ),
+    "version 2, set": ({"sys/fs/cgroup/cpuset.cpus.effective": "0-2,7"}, 4),
+    "version 2, set and quota": (
+        {"sys/fs/cgroup/cpuset.cpus.effective": "0-3", "sys/fs/cgroup/cpu.max": "150000 100000"},
+        2,
+    ),
+    "version 1, set": (
+        {"proc/self/cgroup": "3:cpuset:/x", "sys/fs/cgroup/cpuset/x/cpuset.cpus": "1,3,5"},
+        3,
+    ),
+    "version 1, empty set": ({"sys/fs/cgroup/cpuset/cpuset.cpus": ""}, 8),
+    "a set of nonsense": ({"sys/fs/cgroup/cpuset.cpus.effective": "all"}, 8),
     "more than there are": ({"sys/fs/cgroup/cpu.max": "9900000 100000"}, 8),
     "nonsense": ({"sys/fs/cgroup/cpu.max": "0 0", "proc/self/cgroup": "what\n"}, 8),
 }
@@ -60,6 +100,28 @@ MEMORY_TREES = {
         },
         GIB,
     ),
+    "version 2, slowed down before": (
+        {"sys/fs/cgroup/memory.max": str(4 * GIB), "sys/fs/cgroup/memory.high": str(3 * GIB)},
+        3 * GIB,
+    ),
+    "version 1, parent": (
+        {
+            "proc/self/cgroup": "5:memory:/a/b",
+            "sys/fs/cgroup/memory/a/memory.limit_in_bytes": str(2 * GIB),
+            "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes": V1_NO_LIMIT,
+        },
+        2 * GIB,
+    ),
+    "both versions": (
+        {
+            "proc/self/cgroup": "5:memory:/x\n0::/y",
+            "sys/fs/cgroup/memory/x/memory.limit_in_bytes": str(5 * GIB),
+            "sys/fs/cgroup/unified/y/memory.max": "max",
+        },
+        5 * GIB,
+    ),
+    "more than there is": ({"sys/fs/cgroup/memory.max": str(99 * GIB)}, 8 * GIB),
+    "nonsense": ({"sys/fs/cgroup/memory.max": "much", "proc/self/cgroup": "what"}, 8 * GIB),
     "version 1": ({"sys/fs/cgroup/memory/memory.limit_in_bytes": str(4 * GIB)}, 4 * GIB),
     "version 1, no limit": ({"sys/fs/cgroup/memory/memory.limit_in_bytes": V1_NO_LIMIT}, 8 * GIB),
     "version 1, own": (
@@ -90,6 +152,28 @@ def test_memory_limit(tmp_path: Path, tree: dict[str, str], limit_bytes: int) ->
 def test_this_machine() -> None:
     assert system.cpu_count() >= 1
     assert 0 < system.memory_limit_bytes() <= system.total_memory_bytes()
+
+
+def run(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system knows no affinity")
+def test_affinity() -> None:
+    one = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])"
+    assert run(f"{one}; from windrow import system; print(system.cpu_count())") == "1"
+
+
+def test_resource_limits() -> None:
+    program = f"""
+import resource
+from windrow import system
+limit = min(system.total_memory_bytes(), {GIB})
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+print(system.memory_limit_bytes("/no/such/tree") == limit)
+"""
+    assert run(program) == "True"
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,8 @@ def test_one_that_was_given_up_does_not_stand_in_the_way_of_another(
 HALT = """
 import time
 from windrow.worker.server import WorkerServer
-WorkerServer._on_batch = lambda worker, messages: time.sleep(100)
+heed = WorkerServer._on_batch
+WorkerServer._on_batch = lambda worker, messages: time.sleep(100) if worker.joined.done() else heed(worker, messages)
 """
 
 

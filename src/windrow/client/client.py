@@ -12,7 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from windrow.client.submit import Submitter
 from windrow.client.tasks import TaskMethods
 from windrow.client.topics import Subscriptions, TopicMethods
 from windrow.client.waiting import DONE, follow
+from windrow.preload import Preloads, configured
 from windrow.runtime import LoopThread
 from windrow.wire import messages as m
 
@@ -148,7 +149,7 @@ class Client(
         self.name = name
         self.direct_to_workers = bool(direct_to_workers)
         self.scheduler_file = scheduler_file
-        self.preloads: list[object] = []
+        self.preloads = Preloads(self, *configured("client", None, None))
         self.session = Session(self.id, name or "")
         self._process_id = os.getpid()
         self._asynchronous = asynchronous
@@ -174,6 +175,17 @@ class Client(
         if not asynchronous:
             self._connection.open(self.session)
             self._opened()
+            if self.preloads:
+                self._run_preloads(self.preloads.start)
+
+    def _run_preloads(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run what preloads do, in a thread without a loop of its own: they may use this client, which blocks."""
+        import asyncio
+        import threading
+
+        running = threading.Thread(target=lambda: asyncio.run(step()), name=f"preloads of {self.id}")
+        running.start()
+        running.join()
 
     def _opened(self) -> None:
         _alive.add(self)
@@ -188,6 +200,8 @@ class Client(
             await self._connection.open_async(self.session)
             self._identity = await follow(calls.ask_value(self.session, m.Identity()), self._timeout_s, "Identity")
             self._opened()
+            if self.preloads:
+                await self.preloads.start()
         return self
 
     def __await__(self) -> Iterator[Any]:
@@ -219,12 +233,16 @@ class Client(
         if self.asynchronous:
             return self._close_async()
         timeout_s = options.seconds(timeout)
+        if self.preloads and self in _alive:
+            self._run_preloads(self.preloads.teardown)
         self._leave()
         self._connection.close(self.session, "the client was closed", timeout_s or 2 * self._timeout_s)
         self._callbacks.stop()
         return None
 
     async def _close_async(self) -> None:
+        if self.preloads and self in _alive:
+            await self.preloads.teardown()
         self._leave()
         await self._connection.close_async(self.session, "the client was closed")
         self._callbacks.stop(0)

@@ -16,7 +16,6 @@ import json
 import logging
 import mmap
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -32,6 +31,7 @@ from windrow import offspring
 from windrow.account import Account
 from windrow.deploy import forward, gauge
 from windrow.deploy.last_words import Tail, tell_apart
+from windrow.plugins.scratch import discard
 from windrow.wire import failure
 from windrow.wire.messages import TaskId
 from windrow.worker.__main__ import AGAIN, CLOSED, ENDS, FAILED, JOINED, STOP
@@ -245,7 +245,7 @@ class WorkerProcess:
             self.joined = True
             self.watcher.on_joined()
         if os.path.exists(self.directory):  # it had no time to remove it, or no longer than for a part
-            threading.Thread(target=shutil.rmtree, args=(self.directory, True), name="nanny-tidy", daemon=True).start()
+            threading.Thread(target=discard, args=(self.directory,), name="nanny-tidy", daemon=True).start()
         self.peak_bytes = max(self.peak_bytes, peak_seen_bytes)
         if peak_bytes > self._own_peak_bytes:
             self.peak_bytes = max(self.peak_bytes, peak_bytes)

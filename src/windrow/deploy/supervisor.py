@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
+import signal
 import uuid
 from collections.abc import Coroutine
 from typing import Any
@@ -217,6 +219,14 @@ class Supervisor(Server):
             self.ended.set_result(error)
 
     # ------------------------------------------------------------ the end of a worker on purpose
+
+    async def leave(self) -> None:
+        """Send the worker away in good order (it hands over what it holds), start no other, and close."""
+        process = self.process
+        if process is not None and process.joined and process.is_alive():
+            os.kill(process.pid, signal.SIGTERM)
+            await asyncio.wait([process.ended])
+        await self.close()
 
     async def kill(self, timeout: float = 5.0, reason: str = "its nanny was asked to") -> None:
         """Have the worker close, and end its process if it has not in 80 % of the time; `instantiate` starts another.

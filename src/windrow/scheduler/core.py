@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from windrow.primitives.catalog import SERVICES
-from windrow.scheduler import balance, census, clients, copies, graphs, requests, scaling, workers
+from windrow.scheduler import balance, census, clients, copies, graphs, replicas, requests, scaling, workers
 from windrow.scheduler.dispatch import dispatch
 from windrow.scheduler.memory_manager import MemoryManager
 from windrow.scheduler.services import FrontDesk
@@ -51,6 +51,7 @@ from windrow.wire.messages import (
     HelloObserver,
     HelloWorker,
     Holds,
+    Leaving,
     Log,
     Missing,
     Paused,
@@ -62,6 +63,7 @@ from windrow.wire.messages import (
     Seceded,
     Stopped,
     Submit,
+    Supply,
     Undeclare,
     Want,
     Withdraw,
@@ -142,6 +144,8 @@ HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
         Paused: workers.on_paused,
         Log: _on_log,
         Heartbeat: workers.on_heartbeat,
+        Supply: workers.on_supply,
+        Leaving: replicas.on_leaving,
         Reply: requests.on_reply,
         Close: _worker_leaves,
     },

@@ -21,7 +21,8 @@ from windrow.plugins.base import Kind, name_of
 from windrow.plugins.held import outcomes
 from windrow.primitives import plain
 from windrow.primitives.topics import names_of
-from windrow.scheduler import placement, scaling
+from windrow.scheduler import groups, placement, scaling
+from windrow.scheduler.asking import Asking
 from windrow.scheduler.memory_state import MemoryState, memory_of, total
 from windrow.scheduler.plugins import typename
 from windrow.scheduler.state import ERRED, MEMORY, QUEUED, WAITING, ClientRecord, Keeper, State, Task, WorkerRecord
@@ -332,6 +333,11 @@ class WorkerView(View[WorkerRecord]):
         return memory_of(self._record)
 
     @property
+    def extra(self) -> dict[str, Any]:
+        """What it told of itself when it joined (``Worker(startup_information=)``)."""
+        return dict(self._record.extra)
+
+    @property
     def last_seen(self) -> float:
         """When it was last heard of, in seconds since the epoch."""
         return self._record.last_seen_s + self._scheduler.epoch_s
@@ -373,7 +379,7 @@ class _Tasks(Views[Key, TaskView]):
         return self._look(self._view.recent[key] if task is None else task)
 
 
-class SchedulerView:
+class SchedulerView(Asking):
     """The scheduler, to look at, and to ask of what the core answers.
 
     Attributes
@@ -482,6 +488,59 @@ class SchedulerView:
         return {task for task in self.tasks.values() if task.state == ERRED}
 
     @property
+    def saturated(self) -> set[WorkerView]:
+        """The workers that were sent as much as their threads and their way ahead take."""
+        state = self.core.state
+        return {
+            worker for worker in self.running if worker._record not in state.idle and worker._record not in state.open
+        }
+
+    @property
+    def idle_task_count(self) -> set[WorkerView]:
+        """The workers with fewer tasks than threads."""
+        return {worker for worker in self.running if len(worker.processing) < worker.nthreads}
+
+    @property
+    def host_info(self) -> dict[str, dict[str, Any]]:
+        """What is on each host: ``addresses`` of its workers, and their ``nthreads``."""
+        found: dict[str, dict[str, Any]] = {}
+        for worker in self.workers.values():
+            host = found.setdefault(worker.host, {"addresses": set(), "nthreads": 0, "last-seen": 0.0})
+            host["addresses"].add(worker.address)
+            host["nthreads"] += worker.nthreads
+            host["last-seen"] = max(host["last-seen"], worker.last_seen)
+        return found
+
+    @property
+    def resources(self) -> dict[str, dict[str, float]]:
+        """How much the workers have of each resource: by its name, and their address."""
+        found: dict[str, dict[str, float]] = {}
+        for worker in self.workers.values():
+            for name, quantity in worker.resources.items():
+                found.setdefault(name, {})[worker.address] = quantity
+        return found
+
+    @property
+    def task_groups(self) -> dict[str, groups.TaskGroupView]:
+        """Tasks that belong together by key, by name of the group; counted now."""
+        return groups.groups_of(self.core.state.tasks.values())
+
+    @property
+    def task_prefixes(self) -> dict[str, groups.TaskPrefixView]:
+        """Tasks that are alike by key up to a hash, by prefix; counted now."""
+        return groups.prefixes_of(self.core.state.tasks.values())
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes a second that are assumed between workers."""
+        return self.core.state.config.bandwidth
+
+    @property
+    def no_workers_timeout(self) -> None:
+        """None: tasks that no worker may run wait, and ``unrunnable`` has them."""
+        return None
+
+    @property
     def total_nthreads(self) -> int:
         """All workers' threads."""
         return sum(worker.nthreads for worker in self.workers.values())
@@ -586,17 +645,6 @@ class SchedulerView:
         if topic is not None:
             return tuple(events.get(topic, ()))
         return {name: tuple(past) for name, past in events.items()}
-
-    async def retire_workers(self, workers: Iterable[str], **kwargs: Any) -> list[str]:
-        """Close workers, by address; return those that were there."""
-        reply = await self._server.ask(m.Retire(list(workers)))
-        closed: list[str] = reply.value
-        return closed
-
-    async def restart_workers(self, workers: Iterable[str] | None = None, **kwargs: Any) -> None:
-        """Have workers started afresh by their nannies; all that have one, by default. Does not wait for them."""
-        addresses = [worker.address for worker in self.workers.values()] if workers is None else list(workers)
-        await self._server.ask(m.RestartWorkers(addresses))
 
     # ------------------------------------------------------------ how many workers, and which
 

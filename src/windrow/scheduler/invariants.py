@@ -128,7 +128,8 @@ def _check_worker(state: State, worker: WorkerRecord) -> None:
             used[name] = used.get(name, 0.0) + quantity
     for name, quantity in used.items():
         assert math.isclose(worker.used[name], quantity, abs_tol=1e-6), (worker, name)
-        assert quantity <= worker.resources.get(name, 0.0) + 1e-6, f"{worker} is given more {name} than it has"
+        supply = max(worker.resources.get(name, 0.0), worker.lent.get(name, 0.0))
+        assert quantity <= supply + 1e-6, f"{worker} is given more {name} than it has"
     free_thread = worker.status == "running" and len(worker.processing) < worker.threads
     assert (worker in state.idle) == free_thread, worker
     assert not (worker in state.idle and worker in state.open), worker

@@ -14,7 +14,7 @@ import itertools
 import logging
 import pickletools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from windrow.plugins.base import SchedulerPlugin, name_of, overrides
@@ -38,8 +38,8 @@ _HOOKS = (
 """Hooks that are told of news."""
 
 
-class SchedulerPlugins:
-    """The scheduler's plugins.
+class SchedulerPlugins(Mapping[str, Any]):
+    """The scheduler's plugins, by name.
 
     Parameters
     ----------
@@ -58,6 +58,15 @@ class SchedulerPlugins:
         self._hooks: dict[str, list[Callable[..., Any]]] = {}
         self._numbers = itertools.count(1)
         self._background: set[asyncio.Future[Any]] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        return self.plugins[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.plugins)
+
+    def __len__(self) -> int:
+        return len(self.plugins)
 
     def __repr__(self) -> str:
         return f"<SchedulerPlugins {', '.join(self.plugins) or 'none'}>"

@@ -18,7 +18,7 @@ from windrow.scheduler import copies, placement, workers
 from windrow.scheduler.copies import Errand
 from windrow.scheduler.state import MEMORY, State, Task, WorkerRecord
 from windrow.scheduler.transitions import free, return_attempt
-from windrow.wire.messages import Close, Key, Recall
+from windrow.wire.messages import Close, Key, Leaving, Recall
 
 ROUND_BYTES = 64 * 2**20
 """So much is sent to a worker in one round, or one value that is larger: what is under way must fit into memory."""
@@ -288,31 +288,55 @@ def choose_moves(tasks: list[Task] | None, group: list[WorkerRecord]) -> list[Mo
 # ---------------------------------------------------------------- retire
 
 
-def retire(state: State, chosen: list[WorkerRecord], close: bool, then: Callable[[list[str]], None]) -> None:
+def on_leaving(state: State, worker: WorkerRecord, message: Leaving) -> None:
+    """A worker is to end: it is sent no more tasks, or others take what it holds, as far as they can, and it goes."""
+    if message.now:
+        retire(state, [worker], True, lambda gone: None, anyway=True)
+    elif worker.status != CLOSING:
+        _send_nothing_more(state, worker)
+
+
+def _send_nothing_more(state: State, worker: WorkerRecord) -> None:
+    worker.status = CLOSING
+    placement.remove_worker(state, worker)
+    if worker.processing:
+        state.tell(worker, Recall([task.id for task in worker.processing]))  # which gives back what has not started
+
+
+def retire(
+    state: State,
+    chosen: list[WorkerRecord],
+    close: bool,
+    then: Callable[[list[str]], None],
+    anyway: bool = False,
+) -> None:
     """Have workers leave when others hold what they alone hold; without ``close`` they stay, and are sent no tasks.
 
     ``then`` is given the addresses of those that went. Those where actors live, and those whose data nobody can take,
-    go on as before. What has not started runs elsewhere at once, and what still runs when the data is out runs again
-    elsewhere; nobody is blamed for either. Retirements wait for each other, or two could rely on each other's workers.
+    go on as before, unless they are to leave ``anyway``. What has not started runs elsewhere at once, and what still
+    runs when the data is out runs again elsewhere; nobody is blamed for either. Retirements wait for each other, or two
+    could rely on each other's workers.
     """
     errand = Errand()
-    errand.steps = _retire(state, errand, chosen, close, then)
+    errand.steps = _retire(state, errand, chosen, close, then, anyway)
     state.retirements.append(errand)
     if len(state.retirements) == 1:
         errand.go_on(state)
 
 
 def _retire(
-    state: State, errand: Errand, chosen: list[WorkerRecord], close: bool, then: Callable[[list[str]], None]
+    state: State,
+    errand: Errand,
+    chosen: list[WorkerRecord],
+    close: bool,
+    then: Callable[[list[str]], None],
+    anyway: bool,
 ) -> Iterator[None]:
     # Those that stayed, emptied, may be closed later.
     able = [worker for worker in chosen if worker.is_alive or (close and worker.status == CLOSING)]
-    leaving = [worker for worker in able if not worker.actors]
+    leaving = [worker for worker in able if anyway or not worker.actors]
     for worker in leaving:
-        worker.status = CLOSING
-        placement.remove_worker(state, worker)
-        if worker.processing:
-            state.tell(worker, Recall([task.id for task in worker.processing]))  # which gives back what has not started
+        _send_nothing_more(state, worker)
     while True:
         leaving = [worker for worker in leaving if worker.status == CLOSING]
         plan = Plan(state)
@@ -324,7 +348,7 @@ def _retire(
         yield
     gone = []
     for worker in leaving:
-        if worker.actors or any(is_only_on(task, leaving) for task in worker.holds):
+        if not anyway and (worker.actors or any(is_only_on(task, leaving) for task in worker.holds)):
             worker.status = "paused" if worker.paused else "running"
             placement.add_worker(state, worker)
         else:

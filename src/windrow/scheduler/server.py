@@ -15,16 +15,19 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
-from windrow import config, logs, security, transport
+from windrow import addressing, config, listening, logs, security, transport
 from windrow.dashboard.dashboard import Dashboard
 from windrow.node import Server, Status
 from windrow.plugins import scratch
-from windrow.scheduler import requests
+from windrow.scheduler import blocking, requests
+from windrow.scheduler.blocking import Blocked
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.facade import SchedulerView
+from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.plugins import SchedulerPlugins
 from windrow.scheduler.state import (
     ClientRecord,
@@ -52,6 +55,7 @@ from windrow.wire.messages import (
     RunOnScheduler,
     Shutdown,
     UnregisterPlugin,
+    Welcome,
 )
 
 logger = logging.getLogger("windrow.scheduler")
@@ -70,7 +74,7 @@ def read_config() -> SchedulerConfig:
     return SchedulerConfig(
         allowed_failures=int(allowed),  # type: ignore[call-overload]
         inline_limit=config.size_bytes("windrow.inline-limit"),
-        worker_ttl_s=config.seconds("distributed.scheduler.worker-ttl"),
+        worker_ttl_s=_worker_ttl_s(),
         guards_memory=config.get("distributed.worker.memory.terminate") not in (False, None, 0),
         manages_memory=bool(config.get("distributed.scheduler.active-memory-manager.start")),
         manage_memory_every_s=config.seconds("distributed.scheduler.active-memory-manager.interval"),
@@ -78,6 +82,11 @@ def read_config() -> SchedulerConfig:
         unknown_s=config.seconds("distributed.scheduler.unknown-task-duration"),
         events_kept=int(config.get("distributed.admin.low-level-log-length")),  # type: ignore[call-overload]
     )
+
+
+def _worker_ttl_s() -> float:
+    key = "distributed.scheduler.worker-ttl"
+    return math.inf if config.get(key) is None else config.seconds(key)
 
 
 def _lease_timeout_s() -> float:
@@ -92,20 +101,30 @@ class SchedulerServer(Server):
     ----------
     secret
         The cluster's secret.
-    host, port
-        Where to listen on tcp; ``host=None`` listens for parties of this process alone.
+    listens
+        Where to listen for other processes; nowhere: for parties of this process alone.
+    contact
+        The address to tell to others, in place of the first of these.
     on_shutdown
         Called when a client asks for the end of the cluster.
+    settings
+        The core's knobs; by default as they are configured.
+    local_directory
+        Where to make its own directory.
     dashboard_address, http_prefix
         Where the dashboard listens (None: nowhere), and what is before its paths; see `Dashboard`.
     """
 
+    kind = "scheduler"
+
     def __init__(
         self,
         secret: bytes,
-        host: str | None = "127.0.0.1",
-        port: int = 0,
+        listens: Sequence[str] = ("tcp://127.0.0.1:0",),
+        contact: str = "",
         on_shutdown: Callable[[], None] | None = None,
+        settings: SchedulerConfig | None = None,
+        local_directory: str = "",
         dashboard_address: str | int | None = None,
         http_prefix: str | None = None,
     ) -> None:
@@ -113,9 +132,9 @@ class SchedulerServer(Server):
         logs.remember()
         self.id = f"Scheduler-{uuid.uuid4()}"
         self.secret = secret
-        self.host = host
-        self.port = port
-        self.core = SchedulerCore(read_config())
+        self._listens = list(listens)
+        self._contact = contact
+        self.core = SchedulerCore(settings or read_config())
         now_s = asyncio.get_running_loop().time()
         self.core.state.epoch_s = time.time() - now_s
         self.core.state.worked_s = now_s
@@ -125,7 +144,7 @@ class SchedulerServer(Server):
         self.on_change: Callable[[], None] | None = None
         """Called after a party has joined or left."""
         self.on_shutdown = on_shutdown
-        self.dashboard = Dashboard(dashboard_address, self._make_observable, host, http_prefix)
+        self.dashboard = Dashboard(dashboard_address, self._make_observable, _host_of(self._listens), http_prefix)
         self._observable: str | None = None
         """Where observers reach it, once one was to come."""
         self.tell: Callable[[logging.Logger, int, str, str], object] = _log
@@ -135,14 +154,19 @@ class SchedulerServer(Server):
         self._flush_due = False
         self._tick: asyncio.TimerHandle | None = None
         self._tick_is_slow = False
-        self._published: Any = None
+        self._published: list[Path] = []
+        self.validates = False
+        """Whether the core checks itself after each step."""
+        self.blocked: dict[type, Blocked] = {}
+        """Requests that are refused, and which of them."""
         self._closing = False
         self._closed = False
         self._background: set[asyncio.Task[None]] = set()
         self._arriving: dict[Link, str] = {}
         """Workers and nannies that set their plugins up before they say hello."""
         self._house: Asker | None = None
-        self.scratch = scratch.Scratch(scratch.new_path("scheduler"), importable=True)
+        self._house_link: Link | None = None
+        self.scratch = scratch.Scratch(scratch.new_path("scheduler", local_directory), importable=True)
         self.view = SchedulerView(self)
         """What plugins and functions in this process see."""
         self.plugins = SchedulerPlugins(self.core.state, self.view)
@@ -154,41 +178,61 @@ class SchedulerServer(Server):
         """Listen. On tcp, this user's other processes find the secret in the runtime directory."""
         self._listeners.append(await transport.listen(self.inproc_address, self._accept, secret=None))
         self.address = self.inproc_address
-        if self.host is not None:
-            listener = await transport.listen(f"tcp://{self.host}:{self.port}", self._accept, secret=self.secret)
-            self._listeners.append(listener)
-            self.address = listener.address
-            self._published = security.publish(self.address, self.secret, id=self.id)
-            inproc.neighbours[self.address] = self.inproc_address
-            self._observable = self.address
+        for wanted in self._listens:
+            self._listeners.append(await transport.listen(wanted, self._accept, secret=self.secret))
+        far = [listener.address for listener in self._listeners[1:]]
+        if far:
+            self.address = listening.contact(self._contact, far[0])
+            self._observable = far[0]
+        for address in dict.fromkeys([self.address, *far] if far else ()):
+            self._published.append(security.publish(address, self.secret, id=self.id))
+            inproc.neighbours[address] = self.inproc_address
         self.dashboard.start()
         self._tell("the scheduler is at %s", self.address)
         if self.dashboard.link:
             self._tell("the dashboard is at %s", self.dashboard.link)
+        self.scratch.sweep_later(self.loop)
 
-    async def close(self) -> None:
+    @property
+    def listeners(self) -> list[Listener]:
+        """What accepts connections."""
+        return list(self._listeners)
+
+    @property
+    def listen_address(self) -> str:
+        """Where it listens itself; others may reach it by another address (``contact_address``)."""
+        return self._listeners[1].address if len(self._listeners) > 1 else self.address
+
+    async def close(self, timeout: float | None = None, reason: str = "") -> None:
         """Tell everybody, and stop."""
         if self._closing:
+            await asyncio.wait([self.ended])
             return
         self._closing = True
         self._tell("the scheduler at %s closes", self.address)
+        self.give_up_start()
+        await self._prepare_end()
         await self.dashboard.close()
         await self.plugins.end("before_close")
         self.status = Status.closed
         self._closed = True
-        inproc.neighbours.pop(self.address, None)
+        for address in [address for address, near in inproc.neighbours.items() if near == self.inproc_address]:
+            del inproc.neighbours[address]
         for listener in self._listeners:
             listener.close()
         if self._tick is not None:
             self._tick.cancel()
         for link in list(self._links):
-            link.send([Close("the scheduler is closed")])
+            link.send([Close(f"the scheduler is closed{reason and f': {reason}'}")])
             link.close()
-        if self._published is not None:
-            security.withdraw(self._published)
+        for path in self._published:
+            security.withdraw(path)
         await self.plugins.end("close")
         self.scratch.remove()
         self.ended.set_result("")
+
+    async def _prepare_end(self) -> None:
+        """Do what comes first when it closes; for subclasses."""
 
     # ------------------------------------------------------------ links
 
@@ -208,6 +252,8 @@ class SchedulerServer(Server):
                 self._arriving.pop(link, None)
                 peer.link = link
                 self._links[link] = peer
+                if type(peer) is WorkerRecord:
+                    link.send([Welcome()])
                 messages = messages[1:]
                 self._tell("%s has joined", _named(peer))
                 self._changed()
@@ -252,8 +298,16 @@ class SchedulerServer(Server):
         self.plugins.tell()
         if self.core.state.obituaries:
             self._log_deaths()
+        if self.validates:
+            self._validate()
         if not self._closed:
             self._tick_soon()
+
+    def _validate(self) -> None:
+        try:
+            check_invariants(self.core.state)
+        except AssertionError:
+            logger.critical("the scheduler's state contradicts itself; this is a defect of windrow", exc_info=True)
 
     def _log_deaths(self) -> None:
         """Say what died, and who is blamed: a nanny, whose log has all that is known, does not know tasks' keys."""
@@ -324,9 +378,15 @@ class SchedulerServer(Server):
                 others.append(message)
                 continue
             request = message.request
-            if self._answer_fact(link, message):
+            if (
+                self.blocked
+                and link is not self._house_link
+                and (refusal := blocking.refusal(self.blocked, request)) is not None
+            ):
+                link.send([Reply(message.id, error=failure.dump(refusal)[0])])
+            elif self._answer_fact(link, message):
                 continue
-            if type(request) is RunOnScheduler:
+            elif type(request) is RunOnScheduler:
                 self._start(self._run(link, message.id, request))
             elif isinstance(request, RegisterPlugin | UnregisterPlugin) and request.kind == "scheduler":
                 self._start(self._change_plugins(link, message.id, request))
@@ -414,6 +474,7 @@ class SchedulerServer(Server):
             record = ClientRecord(self.id, "")
             record.link = far
             self._links[far] = record
+            self._house_link = far
             far.on_lost = lambda reason: None
             far.on_batch = lambda messages: self._receive(far, messages)
             self._house = Asker(near)
@@ -431,6 +492,13 @@ def _named(peer: Peer[Any]) -> str:
 
 def _log(to: logging.Logger, level: int, text: str, party: str) -> None:
     to.log(level, "%s", text, extra={"party": party})
+
+
+def _host_of(listens: list[str]) -> str | None:
+    """Return the host that a dashboard of no host of its own shares."""
+    if not listens:
+        return None
+    return addressing.split_host_port(addressing.split_address(listens[0])[1])[0]
 
 
 def _takes(function: Callable[..., object], parameter: str) -> bool:

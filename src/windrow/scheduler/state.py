@@ -177,11 +177,13 @@ class WorkerRecord(Peer[Any]):
         "alone",
         "dashboard_link",
         "expected_s",
+        "extra",
         "functions",
         "haunted",
         "holds",
         "host",
         "last_seen_s",
+        "lent",
         "local",
         "local_directory",
         "lost_s",
@@ -216,6 +218,8 @@ class WorkerRecord(Peer[Any]):
         self.used: dict[str, float] = {}
         # What freed attempts take until they have ended, by task and attempt; a part of `used`.
         self.haunted: dict[tuple[TaskId, int], tuple[tuple[str, float], ...]] = {}
+        self.lent: dict[str, float] = {}  # what tasks took of resources before the worker offered less of them
+        self.extra: dict[str, Any] = {}
         self.memory_limit = 0
         self.pid = 0
         self.host = ""

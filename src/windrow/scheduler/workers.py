@@ -49,6 +49,7 @@ from windrow.wire.messages import (
     Returned,
     Seceded,
     Stopped,
+    Supply,
     TaskId,
 )
 
@@ -92,6 +93,7 @@ def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
     worker.resources = dict(hello.resources)
     worker.services = hello.services
     worker.dashboard_link = hello.dashboard_link
+    worker.extra = hello.extra
     state.workers[worker.address] = worker
     fitting.note_limits(state)
     placement.add_worker(state, worker)
@@ -236,6 +238,14 @@ def on_stopped(state: State, worker: WorkerRecord, message: Stopped) -> None:
 def on_heartbeat(state: State, worker: WorkerRecord, message: Heartbeat) -> None:
     """A sign of life."""
     worker.metrics = message.metrics
+
+
+def on_supply(state: State, worker: WorkerRecord, message: Supply) -> None:
+    """A worker offers more or less of its resources; what its tasks have taken already is theirs until they end."""
+    worker.lent = dict(worker.used)
+    worker.resources = dict(message.resources)
+    if worker.status == "running":
+        placement.add_worker(state, worker)
 
 
 def on_paused(state: State, worker: WorkerRecord, message: Paused) -> None:

@@ -301,6 +301,10 @@ class Copy(Struct, tag=36, array_like=True):
     nbytes: int = 0
 
 
+class Welcome(Struct, tag=37, array_like=True):
+    """The worker has joined."""
+
+
 # ---------------------------------------------------------------- worker -> scheduler
 
 
@@ -319,6 +323,8 @@ class HelloWorker(Struct, tag=40, array_like=True):
     services: dict[str, int] = {}
     """Ports of what else it listens for, such as ``{"dashboard": 40123}``."""
     dashboard_link: str = ""
+    extra: dict[str, Any] = {}
+    """What it tells of itself once, beside (``startup_information``)."""
 
 
 STAYS = b""
@@ -424,7 +430,24 @@ class Log(Struct, tag=60, array_like=True):
 class Heartbeat(Struct, tag=45, array_like=True):
     """Sign of life with measured facts."""
 
-    metrics: dict[str, float] = {}
+    metrics: dict[str, Any] = {}
+
+
+class Supply(Struct, tag=55, array_like=True):
+    """The worker offers this of each resource from now on."""
+
+    resources: dict[str, float]
+
+
+class Leaving(Struct, tag=56, array_like=True):
+    """The worker is to end: it gives back what has not started, and is sent no more tasks.
+
+    With ``now`` what it alone holds is copied to others, and what it still runs runs again elsewhere; then comes a
+    `Close`.
+    """
+
+    reason: str
+    now: bool = False
 
 
 # ---------------------------------------------------------------- nanny <-> scheduler
@@ -735,7 +758,7 @@ FromClient: TypeAlias = (
     | Close
 )
 ToClient: TypeAlias = Finished | Failed | Lost | Cancelled | Topic | Call | Reply | Close
-ToWorker: TypeAlias = Function | Run | Free | Recall | Put | FreeFunctions | Copy | Call | Reply | Close
+ToWorker: TypeAlias = Function | Run | Free | Recall | Put | FreeFunctions | Copy | Welcome | Call | Reply | Close
 FromWorker: TypeAlias = (
     HelloWorker
     | Done
@@ -751,6 +774,8 @@ FromWorker: TypeAlias = (
     | Paused
     | Log
     | Heartbeat
+    | Supply
+    | Leaving
     | Call
     | Reply
     | Close
@@ -786,6 +811,7 @@ Message: TypeAlias = (
     | Put
     | FreeFunctions
     | Copy
+    | Welcome
     | HelloWorker
     | Done
     | Erred
@@ -800,6 +826,8 @@ Message: TypeAlias = (
     | Paused
     | Log
     | Heartbeat
+    | Supply
+    | Leaving
     | HelloNanny
     | Died
     | RestartWorker

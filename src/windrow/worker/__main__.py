@@ -6,8 +6,8 @@ It reads one line of JSON from its standard input (the worker's arguments, the s
 rest of that pipe is its lifeline: when it ends, so does the process, and all that its tasks have started; `STOP` on it
 asks the worker to close. On the descriptor ``status_fd`` it writes a line each: its address, before the scheduler hears
 of it (so that no death of a worker that the scheduler knows is without an account); `JOINED`, or `FAILED` and the
-exception, in hex; and `CLOSED`, when the scheduler has closed it in good order, `AGAIN`, when it has ended so that
-another takes its place, or `ENDS` and why it has otherwise.
+exception, in hex; and `CLOSED`, when it has been closed in good order, or is about to be, `AGAIN`, when it has ended so
+that another takes its place, or `ENDS` and why it has otherwise.
 Nothing secret is ever on the command line or in the environment.
 """
 
@@ -22,6 +22,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from windrow import context, offspring
@@ -129,14 +130,22 @@ async def _started(options: dict[str, Any], status_fd: int) -> WorkerServer:
     inherited.leave(given)
     worker = make(scheduler, **kwargs)
     when_imported("dask.config", _be_what_dask_computes_on)
-    starting = asyncio.ensure_future(worker.start())
-    # It listens first. Then it joins, which takes the scheduler's answer, and so more turns of the loop than this.
-    while not worker.address and not starting.done():
-        await asyncio.sleep(0)
-    if worker.address:
-        _say(status_fd, worker.address)
-    await starting
+    worker.on_listening = partial(_say, status_fd)
+    _leave_on_sigterm(worker, status_fd)
+    await worker
     return worker
+
+
+def _leave_on_sigterm(worker: WorkerServer, status_fd: int) -> None:
+    """Have the first SIGTERM send the worker away in good order, for good, and the second one end it at once."""
+    loop = asyncio.get_running_loop()
+
+    def leave() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        _say(status_fd, CLOSED)  # whatever comes now, nobody wants another in its place
+        worker.background(worker.leave())
+
+    loop.add_signal_handler(signal.SIGTERM, leave)
 
 
 class _Stop:

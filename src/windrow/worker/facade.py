@@ -14,7 +14,8 @@ from windrow import context
 from windrow.plugins.held import Held
 from windrow.plugins.scratch import Scratch
 from windrow.wire import payload
-from windrow.worker.state import Attempt
+from windrow.worker.facts import threads_of_tasks
+from windrow.worker.state import RUNNING, Attempt
 from windrow.worker.store import Elsewhere, Packed, Store
 
 if TYPE_CHECKING:
@@ -86,6 +87,22 @@ class WorkerFacade:
     def scheduler(self) -> SchedulerProxy:
         """The scheduler, to be asked."""
         return SchedulerProxy(self)
+
+    @property
+    def executors(self) -> dict[str, Any]:
+        """What runs tasks, by name: ``default``, which is all there is."""
+        return {"default": self.executor}
+
+    @property
+    def active_keys(self) -> set[Key]:
+        """The keys of the tasks that run now."""
+        with self.executor.lock:
+            return {attempt.key for attempt in self.core.attempts.values() if attempt.state == RUNNING}
+
+    @property
+    def active_threads(self) -> dict[int, Key]:
+        """The keys of the tasks that run in threads now, by the thread's identifier."""
+        return threads_of_tasks(self)
 
     def keys(self) -> list[Key]:
         """The keys of the results that it holds."""
@@ -204,6 +221,11 @@ class WorkerState:
             attempts = list(self._worker.core.attempts.values())
         held = {key: TaskState(key, "memory") for key in self.data}
         return held | {attempt.key: TaskState(attempt.key, _state_of(attempt)) for attempt in attempts}
+
+    @property
+    def total_resources(self) -> dict[str, float]:
+        """What it offers beside its threads."""
+        return dict(self._worker.config.resources)
 
     @property
     def executing(self) -> set[TaskState]:

@@ -17,7 +17,7 @@ from windrow.keys import Key
 from windrow.worker import executor
 from windrow.worker.state import Attempt
 
-__all__ = ["call_stacks", "recent_logs", "states"]
+__all__ = ["call_stacks", "recent_logs", "states", "threads_of_tasks"]
 
 
 def states(keys: list[Key] | None, dask_worker: Any) -> list[tuple[Key, str]]:
@@ -35,7 +35,8 @@ async def call_stacks(keys: list[Key] | None, dask_worker: Any) -> dict[Key, lis
     """
     wanted = None if keys is None else set(keys)
     found: dict[Key, list[str]] = {}
-    for key, frames in [*_in_threads(dask_worker), *_on_loop(dask_worker)]:
+    in_threads = [(key, frames) for _, key, frames in _in_threads(dask_worker)]
+    for key, frames in [*in_threads, *_on_loop(dask_worker)]:
         if wanted is None or key in wanted:
             found[key] = traceback.StackSummary.extract((frame, line) for frame, line in frames).format()
     return found
@@ -44,8 +45,13 @@ async def call_stacks(keys: list[Key] | None, dask_worker: Any) -> dict[Key, lis
 Frames = list[tuple[FrameType, int]]
 
 
-def _in_threads(worker: Any) -> Iterator[tuple[Key, Frames]]:
-    for top in sys._current_frames().values():
+def threads_of_tasks(worker: Any) -> dict[int, Key]:
+    """Return the keys of the tasks that run in threads of a worker, by the thread's identifier."""
+    return {thread: key for thread, key, _ in _in_threads(worker)}
+
+
+def _in_threads(worker: Any) -> Iterator[tuple[int, Key, Frames]]:
+    for thread, top in sys._current_frames().items():
         frames: Frames = []
         frame: FrameType | None = top
         while frame is not None:
@@ -53,7 +59,7 @@ def _in_threads(worker: Any) -> Iterator[tuple[Key, Frames]]:
                 attempt = frame.f_locals.get("attempt")
                 owner = frame.f_locals.get("self")
                 if frames and isinstance(attempt, Attempt) and owner is worker.executor:
-                    yield attempt.key, frames[::-1]
+                    yield thread, attempt.key, frames[::-1]
                     break
             else:
                 frames.append((frame, frame.f_lineno))

@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from windrow import logs, transport
+from windrow import addressing, listening, logs, transport
 from windrow.errors import PickleError, WindrowError
 from windrow.node import Server, Status
 from windrow.plugins.held import Held, arrive
@@ -43,12 +43,15 @@ from windrow.wire.messages import (
     RunFunction,
     TaskId,
     UnregisterPlugin,
+    Welcome,
 )
+from windrow.worker import joining
 from windrow.worker.actors import Stage
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
 from windrow.worker.facade import WorkerFacade
 from windrow.worker.incoming import Limits
+from windrow.worker.invariants import check_worker
 from windrow.worker.memory import MemoryOptions, transfer_bytes
 from windrow.worker.memory_settings import read_options
 from windrow.worker.monitor import MemoryMonitor
@@ -57,8 +60,6 @@ from windrow.worker.outgoing import Outgoing
 from windrow.worker.store import Elsewhere, LostValueError, Packed
 
 logger = logging.getLogger("windrow.worker")
-
-HEARTBEAT_S = 1.0
 
 DATA_THREADS = 4
 """So many questions for values are answered at a time: pickling and copying, which waits for nobody."""
@@ -78,14 +79,22 @@ class WorkerConfig(Struct, kw_only=True):
     scheduler: str
     name: str | int
     nthreads: int = 1
+    secret: bytes | None = None
+    """The cluster's; None: what this user's runtime directory, or the scheduler file, says when the time has come."""
+    scheduler_file: str = ""
+    listens: list[str] = []
+    """Addresses to try until one is free; none: any port of the interface that the scheduler is reached by."""
+    contact: str = ""
+    """The address to tell to others, in place of that."""
     host: str = "127.0.0.1"
+    """The interface that it shows itself on."""
+    heartbeat_s: float = 1.0
     memory_limit: int = 0
     memory: MemoryOptions = field(default_factory=read_options)
     inline_limit: int = 16 * 1024
     nanny: str = ""
     local_directory: str = ""
     resources: dict[str, float] = {}
-    timeout_s: float = 30.0
     echoes: bool = True
     """Whether what tasks `print` appears here too, beside at the clients."""
     dashboard_address: str | int | None = None
@@ -99,8 +108,6 @@ class WorkerServer(WorkerFacade, Server):
     ----------
     config
         Who it is, and where its scheduler is. An ``inproc://`` scheduler makes an inproc worker.
-    secret
-        The cluster's secret.
     recorder
         Cells for the flight recorder: one a thread (see `Executor`), and one for the most memory that was seen.
     data
@@ -108,13 +115,13 @@ class WorkerServer(WorkerFacade, Server):
         and on disk when that is short.
     """
 
-    def __init__(
-        self, config: WorkerConfig, secret: bytes | None, recorder: memoryview | None = None, data: Any = None
-    ) -> None:
+    kind = "worker"
+
+    def __init__(self, config: WorkerConfig, recorder: memoryview | None = None, data: Any = None) -> None:
         Server.__init__(self)
         logs.remember()
         self.config = config
-        self.secret = secret
+        self.secret = config.secret
         self.name = config.name
         self.nthreads = config.nthreads
         self.echoes = config.echoes
@@ -133,6 +140,16 @@ class WorkerServer(WorkerFacade, Server):
         self._ending = False
         self.wants_successor = False
         """Whether it closes so that its nanny starts another in its place."""
+        self.on_listening: Callable[[str], None] | None = None
+        """Called with its address, before the scheduler hears of it."""
+        self.validates = False
+        """Whether the core checks itself after each visit of the loop."""
+        self.extra: dict[str, Any] = {}
+        """What it tells of itself once, when it joins."""
+        self.more_metrics: dict[str, Any] = {}
+        """What heartbeats tell beside the usual."""
+        self.joined: asyncio.Future[None] = self.loop.create_future()
+        """Done when the scheduler has taken it in, or has refused it."""
         self._telling: asyncio.TimerHandle | None = None
         self.executor = Executor(
             self.core, config.nthreads, self._wake, self.loop, config.inline_limit, recorder, shares_memory=self._inproc
@@ -160,42 +177,76 @@ class WorkerServer(WorkerFacade, Server):
         return f"<Worker {self.name!r} {self.address} threads={self.nthreads} {self.core!r}>"
 
     async def _open(self) -> None:
-        """Listen for peers, join the scheduler, start the threads."""
+        """Find the scheduler, listen for peers, join, start the threads."""
         config = self.config
-        own = f"inproc://worker-{os.getpid()}-{next(_inproc_numbers)}" if self._inproc else f"tcp://{config.host}:0"
-        self._listener = await transport.listen(own, self.accept_peer, secret=self.secret)
-        self.address = self.core.address = self._listener.address
-        self.observed.dashboard.start()
-        self._link = await transport.connect(config.scheduler, secret=self.secret, timeout_s=config.timeout_s)
-        await self._set_up_plugins(self._link)
-        self._link.on_lost = self._lost
-        self._link.on_batch = self._on_batch
+        link = await joining.reach(self)
+        try:
+            self._listener = await self._listen()
+            self.address = self.core.address = listening.contact(config.contact, self._listener.address)
+            if self.name == "":
+                self.name = self.address
+            if self.on_listening is not None:
+                self.on_listening(self.address)
+            self.observed.dashboard.start()
+            await self._set_up_plugins(link)
+        except BaseException:
+            link.close()
+            raise
+        self._link = link
+        link.on_lost = self._lost
+        link.on_batch = self._on_batch
+        host = "127.0.0.1" if self._inproc else self.host
         hello = HelloWorker(
             self.address,
-            config.name,
+            self.name,
             config.nthreads,
             config.memory_limit,
             os.getpid(),
-            config.host,
+            host,
             config.nanny,
             self.scratch.planned,
             config.resources,
             self.observed.services,
             self.observed.dashboard.link,
+            self.extra,
         )
-        self._link.send([hello])
-        logs.tell(
-            logger,
-            self.address,
-            "worker %r at %s joins the scheduler at %s",
-            config.name,
-            self.address,
-            config.scheduler,
-        )
+        link.send([hello])
+        to = self.scheduler_address
+        logs.tell(logger, self.address, "worker %r at %s joins the scheduler at %s", self.name, self.address, to)
         self.metrics_now()
         self.executor.start()
         self.memory_manager.start()
-        self._heartbeat = self.loop.call_later(HEARTBEAT_S, self._beat)
+        self._heartbeat = self.loop.call_later(config.heartbeat_s, self._beat)
+        self.scratch.sweep_later(self.loop)
+        await self.joined
+
+    async def _listen(self) -> Listener:
+        """Listen where nobody else does yet."""
+        if self._inproc:
+            own = f"inproc://worker-{os.getpid()}-{next(_inproc_numbers)}"
+            return await transport.listen(own, self.accept_peer, secret=None)
+        scheduler, _ = addressing.split_host_port(addressing.split_address(self.scheduler_address)[1])
+        host = "127.0.0.1" if addressing.is_loopback(scheduler or "localhost") else addressing.own_ip(scheduler)
+        wanted = self.config.listens or [addressing.join_address("tcp", addressing.join_host_port(host, 0))]
+        for last, address in zip([*[False] * (len(wanted) - 1), True], wanted, strict=True):
+            try:
+                return await transport.listen(address, self.accept_peer, secret=self.secret)
+            except OSError as error:
+                if last and len(wanted) > 1:
+                    raise OSError(error.errno, f"none of {wanted[0]} to {wanted[-1]} is free: {error}") from error
+                if last:
+                    raise
+        raise AssertionError("the last one either listens or raises")
+
+    @property
+    def link(self) -> Link | None:
+        """Its connection to the scheduler."""
+        return self._link
+
+    @property
+    def listen_address(self) -> str:
+        """Where it listens itself; others may reach it by another address (``contact_address``)."""
+        return self.address if self._listener is None else self._listener.address
 
     async def _set_up_plugins(self, link: Link) -> None:
         try:
@@ -217,10 +268,12 @@ class WorkerServer(WorkerFacade, Server):
     async def close(
         self, timeout: float | None = None, executor_wait: bool = True, nanny: bool = True, reason: str = "it closed"
     ) -> None:
-        """Leave in good order; with ``nanny=False`` its nanny starts another in its place."""
+        """Leave at once; with ``nanny=False`` its nanny starts another in its place."""
+        self.give_up_start()
+        self.joined.cancel()
         if self._link is not None and not self.ended.done():
             self._link.send([Close(reason)])
-        self.wants_successor = not nanny
+        self.wants_successor = self.wants_successor or not nanny
         self._stop("" if nanny else reason)
         await asyncio.wait([self.ended])
 
@@ -260,12 +313,15 @@ class WorkerServer(WorkerFacade, Server):
                 link.close()
 
     def _lost(self, reason: str) -> None:
+        if not self.joined.done():
+            self.joined.set_exception(RuntimeError(f"the scheduler has ended the connection: {reason or 'it closes'}"))
+            return
         self._stop(reason or "the scheduler closed the connection")
 
     def _beat(self) -> None:
         assert self._link is not None
-        self._link.send([Heartbeat(self.metrics_now())])
-        self._heartbeat = self.loop.call_later(HEARTBEAT_S, self._beat)
+        self._link.send([Heartbeat({**self.metrics_now(), **self.more_metrics})])
+        self._heartbeat = self.loop.call_later(self.config.heartbeat_s, self._beat)
 
     def metrics_now(self) -> dict[str, float]:
         """Return what heartbeats say: what is measured now."""
@@ -286,6 +342,8 @@ class WorkerServer(WorkerFacade, Server):
     # ------------------------------------------------------------ the scheduler
 
     def _on_batch(self, messages: list[Message]) -> None:
+        if not self.joined.done():
+            messages = self._hear_answer(messages)
         calls = [message for message in messages if type(message) is Call]
         close = next((message for message in messages if type(message) is Close), None)
         orders: list[Any] = messages
@@ -297,6 +355,17 @@ class WorkerServer(WorkerFacade, Server):
             self._answer(self._link, call)
         if close is not None:
             self._stop("")
+
+    def _hear_answer(self, messages: list[Message]) -> list[Message]:
+        """Take the scheduler's answer to the hello; what is left is as from any member of the cluster."""
+        for message in messages:
+            if type(message) is Close:
+                self.joined.set_exception(RuntimeError(f"the scheduler refuses it: {message.reason}"))
+                return []
+            if type(message) is Welcome:
+                self.joined.set_result(None)
+                break
+        return [message for message in messages if type(message) is not Welcome]
 
     def log_event(self, topic: str | list[str] | tuple[str, ...], msg: Any) -> None:
         """Log an event, as ``Client.log_event`` does; from any thread, and before what the core has to say later."""
@@ -326,6 +395,8 @@ class WorkerServer(WorkerFacade, Server):
             moves = core.moves
             if moves is not None:
                 self._tell_soon(moves)
+            if self.validates:
+                self._validate()
         if out and self._link is not None:
             self._link.send(out)
         if core.brought:
@@ -339,6 +410,12 @@ class WorkerServer(WorkerFacade, Server):
                 peer = self._peers[address] = _Peer(self, address)
             peer.ask(ids)
         dropped.clear()  # outside the lock: the end of a value may run its class's own code
+
+    def _validate(self) -> None:
+        try:
+            check_worker(self.core)
+        except AssertionError:
+            logger.critical("a worker's state contradicts itself; this is a defect of windrow", exc_info=True)
 
     def _tell_soon(self, moves: list[tuple[Key, str, str]]) -> None:
         """Have plugins told of moves, and once more of those that threads are about to make (with the lock held)."""

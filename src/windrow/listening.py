@@ -1,0 +1,210 @@
+"""Where a party is to listen, by the arguments that users know: host, port, interface, protocol.
+
+What lives here: `choose` and `choose_all`, which make addresses of them, `ports`, and the addresses of this machine's
+interfaces. What this file must never know: sockets, who listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from windrow import addressing
+
+__all__ = ["ANY_HOST", "choose", "choose_all", "contact", "interface_ip", "ports", "scheme_of"]
+
+ANY_HOST = "0.0.0.0"
+"""What an empty host stands for."""
+
+SCHEMES = ("inproc", "tcp")
+
+Ports = int | str | Iterable[int] | None
+
+
+def choose(
+    host: str | None = None,
+    port: Ports = None,
+    interface: str | None = None,
+    protocol: str | None = None,
+    default_port: int = 0,
+    default_host: str = "127.0.0.1",
+) -> list[str]:
+    """Return the addresses to try, one after the other, until one is free.
+
+    Parameters
+    ----------
+    host
+        A name or number, perhaps with a scheme and a port; "" is every interface, None ``default_host``.
+    port
+        A number, a range "8000:8010", or several numbers; None is ``default_port``.
+    interface
+        Such as "eth0", instead of a host.
+    protocol
+        "tcp" or "inproc"; by default what ``host`` says, else tcp.
+    default_port, default_host
+        What holds where nothing is said.
+
+    Raises
+    ------
+    ValueError
+        Two arguments contradict each other, or there is no such interface or port.
+
+    Examples
+    --------
+    >>> choose(port="8000:8002"), choose("tcp://10.0.0.1:9000")
+    (['tcp://127.0.0.1:8000', 'tcp://127.0.0.1:8001', 'tcp://127.0.0.1:8002'], ['tcp://10.0.0.1:9000'])
+    >>> choose(protocol="inproc")
+    ['inproc://']
+    """
+    if host is not None and not isinstance(host, str):
+        raise TypeError(f"host must be a str, or None, not {host!r}")
+    scheme = scheme_of(protocol, host)
+    if scheme == "inproc":
+        return ["inproc://"]
+    if interface is not None and host:
+        raise ValueError(f"interface={interface!r} and host={host!r} say the same thing twice; give one of them")
+    name, own_port = _split(host)
+    if interface is not None:
+        name = interface_ip(interface)
+    elif host is None:
+        name = default_host
+    chosen = ports(port) if port is not None else [default_port if own_port is None else own_port]
+    if own_port is not None and port is not None and chosen != [own_port]:
+        raise ValueError(f"host={host!r} names another port than port={port!r}; give the port once")
+    return [addressing.join_address("tcp", addressing.join_host_port(name or ANY_HOST, each)) for each in chosen]
+
+
+def choose_all(
+    host: object = None,
+    port: object = None,
+    interface: object = None,
+    protocol: object = None,
+    default_port: int = 0,
+) -> list[str]:
+    """Return the addresses to listen on, all of them, where each argument may be a list.
+
+    Lists go side by side; what is no list holds for each. Of several, only the first has the default port.
+
+    Examples
+    --------
+    >>> choose_all(host=["127.0.0.1", "10.0.0.1"], default_port=8786)
+    ['tcp://127.0.0.1:8786', 'tcp://10.0.0.1:0']
+    """
+    arguments = {"host": host, "port": port, "interface": interface, "protocol": protocol}
+    lengths = {name: len(value) for name, value in arguments.items() if isinstance(value, list | tuple)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"these lists are to go side by side, and differ in length: {lengths}")
+    count = next(iter(lengths.values()), 1)
+    if count == 0:
+        raise ValueError(f"{', '.join(lengths)}: an empty list names nowhere to listen")
+    found = []
+    for place in range(count):
+        own = {name: value[place] if name in lengths else value for name, value in arguments.items()}  # type: ignore[index]
+        if place and "port" not in lengths and own["port"]:
+            own["port"] = 0  # one socket a port
+        found += choose(**own, default_port=0 if place else default_port)[:1]  # type: ignore[arg-type]
+    return found
+
+
+def _split(host: str | None) -> tuple[str, int | None]:
+    """Return the host's name and its port, if it has one."""
+    if not host:
+        return "", None
+    location = addressing.split_address(host)[1] if "://" in host else host
+    if location.count(":") > 1 and not location.startswith("["):  # a bare IPv6 number
+        return location, None
+    name, port = addressing.split_host_port(location, -1)
+    return name, None if port == -1 else port
+
+
+def scheme_of(protocol: str | None, host: str | None = None) -> str:
+    """Return the scheme that a protocol, or a host such as ``tcp://node7``, names; tcp by default.
+
+    Examples
+    --------
+    >>> scheme_of("tcp://"), scheme_of(None, "inproc://")
+    ('tcp', 'inproc')
+    """
+    if protocol is not None and not isinstance(protocol, str):
+        raise TypeError(f"protocol must be a str such as 'tcp', or None, not {protocol!r}")
+    named = host.partition("://")[0].lower() if host and "://" in host else None
+    scheme = (protocol or named or "tcp").removesuffix("://").lower()
+    if named is not None and named != scheme:
+        raise ValueError(f"protocol={protocol!r} contradicts host={host!r}; give one of them")
+    if scheme == "tls":
+        raise NotImplementedError("tls:// is not in this version of windrow: use tcp, on a network that you trust")
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown protocol {scheme!r}; known are {', '.join(SCHEMES)}")
+    return scheme
+
+
+def ports(port: Ports) -> list[int]:
+    """Return the ports that a number, a range "first:last", or several numbers name.
+
+    Examples
+    --------
+    >>> ports(8786), ports("8000:8002"), ports([1, 2])
+    ([8786], [8000, 8001, 8002], [1, 2])
+    """
+    if port is None:
+        return [0]
+    if isinstance(port, bool) or not isinstance(port, int | str | Iterable):
+        raise TypeError(f"port must be a number, a range such as '8000:8010', or several numbers, not {port!r}")
+    if isinstance(port, str):
+        first, colon, last = port.partition(":")
+        try:
+            found = list(range(int(first), int(last) + 1)) if colon else [int(first)]
+        except ValueError:
+            raise ValueError(f"port={port!r} is no port, and no range such as '8000:8010'") from None
+    else:
+        found = [port] if isinstance(port, int) else [int(each) for each in port]
+    if not found or any(not 0 <= each < 65536 for each in found):
+        raise ValueError(f"port={port!r} names no ports: numbers from 0 (any that is free) to 65535 are needed")
+    return found
+
+
+def contact(given: str, listening: str) -> str:
+    """Return the address to give to others: what is given, with the scheme and port of what listens where it has none.
+
+    Examples
+    --------
+    >>> contact("node7", "tcp://10.0.0.1:8786")
+    'tcp://node7:8786'
+    """
+    if not given:
+        return listening
+    scheme, location = addressing.split_address(listening)
+    if scheme == "inproc":
+        return listening
+    name, port = _split(given)
+    own = addressing.split_host_port(location)[1]
+    return addressing.join_address(scheme, addressing.join_host_port(name, port or own))
+
+
+def interface_ip(interface: str) -> str:
+    """Return the IPv4 number of one of this machine's interfaces.
+
+    Raises
+    ------
+    ValueError
+        There is no such one, or it has none; the message names those that have.
+
+    Examples
+    --------
+    >>> interface_ip("no such one")
+    Traceback (most recent call last):
+    ValueError: there is no interface 'no such one' with an IPv4 address here; there are ...
+    """
+    import socket
+
+    import psutil
+
+    found = {
+        name: address.address
+        for name, addresses in psutil.net_if_addrs().items()
+        for address in addresses
+        if address.family == socket.AF_INET
+    }
+    if interface not in found:
+        there = ", ".join(f"{name} ({number})" for name, number in sorted(found.items()))
+        raise ValueError(f"there is no interface {interface!r} with an IPv4 address here; there are {there}")
+    return found[interface]

@@ -1,0 +1,98 @@
+"""Requests that a scheduler is told to refuse, under the names that users know.
+
+What lives here: the names, and the refusal. What this file must never know: how a request is answered.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from windrow.wire import messages as m
+
+__all__ = ["NAMES", "Blocked", "blocked", "refusal"]
+
+Test: TypeAlias = Callable[[Any], bool]
+Blocked: TypeAlias = list[tuple[str, Test]]
+"""Names of what is refused, and whether a request is that."""
+
+
+def _any(request: Any) -> bool:
+    return True
+
+
+def _of_kind(kind: str) -> Test:
+    return lambda request: bool(request.kind == kind)
+
+
+def _of_service(*services: str) -> Test:
+    return lambda request: request.service in services
+
+
+NAMES: dict[str, list[tuple[type, Test]]] = {
+    "adaptive_target": [(m.AdaptiveTarget, _any)],
+    "broadcast": [(m.RunFunction, _any)],
+    "call_actor": [(m.ActorCall, _any)],
+    "events": [(m.Ask, _of_service("events"))],
+    "facts": [(m.Facts, _any)],
+    "feed": [],
+    "gather": [(m.Gather, _any)],
+    "has_what": [(m.HasWhat, _any)],
+    "identity": [(m.Identity, _any)],
+    "processing": [(m.Processing, _any)],
+    "rebalance": [(m.Rebalance, _any)],
+    "recipe": [(m.Recipe, _any)],
+    "register_nanny_plugin": [(m.RegisterPlugin, _of_kind("nanny"))],
+    "register_scheduler_plugin": [(m.RegisterPlugin, _of_kind("scheduler"))],
+    "register_worker_plugin": [(m.RegisterPlugin, _of_kind("worker"))],
+    "replicate": [(m.Replicate, _any)],
+    "restart": [(m.Restart, _any)],
+    "restart_workers": [(m.RestartWorkers, _any)],
+    "retire_workers": [(m.Retire, _any)],
+    "run": [(m.RunFunction, _any)],
+    "run_function": [(m.RunOnScheduler, _any)],
+    "scatter": [(m.Scatter, _any)],
+    "terminate": [(m.Shutdown, _any)],
+    "unregister_nanny_plugin": [(m.UnregisterPlugin, _of_kind("nanny"))],
+    "unregister_scheduler_plugin": [(m.UnregisterPlugin, _of_kind("scheduler"))],
+    "unregister_worker_plugin": [(m.UnregisterPlugin, _of_kind("worker"))],
+    "who_has": [(m.WhoHas, _any)],
+    "workers_to_close": [(m.WorkersToClose, _any)],
+}
+"""What each name stands for; nothing where there is no such request to this scheduler, which refuses it anyway."""
+
+
+def blocked(names: Iterable[str]) -> dict[type, Blocked]:
+    """Return what is to be refused, by type of request.
+
+    Raises
+    ------
+    ValueError
+        A name stands for no request; the message has those that do.
+
+    Examples
+    --------
+    >>> list(blocked(["gather"]))
+    [<class 'windrow.wire.messages.Gather'>]
+    """
+    found: dict[type, Blocked] = {}
+    for name in [names] if isinstance(names, str) else names:
+        if name not in NAMES:
+            near = difflib.get_close_matches(str(name), NAMES, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(f"blocked_handlers: there is no request {name!r}{hint}; known are {', '.join(NAMES)}")
+        for kind, test in NAMES[name]:
+            found.setdefault(kind, []).append((name, test))
+    return found
+
+
+def refusal(blocked: dict[type, Blocked], request: object) -> Exception | None:
+    """Return the error for a request that is to be refused, None for others."""
+    for name, test in blocked.get(type(request), ()):
+        if test(request):
+            return PermissionError(
+                f"the scheduler refuses {name!r}: its blocked_handlers (or 'distributed.scheduler.blocked-handlers') "
+                "name it"
+            )
+    return None
