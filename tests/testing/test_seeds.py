@@ -65,8 +65,7 @@ def no_free(patch: pytest.MonkeyPatch) -> None:
 
     def drop(state: State, task: Task) -> None:
         for holder in task.holders:
-            del holder.holds[task]
-        task.holders = ()
+            state.remove_holder(task, holder)
         drop_value(state, task)
 
     patch.setitem(TRANSITIONS, (MEMORY, RELEASED), drop)
