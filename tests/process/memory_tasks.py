@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from windrow.worker.monitor import resident_bytes
 
 MB = 2**20
 
@@ -21,24 +24,30 @@ def total(*arrays: np.ndarray[Any, Any]) -> int:
 
 
 def take_on(nbytes: int) -> None:
-    BALLAST.append(bytearray(b"x") * nbytes)
+    """Have the process take so much, in all."""
+    BALLAST.append(bytearray(b"x") * (nbytes - resident_bytes()))
 
 
 def throw_off() -> None:
     BALLAST.clear()
 
 
+def size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # removed since one looked
+        return 0
+
+
 def facts(dask_worker: Any) -> dict[str, Any]:
     """What a worker's memory looks like from inside."""
     with open("/proc/self/status", encoding="ascii") as file:
         peak = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
-    directory = os.path.join(dask_worker.scratch.planned, "spilled")
+    spilled = Path(dask_worker.scratch.planned, "spilled")
     return {
         "peak": peak,
         "used": dask_worker.memory_manager.disk.used,
-        "files": sum(os.path.getsize(os.path.join(directory, name)) for name in os.listdir(directory))
-        if os.path.isdir(directory)
-        else 0,
+        "files": sum(size_of(path) for path in spilled.iterdir()) if spilled.is_dir() else 0,
         "on disk": len(dask_worker.data.disk),
         "in memory": len(dask_worker.data.memory),
         "directory": dask_worker.scratch.planned,

@@ -48,6 +48,7 @@ def status(client: Client) -> str:
 
 def test_five_times_the_limit_is_kept_and_the_sums_are_right() -> None:
     with small_cluster() as client:
+        client.run(make, 1)  # numpy is there
         count = 5 * LIMIT // (4 * MB)
         arrays = client.map(make, range(count), pure=False)
         totals = client.map(total, arrays, pure=False)
@@ -55,7 +56,7 @@ def test_five_times_the_limit_is_kept_and_the_sums_are_right() -> None:
         seen = one(client)
         assert seen["on disk"] + seen["in memory"] >= count
         assert seen["on disk"] * 4 * MB > 4 * LIMIT
-        assert seen["peak"] < LIMIT
+        assert seen["peak"] < 0.95 * LIMIT
         assert client.submit(total, *arrays[::20]).result() == sum(number * MB // 2 for number in range(0, count, 20))
         del arrays, totals
         until(lambda: one(client)["files"] == 0, "files go with their values")
@@ -95,7 +96,7 @@ def test_a_value_whose_file_is_gone_is_made_again() -> None:
 
 def test_a_worker_under_ballast_pauses_and_goes_on_when_it_is_thrown_off() -> None:
     with small_cluster() as client:
-        client.run(take_on, LIMIT * 85 // 100 - 30 * MB)
+        client.run(take_on, LIMIT * 86 // 100)
         until(lambda: status(client) == "paused")
         assert one(client)["status"] == "paused"
         future = client.submit(abs, -7)
@@ -109,7 +110,7 @@ def test_a_worker_under_ballast_pauses_and_goes_on_when_it_is_thrown_off() -> No
 def test_tasks_run_where_there_is_memory() -> None:
     with small_cluster(n_workers=2) as client:
         first, second = client.scheduler_info()["workers"]
-        client.run(take_on, LIMIT * 85 // 100 - 30 * MB, workers=[first])
+        client.run(take_on, LIMIT * 86 // 100, workers=[first])
         until(lambda: client.scheduler_info()["workers"][first]["status"] == "paused")
         futures = client.map(abs, range(-20, 0), pure=False)
         assert sum(client.gather(futures)) == 210

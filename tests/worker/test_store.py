@@ -93,6 +93,14 @@ def filled(*sizes: int, marks: Marks | None = None) -> Store:
     return store
 
 
+def test_when_something_is_to_be_done_about_what_comes() -> None:
+    store = filled(4000)
+    store.set_marks(Marks(target=6000), step=1000)
+    assert (store.watch, store.measure_at) == (5000, 5000)
+    store.set_marks(Marks(target=3000), step=1000)
+    assert (store.watch, store.measure_at) == (3000, 5000)
+
+
 # ---------------------------------------------------------------- what goes
 
 
@@ -195,6 +203,16 @@ def test_no_task_starts_at_the_brim_while_something_can_go() -> None:
     assert store.is_brimful, "a new value may be worth another try"
     assert [goes(store), goes(store)] == [0, 1]
     assert not store.is_brimful
+
+
+def test_nobody_waits_for_a_disk_that_is_left_alone() -> None:
+    store = filled(2000, 2000, marks=Marks(target=1000, brim=3000))
+    store.block(True)
+    store[2] = []
+    store.count(2, 2000)
+    assert not store.is_brimful
+    store.block(False)
+    assert store.is_brimful
 
 
 def test_a_marker_of_a_value_elsewhere_counts_as_elsewhere() -> None:

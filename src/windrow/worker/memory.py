@@ -90,7 +90,7 @@ def marks(options: MemoryOptions, limit: int, process: int, managed: int) -> Mar
     def of_process(fraction: float | None) -> float:
         return inf if fraction is None else max(0.0, fraction * limit - unmanaged)
 
-    below = options.spill if options.target is None else options.target
+    below = min([fraction for fraction in (options.target, options.spill) if fraction is not None], default=None)
     target = inf if options.target is None else options.target * limit
     start = of_process(options.spill)
     stop = inf if options.spill is None else of_process(below)

@@ -46,6 +46,9 @@ TELL_EVERY_S = 60.0
 PAUSE_WORDS_S = 1.0
 """A pause is spoken of when it has lasted so long: one that writing to disk ends soon is no news."""
 
+STEP = 0.05
+"""Results of so much of the limit call for a measurement of their own: the process may have grown by more than them."""
+
 DISK_RETRY_S = 5.0
 """How long a disk that was full, or failed, is left alone."""
 
@@ -90,6 +93,7 @@ class MemoryMonitor:
         self._timer: asyncio.TimerHandle | None = None
         self._told: dict[str, float] = {}
         self._idle_disk_until_s = 0.0
+        self._write_due = False
         self._trimmed_s = 0.0
         self._paused_since_s: float | None = None
         """When the present pause began; None when nothing is to be said of it (any more)."""
@@ -172,10 +176,19 @@ class MemoryMonitor:
         self._queue.put(None)
 
     def wake(self) -> None:
-        """Have values written until there is room: called on the loop when the store is pressed."""
-        if self.spills and not self._stopped and time.monotonic() >= self._idle_disk_until_s:
+        """Have values written until there is room."""
+        if self.spills and not self._stopped and not self._write_due and not self._worker.core.data.tried_all:
+            self._write_due = True
             self._start_thread()
             self._queue.put(self._write)
+
+    def grown(self) -> None:
+        """Results have come beyond what the store watches for: measure, or have values written."""
+        store = self._worker.core.data
+        if store.managed > store.measure_at:
+            self.look()
+        else:
+            self.wake()
 
     def _beat(self) -> None:
         if self._stopped:
@@ -187,6 +200,8 @@ class MemoryMonitor:
         """Measure, and pause or resume the worker, or have values written, if that is due."""
         core = self._worker.core
         self._judge()
+        if core.data.is_blocked and time.monotonic() >= self._idle_disk_until_s:
+            core.data.block(False)
         paused = self._measures and memory.is_too_full(self.options, self._limit, self._process)
         if paused is not core.paused:
             self._worker.visit(lambda: core.pause(paused))
@@ -210,7 +225,8 @@ class MemoryMonitor:
             options = self.options if self.keeping is None else KEEPS_ALL
             guards = self._limit and options.terminate is not None
             most_inputs = self._limit if guards else math.inf
-            store.set_marks(memory.marks(options, self._limit, process, store.managed), most_inputs)
+            step = STEP * self._limit if self._limit else math.inf
+            store.set_marks(memory.marks(options, self._limit, process, store.managed), most_inputs, step)
 
     def facts(self) -> dict[str, float]:
         """Return what the heartbeat tells: bytes."""
@@ -253,6 +269,7 @@ class MemoryMonitor:
 
     def _write(self) -> None:
         """Write values until there is room, or nothing more can be written."""
+        self._write_due = False  # who finds that more has come from here on has it looked at again
         store, lock = self._worker.core.data, self._worker.executor.lock
         while not self._stopped:
             room = self.disk.room
@@ -303,6 +320,9 @@ class MemoryMonitor:
         if self._stopped:
             return
         self._idle_disk_until_s = time.monotonic() + DISK_RETRY_S
+        with self._worker.executor.lock:
+            self._worker.core.data.block(True)
+            self._worker.executor.offer()
         held = in_bytes(self._worker.core.data.managed)
         if isinstance(error, MaxSpillExceeded):
             limit = in_bytes(self.disk.limit or 0)

@@ -402,14 +402,14 @@ class WorkerServer(WorkerFacade, Server):
         if core.brought:
             brought, core.brought = core.brought, []
             self.memory_manager.adopt(brought)
-        if core.data.managed > core.data.marks.press:
-            self.memory_manager.wake()
         for address, ids in requests:
             peer = self._peers.get(address)
             if peer is None:
                 peer = self._peers[address] = _Peer(self, address)
             peer.ask(ids)
         dropped.clear()  # outside the lock: the end of a value may run its class's own code
+        if core.data.managed > core.data.watch:
+            self.memory_manager.grown()
 
     def _validate(self) -> None:
         try:

@@ -88,13 +88,16 @@ class Store(dict[int, object]):
         "dropped",
         "elsewhere",
         "files",
+        "is_blocked",
         "managed",
         "marks",
+        "measure_at",
         "most_inputs",
         "near",
         "sizes",
         "stuck",
         "tried_all",
+        "watch",
     )
 
     def __init__(self) -> None:
@@ -116,6 +119,12 @@ class Store(dict[int, object]):
         self.near = self.brim = inf
         """What is compared for every task: beyond the one sizes and the order of use matter; beyond the other no task
         may start, as there is too much, or as the worker is paused."""
+        self.measure_at = inf
+        """With more than so many managed bytes it is time to measure again."""
+        self.watch = inf
+        """With more than so many there is something to be done about them."""
+        self.is_blocked = False
+        """Whether nothing can be written for a while."""
         self._held_back = False
         self.tried_all = False
         """Whether nothing more can go just now."""
@@ -137,7 +146,7 @@ class Store(dict[int, object]):
         """Take down the size of a value that has just been put in, if it is no crumb."""
         self.sizes[id] = nbytes
         self.managed += nbytes
-        self.tried_all = False
+        self.tried_all = self.is_blocked
 
     def unpacked(self, id: int, packed: Packed | Elsewhere, value: object) -> None:
         """A thread has unpickled a value: hold it so from now on, if it is still held."""
@@ -203,9 +212,11 @@ class Store(dict[int, object]):
 
     # ------------------------------------------------------------ what goes to disk
 
-    def set_marks(self, marks: Marks, most_inputs: float = inf) -> None:
-        """Take the thresholds of a new measurement."""
+    def set_marks(self, marks: Marks, most_inputs: float = inf, step: float = inf) -> None:
+        """Take the thresholds of a new measurement; the next one is due when ``step`` more bytes are held."""
         self.marks = marks
+        self.measure_at = self.managed + step
+        self.watch = min(marks.press, self.measure_at)
         self.most_inputs = most_inputs
         self.near = min(marks.press / 2, most_inputs)
         self.brim = -1 if self._held_back else marks.brim
@@ -219,6 +230,10 @@ class Store(dict[int, object]):
     def is_brimful(self) -> bool:
         """Whether nothing more should be made before something has gone to disk, which it can."""
         return self.managed > self.marks.brim and not self.tried_all
+
+    def block(self, is_blocked: bool) -> None:
+        """Take down that nothing can be written for a while, or can again."""
+        self.is_blocked = self.tried_all = is_blocked
 
     @property
     def is_pressed(self) -> bool:
