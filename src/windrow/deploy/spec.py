@@ -453,11 +453,11 @@ class SpecCluster(Cluster):
         self._leaving.update(surplus)
         members = [member for name in surplus for member in self._members.get(name, ())]
         starting = [task for name in surplus if (task := self._starting.get(name)) is not None]
-        for task in starting:
-            task.cancel()
         try:
-            await self._empty(members)
+            await self._empty(members)  # one whose start is under way may have joined, and hold something
         finally:
+            for task in starting:
+                task.cancel()
             if starting:
                 await asyncio.wait(starting)
             await asyncio.gather(*map(self._close_party, surplus.values()))
