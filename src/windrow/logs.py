@@ -10,10 +10,11 @@ the life of a party (`tell`) is remembered whatever the level.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from windrow import config
@@ -138,14 +139,25 @@ def recent(party: str, n: int | None = None, own: str | None = None) -> list[tup
 # ---------------------------------------------------------------- what reaches the terminal
 
 _lock = threading.Lock()
-_wishes: list[tuple[object, int]] = []
-"""Levels that were asked for and not taken back, oldest first."""
+
+
+class _Wish(NamedTuple):
+    """A level that somebody has asked for, and the handlers that were there at that time."""
+
+    number: int
+    level: int
+    handlers: tuple[logging.Handler, ...]
+
+
+_wishes: list[_Wish] = []
+"""Those that were not taken back, oldest first."""
+_numbers = itertools.count()
 _before: dict[logging.Handler, int] = {}
-"""The levels of the terminal's handlers as they were before the first wish."""
+"""The levels of the terminal's handlers as they were before the first wish about them."""
 
 
 def _shown_level(default: int) -> int:
-    return _wishes[-1][1] if _wishes else default
+    return _wishes[-1].level if _wishes else default
 
 
 def checked_level(level: object) -> int | None:
@@ -181,27 +193,33 @@ def silence(level: int) -> Callable[[], None]:
     >>> undo = silence(logging.ERROR)
     >>> undo()
     """
-    wish = (object(), level)
+    wish = _Wish(next(_numbers), level, tuple(_terminal_handlers()))
 
     def undo() -> None:
         with _lock:
             if wish in _wishes:
                 _wishes.remove(wish)
-                _apply()
+                _apply(wish.handlers)
 
     with _lock:
         _wishes.append(wish)
-        _apply()
+        _apply(wish.handlers)
     return undo
 
 
-def _apply() -> None:
-    """Set the levels of the handlers that write to the terminal."""
+def _terminal_handlers() -> Iterator[logging.Handler]:
     for name in SHOWING:
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-                handler.setLevel(_shown_level(_before.setdefault(handler, handler.level)))
-    if not _wishes:
-        for handler, level in _before.items():  # one may have left its logger meanwhile
-            handler.setLevel(level)
-        _before.clear()
+                yield handler
+
+
+def _apply(handlers: Iterable[logging.Handler]) -> None:
+    """Set the levels of handlers by the last wish about each that stands; without one, as they were."""
+    for handler in handlers:
+        levels = [wish.level for wish in _wishes if handler in wish.handlers]
+        if levels:
+            _before.setdefault(handler, handler.level)
+            handler.setLevel(levels[-1])
+        else:
+            handler.setLevel(_before.pop(handler, handler.level))

@@ -140,7 +140,7 @@ class LocalCluster(SpecCluster):
         known = arguments.worker_keywords(kind, Nanny, Worker)
         _check_worker_kwargs(worker_kwargs, kind, known)
         options = _worker_options(worker_kwargs, known, place, count, threads)
-        if level is not None and kind.processes and known is not None and "silence_logs" in known:
+        if level is not None and _takes_level(kind):
             options["silence_logs"] = level
         if kind.inner is not None:
             options["worker_class"] = kind.inner
@@ -180,6 +180,12 @@ class LocalCluster(SpecCluster):
             nanny.expect_end()
             nanny.grace_s = grace_s
         await super()._shut()
+
+
+def _takes_level(kind: arguments.Kind) -> bool:
+    """Whether workers are processes, with a terminal's worth of logs of their own, whose class takes a level."""
+    known = arguments.keywords_of(kind.inner or Worker, Worker)
+    return issubclass(kind.cls, Nanny) and known is not None and "silence_logs" in known
 
 
 def _check_worker_kwargs(given: Mapping[str, Any], kind: arguments.Kind, known: set[str] | None) -> None:
