@@ -45,6 +45,7 @@ class ClientExecutor(concurrent.futures.Executor):
         self._shutdown = False
         self._lock = threading.Lock()
         self._futures: weakref.WeakSet[Future] = weakref.WeakSet()
+        self._bridged: weakref.WeakSet[_Bridged] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         return f"<ClientExecutor of {self._client!r}{' (shut down)' if self._shutdown else ''}>"
@@ -64,6 +65,7 @@ class ClientExecutor(concurrent.futures.Executor):
             future = self._client.submit(_Call(fn, kwargs) if kwargs else fn, *args, **self._kwargs)
             self._futures.add(future)
         bridged = _Bridged(future)
+        self._bridged.add(bridged)
         future.add_done_callback(bridged.take)
         return bridged
 
@@ -120,13 +122,14 @@ class ClientExecutor(concurrent.futures.Executor):
         with self._lock:
             self._shutdown = True
             futures = [future for future in self._futures if not future.done()]
-        if not futures or self._client.status != "running":
-            return
-        if not wait or cancel_futures:
-            self._client.cancel(futures)
-            return
-        for future in futures:
-            future.exception()
+        if futures and self._client.status == "running":
+            if not wait or cancel_futures:
+                self._client.cancel(futures)
+                return
+            for future in futures:
+                future.exception()
+        for bridged in list(self._bridged):
+            bridged.settle()  # what tells them runs in another thread, perhaps a little later
 
 
 class _Bridged(concurrent.futures.Future[Any]):
@@ -149,7 +152,16 @@ class _Bridged(concurrent.futures.Future[Any]):
 
     def take(self, future: Future) -> None:
         """Take over what became of the task."""
+        self._take(future)
         self._task = None
+
+    def settle(self) -> None:
+        """Take over what became of the task, if it has ended and nobody has."""
+        future = self._task
+        if future is not None and future.done():
+            self.take(future)
+
+    def _take(self, future: Future) -> None:
         if self.done():
             return
         entry = future.entry
