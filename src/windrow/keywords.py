@@ -6,7 +6,6 @@ has.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -61,6 +60,8 @@ def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> Non
     unknown = [name for name in given if name not in names]
     if not unknown:
         return
+    import difflib
+
     hints = []
     for name in unknown:
         near = difflib.get_close_matches(name, names, n=1)

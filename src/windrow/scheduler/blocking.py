@@ -5,7 +5,6 @@ What lives here: the names, and the refusal. What this file must never know: how
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -79,6 +78,8 @@ def blocked(names: Iterable[str]) -> dict[type, Blocked]:
     found: dict[type, Blocked] = {}
     for name in [names] if isinstance(names, str) else names:
         if name not in NAMES:
+            import difflib
+
             near = difflib.get_close_matches(str(name), NAMES, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ValueError(f"blocked_handlers: there is no request {name!r}{hint}; known are {', '.join(NAMES)}")

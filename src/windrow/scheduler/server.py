@@ -27,7 +27,6 @@ from windrow.scheduler import blocking, requests
 from windrow.scheduler.blocking import Blocked
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.facade import SchedulerView
-from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.plugins import SchedulerPlugins
 from windrow.scheduler.state import (
     ClientRecord,
@@ -304,6 +303,8 @@ class SchedulerServer(Server):
             self._tick_soon()
 
     def _validate(self) -> None:
+        from windrow.scheduler.invariants import check_invariants
+
         try:
             check_invariants(self.core.state)
         except AssertionError:

@@ -6,7 +6,6 @@ What lives here: what each may be, and what it stands for. What this file must n
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,6 +110,8 @@ def life_s(lifetime: str | float | None, stagger: str | float | None) -> float |
     seconds = config.parse_timedelta(duration)
     if not 0 <= spread_s <= seconds:
         raise ValueError(f"lifetime_stagger={spread!r} must be a time from 0 to the lifetime, {duration!r}")
+    import random
+
     return seconds + random.uniform(-spread_s, spread_s)
 
 

@@ -51,7 +51,6 @@ from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
 from windrow.worker.facade import WorkerFacade
 from windrow.worker.incoming import Limits
-from windrow.worker.invariants import check_worker
 from windrow.worker.memory import MemoryOptions, transfer_bytes
 from windrow.worker.memory_settings import read_options
 from windrow.worker.monitor import MemoryMonitor
@@ -412,6 +411,8 @@ class WorkerServer(WorkerFacade, Server):
             self.memory_manager.grown()
 
     def _validate(self) -> None:
+        from windrow.worker.invariants import check_worker
+
         try:
             check_worker(self.core)
         except AssertionError:
