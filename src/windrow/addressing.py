@@ -6,16 +6,7 @@ What this file must never know: which schemes exist, connections.
 
 from __future__ import annotations
 
-__all__ = [
-    "interface_ip",
-    "is_loopback",
-    "join_address",
-    "join_host_port",
-    "normalize",
-    "own_ip",
-    "split_address",
-    "split_host_port",
-]
+__all__ = ["is_loopback", "join_address", "join_host_port", "normalize", "own_ip", "split_address", "split_host_port"]
 
 DEFAULT_SCHEME = "tcp"
 
@@ -138,39 +129,3 @@ def own_ip(towards: str = "192.0.2.1") -> str:
         except OSError:  # no route: a machine without a network still talks to itself
             return "::1" if ":" in towards else "127.0.0.1"
         return str(probe.getsockname()[0])
-
-
-def interface_ip(interface: str) -> str:
-    """Return the IPv4 address of one of this machine's network interfaces.
-
-    Raises
-    ------
-    ValueError
-        There is no such interface, or it has no IPv4 address; the message lists those that have one.
-
-    Examples
-    --------
-    >>> interface_ip("eth99")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    ValueError: 'eth99' is no network interface of this machine; ...
-    """
-    import socket
-
-    import psutil
-
-    if not isinstance(interface, str):
-        raise TypeError(f"interface must be the name of a network interface such as 'lo', not {interface!r}")
-    numbers = {
-        name: each.address
-        for name, addresses in psutil.net_if_addrs().items()
-        for each in reversed(addresses)
-        if each.family == socket.AF_INET
-    }
-    if interface not in numbers:
-        there = ", ".join(repr(name) for name in sorted(numbers)) or "none"
-        kind = (
-            "has no IPv4 address" if interface in psutil.net_if_addrs() else "is no network interface of this machine"
-        )
-        raise ValueError(f"{interface!r} {kind}; those with an IPv4 address are: {there}")
-    return numbers[interface]

@@ -87,7 +87,9 @@ def test_what_makes_no_sense_together_names_both(together: dict[str, Any]) -> No
 
 
 def test_unknown_keywords_and_the_nearest_known_ones() -> None:
-    with pytest.raises(TypeError, match=r"no argument 'n_worker' \(did you mean 'n_workers'\?\), 'zzz'; it has "):
+    with pytest.raises(
+        TypeError, match=r"no argument 'n_worker' \(did you mean 'n_workers'\?\), 'zzz'; its arguments are "
+    ):
         start(n_worker=2, zzz=1)
     with pytest.raises(TypeError, match=r"'locl_directory' \(did you mean 'local_directory'\?\)"):
         start(locl_directory=None)
@@ -158,10 +160,13 @@ def test_a_host_that_others_can_reach_draws_a_warning(tmp_path: Any, monkeypatch
         ({"host": 5}, "host must be"),
         ({"protocol": 5}, "protocol must be"),
         ({"protocol": "pigeon://"}, "there is no protocol 'pigeon://'; there are inproc://, tcp://"),
-        ({"interface": "eth99"}, "'eth99' is no network interface of this machine; those .* are: .*'lo'"),
+        ({"interface": "eth99"}, "there is no interface 'eth99' .*lo "),
         ({"worker_class": 5}, "worker_class must be a class"),
         ({"scheduler_kwargs": 5}, "scheduler_kwargs must be a dict"),
-        ({"scheduler_kwargs": {"prot": 1}}, r"scheduler_kwargs\) has no argument 'prot' \(did you mean 'port'"),
+        (
+            {"scheduler_kwargs": {"prot": 1}},
+            r"scheduler_kwargs of LocalCluster\) has no argument 'prot' \(did you mean 'port'",
+        ),
         ({"blocked_handlers": "feed"}, "blocked_handlers must be a list"),
         ({"silence_logs": "whisper"}, "'whisper' is no level of logs"),
         ({"scheduler_sync_interval": object()}, "scheduler_sync_interval"),

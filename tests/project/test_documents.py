@@ -16,6 +16,7 @@ PAGES = [
     "docs/architecture.md",
     "docs/task-life-cycle.md",
     "docs/dashboard.md",
+    "docs/clusters.md",
 ]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 """The environment without what an outer make would tell an inner one."""

@@ -6,14 +6,12 @@ never know: how anything is started.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import warnings
-from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from windrow import addressing, config, system
+from windrow import addressing, config, listening, system
 from windrow.client import options
 from windrow.client.options import ABSENT
 from windrow.dashboard import address as dashboard
@@ -38,15 +36,6 @@ def apart(first: str, first_value: object, second: str, second_value: object, wh
     ValueError('processes=False and env={} do not go together: threads share it')
     """
     return ValueError(f"{first}={first_value!r} and {second}={second_value!r} do not go together: {why}")
-
-
-def check_security(security: object) -> None:
-    """Refuse what this version does not know."""
-    if security is not None and security is not False:
-        raise NotImplementedError(
-            f"security={security!r} (TLS) {ABSENT}: connections are authenticated by the cluster's secret, and not "
-            "encrypted. Leave security out, and use networks that you trust"
-        )
 
 
 def check_empty(**given: object) -> None:
@@ -83,40 +72,6 @@ def keywords_of(cls: Any, last: type = object) -> set[str] | None:
         if base is last or not any(each.kind is each.VAR_KEYWORD for each in parameters):
             return found
     return None
-
-
-def check_keywords(what: str, given: Iterable[str], known: Collection[str] | None, others: Iterable[str] = ()) -> None:
-    """Refuse keywords that nobody knows.
-
-    Parameters
-    ----------
-    what
-        Who is called, for the message.
-    given
-        The keywords.
-    known
-        Those that are known; None: any.
-    others
-        More that may have been meant.
-
-    Raises
-    ------
-    TypeError
-        Some are unknown; the message has the nearest known ones.
-
-    Examples
-    --------
-    >>> check_keywords("LocalCluster", ["nthread"], ["nthreads", "name"])
-    Traceback (most recent call last):
-        ...
-    TypeError: LocalCluster has no argument 'nthread' (did you mean 'nthreads'?); it has name, nthreads
-    """
-    if known is None or not (unknown := [name for name in given if name not in known]):
-        return
-    names = sorted({*known, *others})
-    near = {name: difflib.get_close_matches(name, names, n=1) for name in unknown}
-    hints = [f"{name!r}" + (f" (did you mean {near[name][0]!r}?)" if near[name] else "") for name in unknown]
-    raise TypeError(f"{what} has no argument {', '.join(hints)}; it has {', '.join(names)}")
 
 
 class Kind(NamedTuple):
@@ -296,7 +251,7 @@ def chosen_place(host: Any, protocol: Any, interface: Any, processes: bool, sche
     if interface is not None:
         if host is not None:
             raise apart("interface", interface, "host", host, "each says where to listen")
-        bare = addressing.interface_ip(interface)
+        bare = listening.interface_ip(interface)
     if chosen == "inproc":
         _check_inproc(processes, scheduler_port, interface, protocol if wanted else host)
         return Place("inproc", LOOPBACK)

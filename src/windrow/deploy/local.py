@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from windrow import logs
+from windrow import keywords, logs
 from windrow.client.options import Duration
 from windrow.deploy import arguments
 from windrow.deploy.nanny import Nanny
@@ -21,8 +21,8 @@ from windrow.worker.worker import Worker
 
 DASHBOARD = ":8787"
 
-OURS = {"name", "nthreads", "scheduler_ip", "scheduler_port", "secret"}
-"""Keywords of workers that the cluster itself gives."""
+OURS = {"nanny", "nthreads", "scheduler_file", "scheduler_ip", "secret"}
+"""Keywords of workers that the cluster itself gives, or that would have them join another."""
 
 
 class LocalCluster(SpecCluster):
@@ -124,7 +124,7 @@ class LocalCluster(SpecCluster):
     ) -> None:
         if start is not None:
             warnings.warn("start= has no effect: a cluster starts when it is made", DeprecationWarning, stacklevel=2)
-        arguments.check_security(security)
+        keywords.refuse_security("LocalCluster", security)
         arguments.check_counts(n_workers, threads_per_worker, scheduler_port)
         arguments.check_empty(services=services, worker_services=worker_services)
         self.dashboard_address = arguments.old_name(
@@ -197,7 +197,8 @@ def _check_worker_kwargs(given: Mapping[str, Any], kind: arguments.Kind, known: 
     if "nthreads" in given:
         raise TypeError("LocalCluster has no argument 'nthreads': threads_per_worker= says how many each worker has")
     own = [name for name in LocalCluster.__init__.__annotations__ if name not in ("worker_kwargs", "return")]
-    arguments.check_keywords("LocalCluster", given, None if known is None else known - OURS, own)
+    if known is not None:
+        keywords.refuse_unknown("LocalCluster", given, {*own, *known} - OURS)
 
 
 def _worker_options(
@@ -218,7 +219,8 @@ def _scheduler_options(given: Mapping[str, Any] | None, blocked_handlers: Collec
     if given is not None and not isinstance(given, Mapping):
         raise TypeError(f"scheduler_kwargs must be a dict of keywords for Scheduler, not {given!r}")
     if given:
-        arguments.check_keywords("Scheduler (scheduler_kwargs)", given, arguments.keywords_of(Scheduler, Scheduler))
+        known = arguments.keywords_of(Scheduler, Scheduler) or ()
+        keywords.refuse_unknown("Scheduler (scheduler_kwargs of LocalCluster)", given, known)
     if isinstance(blocked_handlers, str):
         raise TypeError(f"blocked_handlers must be a list of names, not the text {blocked_handlers!r}")
     blocked = {} if blocked_handlers is None else {"blocked_handlers": list(blocked_handlers)}

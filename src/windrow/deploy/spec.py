@@ -19,9 +19,9 @@ from functools import partial
 from math import inf
 from typing import Any, ClassVar, Self
 
-from windrow import config, logs, security, transport
+from windrow import config, keywords, logs, security, transport
 from windrow.client.options import Duration
-from windrow.deploy import arguments, forward, specification
+from windrow.deploy import forward, specification
 from windrow.deploy.adaptive import Adaptive
 from windrow.deploy.cluster import Cluster
 from windrow.deploy.policy import bounds
@@ -90,7 +90,7 @@ class SpecCluster(Cluster):
         scheduler_sync_interval: Duration = 1,
         shutdown_scheduler: bool = True,
     ) -> None:
-        arguments.check_security(security)
+        keywords.refuse_security(type(self).__name__, security)
         self.security = None
         self.silence_logs = logs.checked_level(silence_logs)
         self.shutdown_on_close = shutdown_on_close

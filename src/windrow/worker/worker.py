@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from windrow import addressing, config, keywords, system
+from windrow import addressing, config, keywords, logs, system
 from windrow.dashboard import address
 from windrow.plugins.base import WorkerPlugin, name_of
 from windrow.preload import Preloads, configured
@@ -73,7 +73,7 @@ class Worker(WorkerServer):
     resources
         What it offers beside its threads, such as ``{"GPU": 1}``; see `set_resources`.
     silence_logs
-        The level that log records of a worker process need, to be written.
+        The level below which no logs of a worker process reach the terminal (``logging.ERROR``, ``"error"``).
     death_timeout
         How long its start may take, in seconds or as "30s".
     preload, preload_argv
@@ -207,8 +207,9 @@ class Worker(WorkerServer):
         super().__init__(settings, given.recorder, data)
         if death_timeout is not None:
             self.death_timeout_s = config.parse_timedelta(death_timeout)
-        if silence_logs and given.nanny:  # a process of its own
-            logging.getLogger("windrow").setLevel(silence_logs)
+        level = logs.checked_level(silence_logs)
+        if level is not None and given.nanny:  # a process of its own, to its end
+            logs.silence(level)
         self.validates = bool(config.get("distributed.worker.validate") if validate is None else validate)
         self.metrics = {**DEFAULT_METRICS, **(metrics or {})}
         self.startup_information = {**DEFAULT_STARTUP_INFORMATION, **(startup_information or {})}
