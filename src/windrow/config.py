@@ -121,6 +121,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "windrow.handshake-timeout": Setting("10s", "How long a new connection has to prove that it holds the secret"),
     "windrow.drain-timeout": Setting("30s", "How long the tasks of a worker that is asked to leave may still run"),
     "windrow.inline-limit": Setting("16 KiB", "Results up to this size travel inside the message that reports them"),
+    "windrow.secret-file": Setting(
+        None, "A file with the secret of clusters that did not publish theirs on this machine"
+    ),
     "windrow.worker-class": Setting(None, "The dotted name of what nannies make in their processes; None: `Worker`"),
 }
 """Every key that windrow reads without being given a default."""

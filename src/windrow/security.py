@@ -1,7 +1,7 @@
 """Secrets, and how the processes of one user find them.
 
-What lives here: making a secret, and the per-user runtime directory in which a scheduler publishes its own. What this
-file must never know: how a secret is proved (`transport.handshake`), clusters, clients.
+What lives here: making a secret, the per-user runtime directory in which a scheduler publishes its own, and files that
+hold one. What this file must never know: how a secret is proved (`transport.handshake`), clusters, clients.
 
 Who can read the runtime directory can use the clusters in it; so it must belong to the user and be closed to all
 others, or it is refused.
@@ -14,12 +14,27 @@ import stat
 import sys
 from pathlib import Path
 
-from windrow.addressing import normalize, split_address
+from windrow import config
+from windrow.addressing import is_loopback, join_host_port, normalize, split_address, split_host_port
 from windrow.errors import WrongSecret
 
-__all__ = ["SECRET_BYTES", "lookup", "new_secret", "publish", "remember", "runtime_directory", "secret_for", "withdraw"]
+__all__ = [
+    "SECRET_BYTES",
+    "configured",
+    "from_file",
+    "lookup",
+    "new_secret",
+    "publish",
+    "remember",
+    "runtime_directory",
+    "secret_for",
+    "withdraw",
+]
 
 SECRET_BYTES = 32
+SECRET_BYTES_MIN = 16
+"""Less than this can be guessed."""
+SECRET_FILE = "windrow.secret-file"
 
 _known: dict[str, bytes] = {}
 """What this process was told itself: secrets by address."""
@@ -126,14 +141,15 @@ def withdraw(path: Path) -> None:
 
 
 def lookup(address: str) -> bytes | None:
-    """Return the published secret for an address, or None.
+    """Return the published secret for an address, or None. A name of this machine is as good as its number.
 
     Examples
     --------
     >>> lookup("tcp://127.0.0.1:2") is None
     True
     """
-    record = _read(runtime_directory(create=False) / _file_name(address))
+    directory = runtime_directory(create=False)
+    record = _read(directory / _file_name(address)) or _read_by_number(directory, address)
     if record is None:
         return None
     try:
@@ -142,8 +158,76 @@ def lookup(address: str) -> bytes | None:
         return None
 
 
+def from_file(path: str | os.PathLike[str], create: bool = False) -> bytes:
+    """Return the secret that a file holds, in hexadecimal digits.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    create
+        Make it, for this user alone, with a new secret, if it is not there.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or made.
+    ValueError
+        It holds no secret.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/secret"
+    >>> from_file(path, create=True) == from_file(path)
+    True
+    """
+    if create:
+        _make_file(path)
+    text = Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    try:
+        secret = bytes.fromhex(text)
+    except ValueError:  # its words would show a part of the secret
+        secret = b""
+    if len(secret) < SECRET_BYTES_MIN:
+        raise ValueError(
+            f"the file {os.fspath(path)!r} holds no secret: that is at least {2 * SECRET_BYTES_MIN} hexadecimal "
+            "digits, and nothing else"
+        )
+    return secret
+
+
+def _make_file(path: str | os.PathLike[str]) -> None:
+    """Make a file with a new secret; whoever comes second finds it whole."""
+    import tempfile
+
+    if os.path.exists(path):
+        return
+    descriptor, draft = tempfile.mkstemp(dir=Path(path).parent, prefix=".secret-")  # made 0600
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{new_secret().hex()}\n")
+        os.link(draft, path)
+    except FileExistsError:  # another has been faster
+        pass
+    finally:
+        os.unlink(draft)
+
+
+def configured(create: bool = False) -> bytes | None:
+    """Return the secret of the file that the setting ``windrow.secret-file`` names; None where there is none.
+
+    Examples
+    --------
+    >>> configured() is None
+    True
+    """
+    path: object = config.get(SECRET_FILE)
+    return from_file(os.path.expanduser(str(path)), create) if path else None
+
+
 def secret_for(address: str) -> bytes:
-    """Return the published secret for an address.
+    """Return the secret for an address: the published one, else that of the file that is configured.
 
     Raises
     ------
@@ -154,13 +238,14 @@ def secret_for(address: str) -> bytes:
     --------
     >>> secret_for("tcp://127.0.0.1:3")
     Traceback (most recent call last):
-    windrow.errors.WrongSecret: no secret for tcp://127.0.0.1:3 is known to this user: pass secret=…, or run as the \
-user who started it
+    windrow.errors.WrongSecret: no secret for tcp://127.0.0.1:3 is known to this user: pass secret=…, run as the \
+user who started it, or name a file that holds it (windrow.secret-file)
     """
-    secret = _known.get(normalize(address)) or lookup(address)
+    secret = _known.get(normalize(address)) or lookup(address) or configured()
     if secret is None:
         raise WrongSecret(
-            f"no secret for {address} is known to this user: pass secret=…, or run as the user who started it"
+            f"no secret for {address} is known to this user: pass secret=…, run as the user who started it, or name a "
+            "file that holds it (windrow.secret-file)"
         )
     return secret
 
@@ -180,6 +265,21 @@ def _read(path: Path) -> dict[str, object] | None:
     except (OSError, ValueError):  # not there, or no record: nothing is known
         return None
     return record if isinstance(record, dict) else None
+
+
+def _read_by_number(directory: Path, address: str) -> dict[str, object] | None:
+    """Return what is published under the number of an address with a name."""
+    import socket
+
+    host, port = split_host_port(split_address(normalize(address))[1])
+    if not any(directory.glob(f"{port}-*.json")):  # then no name need be looked up
+        return None
+    try:
+        number = str(socket.getaddrinfo(host, port, socket.AF_INET)[0][4][0])
+    except OSError:  # nobody knows it
+        return None
+    found = join_host_port("127.0.0.1" if is_loopback(number) else number, port)
+    return _read(directory / _file_name(found))
 
 
 def _remove_leftovers(directory: Path) -> None:

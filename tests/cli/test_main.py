@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import windrow
 from windrow.cli.main import COMMANDS, main
 
 
@@ -38,3 +39,10 @@ def test_an_unknown_command_is_refused() -> None:
     result = CliRunner().invoke(main, ["no-such-command"])
     assert result.exit_code == 2
     assert "no-such-command" in result.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["scheduler"], ["worker"]])
+def test_version(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, [*arguments, "--version"])
+    assert result.exit_code == 0
+    assert windrow.__version__ in result.output

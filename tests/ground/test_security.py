@@ -94,7 +94,7 @@ def test_records_of_dead_processes_are_removed(directory: Path) -> None:
 
 
 def test_no_secret_comes_with_advice(directory: Path) -> None:
-    with pytest.raises(WrongSecret, match=r"tcp://10.0.0.1:1 is known to this user: pass secret=…, or run as"):
+    with pytest.raises(WrongSecret, match=r"tcp://10.0.0.1:1 is known to this user: pass secret=…, run as"):
         security.secret_for("tcp://10.0.0.1:1")
     assert not directory.exists()  # looking makes nothing
 
@@ -139,3 +139,62 @@ def test_without_a_runtime_directory_the_temporary_one_holds_it(
 def test_names_cannot_leave_the_directory(directory: Path) -> None:
     assert security.publish("inproc://x:../../etc/passwd", SECRET).parent == directory
     assert security.publish("tcp://[fe80::1]:5", SECRET).parent == directory
+
+
+def test_a_name_of_this_machine_will_do(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    numbers = {"node7": "10.0.0.7", "me": "127.0.1.1"}
+
+    def resolve(host: str, port: int, *_: object) -> list[object]:
+        if host not in numbers:
+            raise socket.gaierror(f"{host} is not known")
+        return [(None, None, None, None, (numbers[host], port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    security.publish("tcp://10.0.0.7:8786", SECRET)
+    assert security.lookup("tcp://node7:8786") == SECRET
+    assert security.lookup("tcp://node8:8786") is None
+    assert security.lookup("tcp://me:8786") is None
+    security.publish("tcp://127.0.0.1:8786", SECRET)
+    assert security.lookup("tcp://me:8786") == SECRET
+
+
+def test_a_file_is_made_once_and_for_its_user(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    old = os.umask(0)
+    try:
+        secret = security.from_file(path, create=True)
+    finally:
+        os.umask(old)
+    assert len(secret) == security.SECRET_BYTES
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert security.from_file(path, create=True) == security.from_file(path) == secret
+    assert list(tmp_path.iterdir()) == [path], "no draft is left"
+
+
+@pytest.mark.parametrize("text", ["", "swordfish", "ab" * 15, "0x" + "ab" * 32])
+def test_a_file_without_a_secret(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "secret"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="holds no secret") as caught:
+        security.from_file(path)
+    assert not text or text not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        security.from_file(tmp_path / "secret")
+
+
+def test_the_configured_file_is_asked_last(directory: Path, tmp_path: Path) -> None:
+    import dask.config
+
+    path = tmp_path / "secret"
+    own = security.from_file(path, create=True)
+    with dask.config.set({"windrow.secret-file": str(path)}):
+        assert security.secret_for("tcp://head:8786") == own
+        security.publish("tcp://127.0.0.1:8786", SECRET)
+        assert security.secret_for("tcp://127.0.0.1:8786") == SECRET
+    with pytest.raises(WrongSecret):
+        security.secret_for("tcp://head:8786")

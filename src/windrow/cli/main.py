@@ -13,7 +13,7 @@ import click
 
 import windrow
 
-__all__ = ["COMMANDS", "Home", "main"]
+__all__ = ["COMMANDS", "Home", "load", "main"]
 
 
 class Home(NamedTuple):
@@ -25,10 +25,26 @@ class Home(NamedTuple):
 
 
 COMMANDS: dict[str, Home] = {
+    "scheduler": Home("windrow.cli.scheduler", "Start a scheduler."),
+    "worker": Home("windrow.cli.worker", "Start workers that join a scheduler."),
     "spec": Home("windrow.cli.spec", "Run parties from a specification."),
     "ssh": Home("windrow.cli.ssh", "Start a cluster on machines that ssh reaches."),
+    "demo": Home("windrow.cli.demo", "Start a cluster here, and see it at work."),
 }
 """The commands, in the order in which the help shows them."""
+
+
+def load(name: str) -> click.Command:
+    """Return a command, imported now.
+
+    Examples
+    --------
+    >>> load("scheduler").name
+    'scheduler'
+    """
+    command = getattr(importlib.import_module(COMMANDS[name].module), name)
+    assert isinstance(command, click.Command)
+    return command
 
 
 class _Lazy(click.Group):
@@ -38,12 +54,7 @@ class _Lazy(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        home = COMMANDS.get(cmd_name)
-        if home is None:
-            return None
-        command = getattr(importlib.import_module(home.module), cmd_name)
-        assert isinstance(command, click.Command)
-        return command
+        return load(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

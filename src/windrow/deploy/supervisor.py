@@ -31,6 +31,9 @@ RETRY_S = 0.2
 RETRY_FACTOR = 5
 PATIENCE = 0.8
 """The part of a time limit for which a worker that was asked to stop is waited for."""
+HEARSAY_S = 0.1
+"""A signal to all processes of a job has reached the worker too, whose second one would end it at once: so long until
+it has said so."""
 HASTE = 10
 """So many times as often as configured is memory looked at that would soon be too much."""
 
@@ -224,7 +227,9 @@ class Supervisor(Server):
         """Send the worker away in good order (it hands over what it holds), start no other, and close."""
         process = self.process
         if process is not None and process.joined and process.is_alive():
-            os.kill(process.pid, signal.SIGTERM)
+            await asyncio.sleep(HEARSAY_S)
+            if not process.closed and process.is_alive():
+                os.kill(process.pid, signal.SIGTERM)
             await asyncio.wait([process.ended])
         await self.close()
 
@@ -324,7 +329,7 @@ class Supervisor(Server):
         if self._is_down:
             return
         if process.closed or self._is_last:
-            logger.info("worker %r (pid %d) has closed", self.name, process.pid)
+            logger.info("%s (pid %d) has closed", self._who, process.pid)
             self._finish(None)
             self._background_task(self.close())
         elif process.joined or process.expected:

@@ -105,7 +105,7 @@ class SchedulerServer(Server):
     contact
         The address to tell to others, in place of the first of these.
     on_shutdown
-        Called when a client asks for the end of the cluster.
+        Called when a client asks for the end of the cluster; by default it closes.
     settings
         The core's knobs; by default as they are configured.
     local_directory
@@ -183,6 +183,8 @@ class SchedulerServer(Server):
         if far:
             self.address = listening.contact(self._contact, far[0])
             self._observable = far[0]
+            for wanted, address in zip(self._listens, list(far), strict=True):
+                far += _loopback(wanted, address)
         for address in dict.fromkeys([self.address, *far] if far else ()):
             self._published.append(security.publish(address, self.secret, id=self.id))
             inproc.neighbours[address] = self.inproc_address
@@ -395,6 +397,8 @@ class SchedulerServer(Server):
                 link.send([Reply(message.id)])
                 if self.on_shutdown is not None:
                     self.on_shutdown()
+                else:
+                    self._start(self.close(reason="a client asked for it"))
             else:
                 if isinstance(request, RegisterPlugin | UnregisterPlugin):
                     self._pass_on(request)
@@ -480,6 +484,16 @@ class SchedulerServer(Server):
             far.on_batch = lambda messages: self._receive(far, messages)
             self._house = Asker(near)
         return self._house
+
+
+def _loopback(wanted: str, listening_at: str) -> list[str]:
+    """Return by what else parties on this machine reach what listens on all interfaces."""
+    host, _ = addressing.split_host_port(addressing.split_address(wanted)[1])
+    if host not in {"", "0.0.0.0", "::"}:
+        return []
+    scheme, location = addressing.split_address(listening_at)
+    port = addressing.split_host_port(location)[1]
+    return [addressing.join_address(scheme, addressing.join_host_port("127.0.0.1", port))]
 
 
 def _named(peer: Peer[Any]) -> str:
