@@ -93,7 +93,7 @@ class LoopThread:
     @property
     def is_current(self) -> bool:
         """Whether the caller is on this loop's own thread, and so must not wait."""
-        return threading.get_ident() == self._thread.ident
+        return threading.get_ident() == self._thread.ident and self._thread.is_alive()  # else the number is another's
 
     def run(self, coroutine: Coroutine[object, object, T], timeout_s: float | None = None) -> T:
         """Run a coroutine on the loop, wait for it in this thread, and return what it returns.

@@ -94,3 +94,9 @@ def test_workers_share_a_description_and_no_more() -> None:
 def test_the_table_says_what_workers_are() -> None:
     with small() as cluster:
         assert "threads of this process" in cluster._repr_html_()
+
+
+def test_workers_join_by_the_address_that_the_scheduler_tells() -> None:
+    with small(processes=True, scheduler_kwargs={"contact_address": "localhost"}) as cluster:
+        assert cluster.scheduler_address.startswith("tcp://")
+        assert len(cluster.scheduler_info["workers"]) == 1

@@ -262,9 +262,9 @@ def test_a_job_that_comes_back_stays() -> None:
             await cluster.wait_for_workers(1)
             job = cluster.workers[0]
             await job.parts[0].close()
-            await soon(lambda: cluster.observed == set() and cluster._missed)
+            await soon(lambda: cluster.observed == set() and len(cluster._absentees))
             async with Worker(job.scheduler, name=0, nthreads=1):
-                await soon(lambda: not cluster._missed)
+                await soon(lambda: not len(cluster._absentees))
                 assert cluster.requested == {0}
 
     asyncio.run(main())

@@ -161,3 +161,10 @@ thread.run(asyncio.sleep(0))
 """
     done = subprocess.run([sys.executable, "-X", "dev", "-c", script], capture_output=True, text=True, timeout=20)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_thread_that_has_the_number_of_one_that_has_ended_is_not_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = LoopThread()
+    thread.stop()
+    monkeypatch.setattr(thread._thread, "_ident", threading.get_ident())
+    assert not thread.is_current

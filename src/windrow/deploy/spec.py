@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self
 from windrow import config, keywords, logs, security, transport
 from windrow.client.options import Duration
 from windrow.deploy import forward, specification
+from windrow.deploy.absentees import Absentees
 from windrow.deploy.adaptive import Adaptive
 from windrow.deploy.cluster import Cluster
 from windrow.deploy.policy import bounds
@@ -109,10 +110,7 @@ class SpecCluster(Cluster):
         """Names that workers have or had; none is given twice."""
         self._numbers = itertools.count()
         self._starting: dict[Any, asyncio.Task[None]] = {}
-        self._came: set[Any] = set()
-        """Those without a life that could be watched here which the scheduler has seen."""
-        self._missed: dict[Any, asyncio.TimerHandle] = {}
-        """When to give those up that it sees no more."""
+        self._absentees = Absentees(self._give_up)
         self._unsilence: Callable[[], None] | None = None
         super().__init__(asynchronous, loop, name=name, scheduler_sync_interval=scheduler_sync_interval)
         SpecCluster._instances.add(self)
@@ -184,8 +182,7 @@ class SpecCluster(Cluster):
     async def _shut(self) -> None:
         for task in self._starting.values():
             task.cancel()
-        for timer in self._missed.values():
-            timer.cancel()
+        self._absentees.close()
         self.worker_spec.clear()
         workers = [*self.workers.values(), *self._leaving.values()]
         scheduler = [self.scheduler] if self.scheduler is not None and self.shutdown_scheduler else []
@@ -356,24 +353,20 @@ class SpecCluster(Cluster):
         """
         if self.new_spec is None:
             raise ValueError("this cluster was made without worker=, so that it knows no kind of worker to add")
-        limits = {
-            "minimum_cores": minimum_cores,
-            "maximum_cores": maximum_cores,
-            "minimum_memory": minimum_memory,
-            "maximum_memory": maximum_memory,
-        }
-        if any(limit is not None for limit in limits.values()):
-            fewest, most = bounds(
-                minimum or 0,
-                inf if maximum is None else maximum,
-                threads=self._threads_per_worker,
-                memory=self._memory_per_worker,
-                **limits,  # type: ignore[arg-type]
-            )
-            if minimum is not None or minimum_cores is not None or minimum_memory is not None:
-                minimum = fewest
-            if maximum is not None or maximum_cores is not None or maximum_memory is not None:
-                maximum = most
+        fewest, most = bounds(
+            minimum or 0,
+            inf if maximum is None else maximum,
+            minimum_cores=minimum_cores,
+            maximum_cores=maximum_cores,
+            minimum_memory=minimum_memory,
+            maximum_memory=maximum_memory,
+            threads=self._threads_per_worker,
+            memory=self._memory_per_worker,
+        )
+        if minimum_cores is not None or minimum_memory is not None:
+            minimum = fewest
+        if maximum_cores is not None or maximum_memory is not None:
+            maximum = most
         given = {name: value for name, value in (("minimum", minimum), ("maximum", maximum)) if value is not None}
         return super().adapt(Adaptive, **given, **kwargs)
 
@@ -409,7 +402,8 @@ class SpecCluster(Cluster):
 
     def _make_worker(self, name: Any) -> Any:
         spec = self.worker_spec[name]
-        address = getattr(self.scheduler, "contact_address", None) or self.scheduler.address
+        told = None if self._is_near else getattr(self.scheduler, "contact_address", None)
+        address = told or self.scheduler.address
         worker = resolve(spec["cls"])(address, **{"name": name, **(spec.get("options") or {})})
         self.workers[name] = worker
         self._members[name] = names_of(name, spec)
@@ -441,9 +435,7 @@ class SpecCluster(Cluster):
 
     def _drop_traces(self, name: Any) -> None:
         self._members.pop(name, None)
-        self._came.discard(name)
-        if (timer := self._missed.pop(name, None)) is not None:
-            timer.cancel()
+        self._absentees.forget(name)
 
     async def _shrink(self) -> None:
         """Close what is there and not wanted."""
@@ -480,28 +472,13 @@ class SpecCluster(Cluster):
 
     def _on_change(self) -> None:
         super()._on_change()
-        if self.status in (Status.starting, Status.running) and not all(
-            isinstance(each, Server) for each in self.workers.values()
-        ):
-            self._look_for_lost()
+        watched = {name: self._members[name] for name, each in self.workers.items() if not isinstance(each, Server)}
+        if watched and self.status in (Status.starting, Status.running):
+            self._absentees.look(self.observed, watched)
 
-    def _look_for_lost(self) -> None:
-        """Give those a while to come back that the scheduler sees no more, and then give them up."""
-        there = self.observed
-        for name, worker in self.workers.items():
-            if isinstance(worker, Server):
-                continue
-            if not there.isdisjoint(self._members[name]):
-                self._came.add(name)
-                if (timer := self._missed.pop(name, None)) is not None:
-                    timer.cancel()
-            elif name in self._came and name not in self._missed:
-                delay_s = config.seconds("distributed.deploy.lost-worker-timeout")
-                loop = asyncio.get_running_loop()
-                self._missed[name] = loop.call_later(delay_s, self._give_up, name, worker)
-
-    def _give_up(self, name: Any, worker: Any) -> None:
-        if self.workers.get(name) is worker:
+    def _give_up(self, name: Any) -> None:
+        worker = self.workers.get(name)
+        if worker is not None:
             logger.warning("cluster %s gives worker %r up: it has left, and not come back", self.name, name)
             self._forget(name, worker)
             self._in_background(self._close_party(worker))
