@@ -120,6 +120,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "windrow.frame-limit": Setting("64 GiB", "The largest frame that an authenticated peer may send"),
     "windrow.handshake-timeout": Setting("10s", "How long a new connection has to prove that it holds the secret"),
     "windrow.drain-timeout": Setting("30s", "How long the tasks of a worker that is asked to leave may still run"),
+    "windrow.client.reconnect-timeout": Setting("30s", "How long a client whose connection was cut tries to come back"),
+    "windrow.worker.reconnect-timeout": Setting("30s", "How long a worker or nanny does; 0: not at all"),
+    "windrow.sign-of-life": Setting("5s", "How often a silent party of a connection says that it is there"),
     "windrow.inline-limit": Setting("16 KiB", "Results up to this size travel inside the message that reports them"),
     "windrow.secret-file": Setting(
         None, "A file with the secret of clusters that did not publish theirs on this machine"

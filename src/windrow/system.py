@@ -302,3 +302,50 @@ def _resource_limits() -> list[int]:
         if soft != resource.RLIM_INFINITY and soft > 0:
             found.append(soft)
     return found
+
+
+# ---------------------------------------------------------------- this process, as others on this machine see it
+
+
+@functools.cache
+def process_mark(pid: int) -> str:
+    """Return what tells a process of this machine from all others, here and elsewhere; "" where the system cannot.
+
+    Examples
+    --------
+    >>> has_ended(process_mark(os.getpid()))
+    False
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')} {pid} {_started(pid)}"
+    except (OSError, ValueError, IndexError):
+        return ""
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in the system's ticks; "" for one that has ended, and waits to be reaped."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return "" if fields[0] in ("Z", "X") else fields[19]
+
+
+def has_ended(mark: str) -> bool:
+    """Say whether a process has ended for sure; of one that is not on this machine nothing is known.
+
+    Examples
+    --------
+    >>> has_ended("of another machine")
+    False
+    """
+    own = process_mark(os.getpid()).split()
+    parts = mark.split()
+    if len(parts) != 4 or parts[:2] != own[:2]:
+        return False
+    try:
+        return _started(int(parts[2])) != parts[3]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    except (OSError, ValueError, IndexError):
+        return False

@@ -115,6 +115,9 @@ class Client(
     shared = False
     """Whether it is a worker's, which all its tasks share: none of them closes it for the others."""
 
+    home = ""
+    """The address of that worker."""
+
     def __init__(
         self,
         address: Any = None,
@@ -150,7 +153,7 @@ class Client(
         self.direct_to_workers = bool(direct_to_workers)
         self.scheduler_file = scheduler_file
         self.preloads = Preloads(self, *configured("client", None, None))
-        self.session = Session(self.id, name or "")
+        self.session = Session(self.id, name or "", self.home)
         self._process_id = os.getpid()
         self._asynchronous = asynchronous
         self._timeout_s = timeout_s
@@ -293,8 +296,8 @@ class Client(
 
     @property
     def status(self) -> str:
-        """One of connecting, running, closed."""
-        return self.session.status
+        """One of connecting (not yet, or again after its connection was cut), running, closed."""
+        return "connecting" if self.session.is_cut and self.session.status == "running" else self.session.status
 
     @property
     def loop(self) -> AbstractEventLoop | None:
@@ -396,3 +399,20 @@ def _close_all() -> None:
     for client in list(_alive):
         if not client._asynchronous:
             client.close(timeout=5)
+
+
+class WorkersClient(Client):
+    """A worker's client, which all its tasks share; it runs on the worker's loop."""
+
+    shared = True
+
+    def __init__(self, worker: Any, **more: Any) -> None:
+        self.home = worker.address
+        super().__init__(
+            worker.scheduler_address,
+            loop=LoopThread.around(worker.loop, worker.thread_id),
+            name=f"worker-{worker.name}",
+            secret=worker.secret,
+            set_as_default=False,
+            **more,
+        )

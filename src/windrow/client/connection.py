@@ -121,7 +121,8 @@ class Connection:
         secret = self._secret if cluster is None else cluster.secret
         if secret is None and split_address(address)[0] != "inproc":
             secret = security.secret_for(address)
-        return await connect(address, secret=secret, timeout_s=self._timeout_s)
+        patience_s = config.seconds("windrow.client.reconnect-timeout")
+        return await connect(address, secret=secret, timeout_s=self._timeout_s, patience_s=patience_s)
 
     @property
     def secret(self) -> bytes | None:

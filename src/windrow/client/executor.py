@@ -106,7 +106,7 @@ class ClientExecutor(concurrent.futures.Executor):
                         futures.append(future)
                     raise
         finally:
-            if futures and self._client.status == "running":
+            if futures and self._client.session.status == "running":
                 self._client.cancel(futures)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -122,7 +122,7 @@ class ClientExecutor(concurrent.futures.Executor):
         with self._lock:
             self._shutdown = True
             futures = [future for future in self._futures if not future.done()]
-        if futures and self._client.status == "running":
+        if futures and self._client.session.status == "running":
             if not wait or cancel_futures:
                 self._client.cancel(futures)
                 return

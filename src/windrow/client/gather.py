@@ -77,7 +77,7 @@ def traceback(future: Future) -> Steps[TracebackType | None]:
 def hold_actors(values: Iterable[Any], client: Any) -> None:
     """Have proxies of actors among results keep their actors alive, by futures of this client."""
     module = sys.modules.get("windrow.primitives.actor")  # which is there as soon as there is one proxy
-    if module is not None and client.status == "running":
+    if module is not None and client.session.status == "running":
         for value in values:
             if type(value) is module.Actor:
                 module.keep_alive(value, client)

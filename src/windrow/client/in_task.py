@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from windrow import context
 from windrow.client import current
 from windrow.client.options import Duration
-from windrow.runtime import LoopThread
 
 if TYPE_CHECKING:
     from windrow.client.client import Client
@@ -106,7 +105,7 @@ def _client_of(worker: Any, timeout: Duration) -> Client:
     client: Client | None = worker.client
     if client is not None and client.status != "closed":
         return client
-    from windrow.client.client import Client
+    from windrow.client.client import WorkersClient
 
     if threading.get_ident() == worker.thread_id:
         raise RuntimeError(
@@ -117,16 +116,7 @@ def _client_of(worker: Any, timeout: Duration) -> Client:
         client = worker.client
         if client is None or client.status == "closed":
             more: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
-            client = Client(
-                worker.scheduler_address,
-                loop=LoopThread.around(worker.loop, worker.thread_id),
-                name=f"worker-{worker.name}",
-                secret=worker.secret,
-                set_as_default=False,
-                **more,
-            )
-            client.shared = True
-            worker.client = client
+            worker.client = client = WorkersClient(worker, **more)
             if not worker.scheduler_address.startswith("inproc://"):
                 _homes[:] = [weakref.ref(worker)]
     return client

@@ -54,7 +54,7 @@ class Session:
     loop. ``gone`` opens when the link is.
     """
 
-    def __init__(self, id: str, name: str = "") -> None:
+    def __init__(self, id: str, name: str = "", worker: str = "") -> None:
         self.id = id
         self.lock = threading.Lock()
         self.entries: dict[m.Key, Entry] = {}
@@ -63,6 +63,8 @@ class Session:
         self.number = 0
         self.restarts = 0
         self.remote = ""
+        self.is_cut = False
+        """Whether the connection is gone and may come back: what is sent meanwhile waits in the link."""
         self.loop: AbstractEventLoop | None = None
         self.thread_id = 0
         self.wake_due = False
@@ -70,7 +72,7 @@ class Session:
         self.gone = Latch(1)
         self.on_topic: Callable[[m.Topic], None] | None = None
         """Takes events of topics that were subscribed to; called on the loop, with the lock held."""
-        self._outgoing: list[m.Message] = [m.HelloClient(id, name)]
+        self._outgoing: list[m.Message] = [m.HelloClient(id, name, worker)]
         self._tail: m.Submit | None = None
         self._tail_options: Options | None = None
         self._declared = Declared()
@@ -100,6 +102,8 @@ class Session:
         self.status = "running"
         link.on_batch = self.on_batch
         link.on_lost = self.on_lost
+        link.on_cut = self._on_cut
+        link.on_resumed = self._on_resumed
         self.flush()
 
     def flush(self) -> None:
@@ -193,6 +197,12 @@ class Session:
     def _on_close(self, message: m.Close) -> None:
         reason = message.reason or "it was shut down"
         self._end(f"the scheduler at {self.remote} closed the connection: {reason}")
+
+    def _on_cut(self, reason: str) -> None:
+        self.is_cut = True
+
+    def _on_resumed(self) -> None:
+        self.is_cut = False
 
     def on_lost(self, reason: str) -> None:
         """Take note that the link is gone."""

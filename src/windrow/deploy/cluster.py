@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from windrow import security, transport
+from windrow import config, security, transport
 from windrow.client import options
 from windrow.client.options import Duration
 from windrow.deploy import gathered_logs, views
@@ -133,7 +133,8 @@ class Cluster(Life):
         address, secret = self.scheduler_address, self.secret
         if not secret and not address.startswith("inproc://"):
             secret = security.secret_for(address)
-        return await transport.connect(address, secret=secret)
+        patience_s = config.seconds("windrow.client.reconnect-timeout")
+        return await transport.connect(address, secret=secret, patience_s=patience_s)
 
     def _log(self, text: str) -> None:
         """Have a line in the cluster's own log, which is printed too unless the cluster is ``quiet``."""

@@ -257,10 +257,22 @@ class Nanny(Supervisor):
             logger.error("the nanny of worker %r cannot start: %s", self.name, error)
             raise
         self._link = link
-        link.on_lost = lambda reason: None
+        link.on_lost = self._on_lost
         link.on_batch = self._on_batch
         link.send([HelloNanny(self.id, "" if self.name is None else self.name)])
         return True
+
+    def _on_lost(self, reason: str) -> None:
+        """Another scheduler answers now, and the worker ends for that: the next one is to join that too."""
+        if self._link is not None and self._link.refused and not self._closing:
+            self._background_task(self._join_again())
+
+    async def _join_again(self) -> None:
+        for name in list(self.held.plugins):
+            await failure.caught(self.held.remove(name))
+        _, error = await failure.caught(self._join())
+        if error is not None:
+            logger.warning("the nanny of worker %r is without a scheduler: %s", self.name, failure.words(error))
 
     def _orders(self) -> Orders:
         assert self.secret is not None

@@ -108,7 +108,12 @@ class Whereabouts:
             missing = await self._missing()
             if not missing:
                 try:
-                    return await transport.connect(self.near or self.address, secret=self.secret, timeout_s=PATIENCE_S)
+                    return await transport.connect(
+                        self.near or self.address,
+                        secret=self.secret,
+                        timeout_s=PATIENCE_S,
+                        patience_s=config.seconds("windrow.worker.reconnect-timeout"),
+                    )
                 except ConnectionRefused:
                     raise
                 except OSError as error:

@@ -407,7 +407,7 @@ class Queue(Shared):
 
     def _give_back(self, client: Any, reply: Reply) -> None:
         """Whoever waited does so no longer, but the values had left already."""
-        if not reply.blobs or client.status != "running":
+        if not reply.blobs or client.session.status != "running":
             return
         nothing: list[list[Key]] = [[] for _ in reply.blobs]
         number, keys = reply.value or (0, nothing)

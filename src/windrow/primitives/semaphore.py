@@ -237,14 +237,22 @@ class Semaphores(Service):
             record.users.pop(client, None)
             self._free(record, [key for key, lease in record.leases.items() if lease.client == client])
 
+    def returned(self, client: str) -> None:
+        """A client was away, and could not refresh its leases."""
+        for record in self.records.values():
+            for lease in record.leases.values():
+                if lease.client == client:
+                    lease.seen_s = self.desk.now_s
+
     def tick(self) -> None:
-        """Free the leases that nobody has refreshed."""
+        """Free the leases that nobody has refreshed, though he could."""
         now_s, timeout_s = self.desk.now_s, self.lease_timeout_s
         if now_s - self._looked_s < min(1.0, timeout_s / BEATS):
             return
         self._looked_s = now_s
         for record in list(self.records.values()):
-            if expired := [key for key, lease in record.leases.items() if now_s - lease.seen_s > timeout_s]:
+            expired = [key for key, lease in record.leases.items() if now_s - lease.seen_s > timeout_s]
+            if expired := [key for key in expired if not self.desk.is_away(record.leases[key].client)]:
                 self._free(record, expired)
 
     @property
@@ -530,7 +538,7 @@ class Refresher:
         client = self.client()
         with _lock:
             leases = self._leases(client)
-            if not leases or client is None or client.status != "running":
+            if not leases or client is None or client.session.status != "running":
                 self.running = False
                 return
         try:

@@ -52,6 +52,9 @@ class Desk(Protocol):
     def is_here(self, client: str) -> bool:
         """Whether this client has not gone."""
 
+    def is_away(self, client: str) -> bool:
+        """Whether this client's connection is cut, and it may come back."""
+
     def send(self, client: str, message: Any) -> None:
         """Send a message to a client, by id; nothing happens if it is gone."""
 
@@ -145,6 +148,9 @@ class Service:
 
     def left(self, client: str) -> None:
         """A client has gone: free what it held."""
+
+    def returned(self, client: str) -> None:
+        """A client is back, whose connection was cut for a while; what it said meanwhile comes after this."""
 
     def restarted(self) -> None:
         """All tasks have been forgotten (``Client.restart``), and what was held is no more."""

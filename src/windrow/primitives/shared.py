@@ -230,7 +230,7 @@ def unpack(client: Any, service: str, reply: Reply) -> list[Any]:
 
 def acknowledge(client: Any, service: str, number: int) -> None:
     """Tell a service that what it handed over under this number needs it no more."""
-    if client.status == "running":
+    if client.session.status == "running":
         client.session.ask(Ask(service, Taken(number)))
 
 

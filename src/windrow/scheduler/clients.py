@@ -44,6 +44,7 @@ def join(state: State, hello: HelloClient) -> ClientRecord:
     if former is not None:
         leave(state, former)
     client = ClientRecord(hello.id, hello.name)
+    client.worker = hello.worker
     state.clients[client.id] = client
     if state.news is not None:
         state.news.append(Came("client", client.id))
@@ -54,6 +55,7 @@ def leave(state: State, client: ClientRecord) -> None:
     """A client is gone: nothing is wanted by it any more."""
     if state.clients.get(client.id) is not client:
         return
+    state.cut.pop(client, None)
     for record in [client, *(parts.keeper for parts in client.graphs.values())]:
         drop_all(state, record)
     client.graphs.clear()

@@ -246,11 +246,48 @@ class SchedulerCore:
             workers.lost_nanny(state, peer)
         self._settle()
 
+    def cut(self, peer: Peer[Any], patience_s: float, now_s: float) -> None:
+        """A peer's connection is gone; it tries to come back for so long, and what it is told meanwhile waits."""
+        state = self.state
+        state.now_s = now_s
+        if not self.is_here(peer):
+            return
+        peer.cut_s, peer.patience_s = now_s, patience_s
+        state.cut[peer] = None
+        if isinstance(peer, WorkerRecord):
+            workers.cut(state, peer)
+        self._give_up()
+        self._settle()
+
+    def resumed(self, peer: Peer[Any], now_s: float) -> None:
+        """A peer is back: all that it has said comes now, nothing of it twice, and what it was told arrives."""
+        state = self.state
+        state.now_s = now_s
+        if peer not in state.cut:
+            return
+        del state.cut[peer]
+        peer.cut_s = None
+        if isinstance(peer, WorkerRecord):
+            workers.resumed(state, peer)
+        elif isinstance(peer, ClientRecord):
+            self.desk.returned(peer)
+        self._settle()
+
+    def is_here(self, peer: Peer[Any]) -> bool:
+        """Say whether a peer has joined, and has not left or been given up."""
+        state = self.state
+        if isinstance(peer, WorkerRecord):
+            return state.workers.get(peer.address) is peer
+        if isinstance(peer, ClientRecord):
+            return state.clients.get(peer.id) is peer
+        return isinstance(peer, NannyRecord) and state.nannies.get(peer.id) is peer
+
     def tick(self, now_s: float) -> None:
         """Do what is due by time alone; to be called every ``stall_s / 2`` or so while `is_busy`."""
         state = self.state
         state.now_s = now_s
         workers.look_for_silence(state)
+        self._give_up()
         copies.look_for_silence(state)
         balance.rebalance(state)
         census.go_on(state)
@@ -264,13 +301,30 @@ class SchedulerCore:
         settle(state)
         while state.gone:
             requests.party_left(state, state.gone.pop())
+            self._give_up()
+            settle(state)
+
+    def _give_up(self) -> None:
+        """Take out clients and nannies that have not come back in time; a worker's client goes with its worker."""
+        state = self.state
+        for peer in list(state.cut):
+            assert peer.cut_s is not None
+            is_over = state.now_s - peer.cut_s >= peer.patience_s
+            if isinstance(peer, ClientRecord) and (is_over or (peer.worker and peer.worker not in state.workers)):
+                clients.leave(state, peer)
+            elif isinstance(peer, NannyRecord) and is_over:
+                workers.lost_nanny(state, peer)
 
     def is_busy(self) -> bool:
         """Say whether ticks are needed: something runs, is copied or counted, or a worker's end is not settled."""
         state = self.state
         if state.copies or state.census is not None:
             return True
-        return any(w.processing or w.status == "lost" for w in state.workers.values())
+        return any(w.processing or (w.status == "lost" and w.cut_s is None) for w in state.workers.values())
+
+    def is_waiting(self) -> bool:
+        """Say whether something is due by time alone, though not soon: a tick a second is enough."""
+        return bool(self.state.cut) or self.desk.is_waiting
 
     @property
     def idle_since_s(self) -> float | None:

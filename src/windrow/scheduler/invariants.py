@@ -46,6 +46,7 @@ def check_invariants(state: State) -> None:
             assert client in task.clients, (client, task)
             assert tasks.get(task.key) is task, (client, task)
     copies.check(state)
+    _check_cuts(state)
     _check_tables(state)
     for service in state.desk.services.values() if state.desk is not None else ():
         service.check()
@@ -135,6 +136,22 @@ def _check_worker(state: State, worker: WorkerRecord) -> None:
     assert not (worker in state.idle and worker in state.open), worker
     if len(worker.local):
         assert worker in state.local, worker
+
+
+def _check_cuts(state: State) -> None:
+    for peer in [*state.workers.values(), *state.clients.values(), *state.nannies.values()]:
+        assert (peer in state.cut) == (peer.cut_s is not None), f"{peer} is away, or is not"
+    for peer in state.cut:
+        if isinstance(peer, WorkerRecord):
+            assert state.workers.get(peer.address) is peer, f"{peer} is gone, and waited for"
+            assert peer.status == "lost", f"{peer} is away"
+            assert peer.account is None, f"{peer} has ended, and is waited for"
+            assert not len(peer.local), f"{peer} is away, and tasks stand in its own queue"
+        else:
+            here = peer in state.clients.values() or peer in state.nannies.values()
+            assert here, f"{peer} is gone, and waited for"
+    for worker in state.workers.values():
+        assert not worker.suspected or worker in state.cut, f"{worker} is there, and suspected to have died"
 
 
 def _check_tables(state: State) -> None:

@@ -338,6 +338,8 @@ def _retire(
     for worker in leaving:
         _send_nothing_more(state, worker)
     while True:
+        for worker in leaving:
+            worker.status_before = "running"  # one that is cut meanwhile does not retire, should it come back
         leaving = [worker for worker in leaving if worker.status == CLOSING]
         plan = Plan(state)
         for worker in leaving:

@@ -203,7 +203,9 @@ def gather(state: State, peer: Peer[Any], call: int, request: Gather) -> None:
         if task.value is not None:
             relay.blobs[place] = task.value
             continue
+        # One that is cut may come back, and answers then; or it is taken out, and the answer is that there is none.
         holder = next((holder for holder in task.holders if holder.status != "lost"), None)
+        holder = holder or next((holder for holder in task.holders if holder.cut_s is not None), None)
         if holder is not None:
             asked.setdefault(holder, []).append(place)
     for holder, places in asked.items():

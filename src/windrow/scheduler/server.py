@@ -39,6 +39,7 @@ from windrow.scheduler.state import (
 )
 from windrow.transport import Link, Listener, inproc
 from windrow.transport.asker import Asker
+from windrow.transport.lasting import Reception
 from windrow.wire import failure, payload
 from windrow.wire.messages import (
     Arrive,
@@ -150,6 +151,9 @@ class SchedulerServer(Server):
         """How deaths are logged; where a program's stderr may be full, by what waits for nobody."""
         self._listeners: list[Listener] = []
         self._links: dict[Link, Peer[Any] | None] = {}
+        self._reception = Reception(self._accept)
+        self._cut: set[Link] = set()
+        """Those whose connection is gone, and may come back."""
         self._flush_due = False
         self._tick: asyncio.TimerHandle | None = None
         self._tick_is_slow = False
@@ -178,7 +182,7 @@ class SchedulerServer(Server):
         self._listeners.append(await transport.listen(self.inproc_address, self._accept, secret=None))
         self.address = self.inproc_address
         for wanted in self._listens:
-            self._listeners.append(await transport.listen(wanted, self._accept, secret=self.secret))
+            self._listeners.append(await transport.listen(wanted, self._reception.accept, secret=self.secret))
         far = [listener.address for listener in self._listeners[1:]]
         if far:
             self.address = listening.contact(self._contact, far[0])
@@ -221,6 +225,7 @@ class SchedulerServer(Server):
             del inproc.neighbours[address]
         for listener in self._listeners:
             listener.close()
+        self._reception.close()
         if self._tick is not None:
             self._tick.cancel()
         for link in list(self._links):
@@ -239,6 +244,8 @@ class SchedulerServer(Server):
 
     def _accept(self, link: Link) -> None:
         self._links[link] = None
+        link.on_cut = lambda reason: self._on_cut(link)
+        link.on_resumed = lambda: self._on_resumed(link)
         link.on_lost = lambda reason: self._lost(link, reason)
         link.on_batch = lambda messages: self._receive(link, messages)
 
@@ -271,10 +278,34 @@ class SchedulerServer(Server):
 
     def _lost(self, link: Link, reason: str) -> None:
         peer = self._links.pop(link, None)
+        self._cut.discard(link)
         self._arriving.pop(link, None)
         if peer is not None and not self._closed:
             self._tell("%s has left: %s", _named(peer), reason or "the connection is closed")
             self.core.lost(peer, reason, self.loop.time())
+            self._flush_soon()
+            self._changed()
+
+    def _on_cut(self, link: Link) -> None:
+        peer = self._links.get(link)
+        if self._closed:
+            link.close()
+            return
+        if peer is None or not self.core.is_here(peer):  # it has to say hello, or to hear that it may go
+            self.loop.call_later(link.patience_s, lambda: link.close() if link.is_cut else None)
+            return
+        self._tell("%s is cut off; it may come back within %g s", _named(peer), link.patience_s)
+        self._cut.add(link)
+        self.core.cut(peer, link.patience_s, self.loop.time())
+        self._flush_soon()
+        self._changed()
+
+    def _on_resumed(self, link: Link) -> None:
+        peer = self._links.get(link)
+        if link in self._cut and peer is not None:
+            self._tell("%s is back", _named(peer))
+            self._cut.discard(link)
+            self.core.resumed(peer, self.loop.time())
             self._flush_soon()
             self._changed()
 
@@ -297,12 +328,20 @@ class SchedulerServer(Server):
             if isinstance(link, Link):
                 link.send(messages)
         self.plugins.tell()
+        if self._cut:
+            self._close_given_up()
         if self.core.state.obituaries:
             self._log_deaths()
         if self.validates:
             self._validate()
         if not self._closed:
             self._tick_soon()
+
+    def _close_given_up(self) -> None:
+        for link in list(self._cut):
+            peer = self._links[link]
+            if peer is not None and not self.core.is_here(peer):
+                link.close()  # who comes back is told so
 
     def _validate(self) -> None:
         from windrow.scheduler.invariants import check_invariants
@@ -327,7 +366,7 @@ class SchedulerServer(Server):
             return
         if self.core.is_busy():
             delay_s = TICK_S
-        elif self.core.desk.is_waiting:
+        elif self.core.is_waiting():
             delay_s = SLOW_TICK_S
         else:
             return

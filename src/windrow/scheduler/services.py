@@ -150,6 +150,16 @@ class FrontDesk:
         """Whether this client has not gone."""
         return client in self.state.clients
 
+    def is_away(self, client: str) -> bool:
+        """Whether the connection of this client is cut, and it may come back."""
+        record = self.state.clients.get(client)
+        return record is not None and record.cut_s is not None
+
+    def returned(self, client: ClientRecord) -> None:
+        """A client whose connection was cut is back."""
+        for service in self.services.values():
+            service.returned(client.id)
+
     def left(self, client: ClientRecord) -> None:
         """A client has gone: its questions are nobody's, and what it held is free."""
         for question in [question for key, question in self.questions.items() if key[0] == client.id]:

@@ -159,10 +159,12 @@ class Task(Struct, eq=False, gc=False):
 class Peer(Generic[M]):
     """Somebody at the other end of a link; the shell's link object rides along, and the core never looks at it."""
 
-    __slots__ = ("dirty", "link", "out")
+    __slots__ = ("cut_s", "dirty", "link", "out", "patience_s")
 
     def __init__(self) -> None:
         self.link: object = None
+        self.cut_s: float | None = None  # since when its connection is gone, while it may come back
+        self.patience_s = 0.0  # for how long it may
         self.out: list[M] = []
         self.dirty = False
 
@@ -202,7 +204,9 @@ class WorkerRecord(Peer[Any]):
         "services",
         "stalled",
         "status",
+        "status_before",
         "stored",
+        "suspected",
         "threads",
         "used",
     )
@@ -227,9 +231,12 @@ class WorkerRecord(Peer[Any]):
         self.local_directory = ""
         self.services: dict[str, int] = {}
         self.dashboard_link = ""
-        # Or "paused": its memory is short; "closing_gracefully": it retires; both are sent no tasks. Or "lost": it has
-        # ended, and its nanny's account, or the end of its link, is awaited.
+        # Or "paused": its memory is short; "closing_gracefully": it retires; both are sent no tasks. Or "lost": its
+        # connection is cut, and it may come back; or it has ended, and its nanny's account, or the end of its link,
+        # is awaited.
         self.status = "running"
+        self.status_before = "running"  # what it is again when it comes back
+        self.suspected: dict[Task, Account] = {}  # tasks that are blamed for its end, while it may come back
         self.paused = False  # its own word, whatever else it is
         self.alone: tuple[WorkerRecord, ...] = (self,)  # shared by all tasks that it alone holds
         self.processing: dict[Task, None] = {}
@@ -260,12 +267,13 @@ class WorkerRecord(Peer[Any]):
 class ClientRecord(Peer[Any]):
     """A client: what it wants, and the reports that leave with the next flush."""
 
-    __slots__ = ("alone", "declared", "finished", "graphs", "id", "name", "seen", "wants")
+    __slots__ = ("alone", "declared", "finished", "graphs", "id", "name", "seen", "wants", "worker")
 
     def __init__(self, id: str, name: str) -> None:
         super().__init__()
         self.id = id
         self.name = name
+        self.worker = ""  # the address of the one whose tasks it serves
         self.alone: tuple[ClientRecord, ...] = (self,)
         self.wants: dict[Task, None] = {}
         self.declared: dict[bytes, None] = {}
@@ -355,6 +363,8 @@ class State:
         """Where questions to services go (services.FrontDesk)."""
         self.relays: dict[int, Any] = {}
         """Questions that wait for workers' answers (requests.Relay), by the number of each call."""
+        self.cut: dict[Peer[Any], None] = {}
+        """Parties whose connection is gone, and that may come back."""
         self.gone: list[Peer[Any]] = []
         """Workers and nannies just taken out, whose parts of answers will not come."""
         self.obituaries: list[Account] = []

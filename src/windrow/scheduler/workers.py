@@ -8,6 +8,10 @@ its worker so, in order, on the same connection.
 
 A worker that dies under a nanny is not taken out at once: its tasks stay put for up to ``account_timeout_s`` until the
 nanny's account is there, which says why it died and which tasks were running. Those alone are blamed.
+
+A worker whose connection is cut may live, and come back with all that it has said meanwhile. While its nanny gives no
+account of its end, or else as long as it said that it would try, it keeps its values. Its tasks run elsewhere as soon
+as it would be back if it could: after ``silence_s`` without a nanny that vouches for it, else after its own time.
 """
 
 from __future__ import annotations
@@ -80,6 +84,9 @@ def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
     for other in list(state.workers.values()):
         if (other.nanny and other.nanny == hello.nanny) or (other.status == "lost" and other.address == hello.address):
             _remove_lost(state, other, "it was replaced before its nanny gave an account", blame=False)
+        elif other.address == hello.address and copies.is_silent(state, other):
+            # Two processes cannot listen at one address: that one's host has ended it without a word.
+            remove(state, other, "another process has taken its place at its address")
         elif other.address == hello.address:
             return f"a worker with the address {hello.address} is there already"
         elif other.name == hello.name and other.status != "lost":
@@ -270,6 +277,8 @@ def lost(state: State, worker: WorkerRecord, reason: str) -> None:
     """A worker's link is gone. With a nanny its account is awaited, or is here already."""
     if state.workers.get(worker.address) is not worker:
         return
+    state.cut.pop(worker, None)
+    worker.cut_s = None
     if worker.account is None and worker.nanny in state.nannies:
         if worker.status != "lost":
             _await_the_rest(state, worker)
@@ -278,10 +287,36 @@ def lost(state: State, worker: WorkerRecord, reason: str) -> None:
 
 
 def _await_the_rest(state: State, worker: WorkerRecord) -> None:
-    """A worker has ended: of the end of its link and its nanny's account, one is here, and the other to come."""
-    worker.status = "lost"
+    """Of the end of a worker's link and its nanny's account, one is here, and the other to come; or the worker is."""
+    if worker.status != "lost":
+        worker.status_before, worker.status = worker.status, "lost"
     worker.lost_s = state.now_s
-    state.open_or_idle(worker)
+    placement.remove_worker(state, worker)
+
+
+def cut(state: State, worker: WorkerRecord) -> None:
+    """A worker's connection is gone, and it may come back; where its nanny has told of its end, it will not."""
+    if worker.account is not None:
+        lost(state, worker, "")
+    else:
+        _await_the_rest(state, worker)
+
+
+def resumed(state: State, worker: WorkerRecord) -> None:
+    """A worker is back, and its record was right all the time: nobody is blamed for anything."""
+    worker.last_seen_s = worker.progress_s = state.now_s
+    worker.stalled = False
+    if worker.account is not None:  # what it said last comes now, and then the end of its link
+        return
+    worker.status = worker.status_before
+    if worker.status in ("running", "paused"):
+        worker.status = "paused" if worker.paused else "running"
+    for task, account in worker.suspected.items():
+        if task.deaths and account in task.deaths:
+            task.deaths.remove(account)
+    worker.suspected.clear()
+    if worker.status == "running":
+        placement.add_worker(state, worker)
 
 
 def _remove_lost(state: State, worker: WorkerRecord, otherwise: str, blame: bool = True) -> None:
@@ -305,6 +340,7 @@ def remove(
         return
     known = account if isinstance(account, Account) else Account(said=account)
     del state.workers[worker.address]
+    state.cut.pop(worker, None)
     worker.status = "closed"
     state.gone.append(worker)
     fitting.note_limits(state)
@@ -356,7 +392,8 @@ def _lose_actor(state: State, worker: WorkerRecord, task: Task, end: str) -> Non
 def _blame(state: State, task: Task, account: Account) -> None:
     """A task was running when its worker died: count it, and err the task when that was once too often."""
     task.deaths = [*(task.deaths or ()), account]
-    if len(task.deaths) > state.config.allowed_failures:
+    suspicions = sum(isinstance(peer, WorkerRecord) and task in peer.suspected for peer in state.cut)
+    if len(task.deaths) - suspicions > state.config.allowed_failures:
         error, text = failure.dump(KilledWorker(task.key, task.deaths, state.config.allowed_failures))
         fail(state, task, Failure(task.key, error, text))
     else:
@@ -380,7 +417,7 @@ def on_died(state: State, nanny: NannyRecord, message: Died) -> None:
         return
     if message.expected:
         remove(state, worker, message.account, blame=False)
-    elif worker.status == "lost":
+    elif worker.status == "lost" and worker.account is None:
         remove(state, worker, message.account, message.running)
     else:  # what it said last is still on its way: the link's end comes after that
         worker.account = (message.account, message.running)
@@ -391,6 +428,7 @@ def lost_nanny(state: State, nanny: NannyRecord) -> None:
     """A nanny is gone; its worker, if it lives, goes on."""
     if state.nannies.get(nanny.id) is nanny:
         del state.nannies[nanny.id]
+        state.cut.pop(nanny, None)
         state.gone.append(nanny)
 
 
@@ -404,10 +442,44 @@ def look_for_silence(state: State) -> None:
     """
     config = state.config
     for worker in list(state.workers.values()):
-        if worker.status == "lost":
+        if worker.status == "lost" and worker.cut_s is not None:
+            _look_for_return(state, worker)
+        elif worker.status == "lost":
             if state.now_s - worker.lost_s >= config.account_timeout_s:
                 _remove_lost(state, worker, "its connection ended, and its nanny gave no account of it")
         elif worker.nanny not in state.nannies and state.now_s - worker.last_seen_s > config.worker_ttl_s:
             account = f"it was silent for more than {config.worker_ttl_s:.0f} s (distributed.scheduler.worker-ttl)"
             remove(state, worker, account)
             state.tell(worker, Close(account))
+
+
+def _look_for_return(state: State, worker: WorkerRecord) -> None:
+    """Wait for a worker whose connection is cut, as long as that is worth it."""
+    waited_s = state.now_s - worker.lost_s
+    nanny = state.nannies.get(worker.nanny)
+    vouched = nanny is not None and nanny.cut_s is None
+    if not vouched and waited_s >= worker.patience_s:
+        _remove_lost(state, worker, f"its connection ended, and it was not back after {worker.patience_s:g} s")
+    elif worker.processing and waited_s >= (worker.patience_s if vouched else state.config.silence_s):
+        _run_elsewhere(state, worker, blame=not vouched)
+
+
+def _run_elsewhere(state: State, worker: WorkerRecord, blame: bool) -> None:
+    """Have others run what a worker has that may come back; should it bring results, they are of forgotten attempts.
+
+    It has probably died, and so those that it ran are suspected; one that this might convict stays until that is sure.
+    """
+    attempts = [task for task in worker.processing if not task.missing]
+    suspects = dict.fromkeys(attempts[: worker.threads] if blame else ())
+    said = "its connection ended, and it was not back soon"
+    account = Account(said, name=worker.name, address=worker.address, pid=worker.pid, host=worker.host)
+    for task in list(worker.processing):
+        if task.worker is not worker:  # it came back with one before it
+            continue
+        if task in suspects:
+            if len(task.deaths or ()) >= state.config.allowed_failures:
+                continue
+            task.deaths = [*(task.deaths or ()), account]
+            worker.suspected[task] = account
+        free(state, worker, task)
+        return_attempt(state, task)

@@ -6,13 +6,15 @@ are.
 
 from __future__ import annotations
 
+from functools import partial
+
 from windrow.addressing import split_address
 from windrow.transport.base import Link, Listener, OnLink, backend, register
 
 __all__ = ["Link", "Listener", "connect", "listen", "register"]
 
 
-async def connect(address: str, *, secret: bytes | None, timeout_s: float = 30.0) -> Link:
+async def connect(address: str, *, secret: bytes | None, timeout_s: float = 30.0, patience_s: float = 0.0) -> Link:
     """Return a link to a listener; assign its ``on_lost`` and ``on_batch`` then.
 
     Parameters
@@ -23,6 +25,9 @@ async def connect(address: str, *, secret: bytes | None, timeout_s: float = 30.0
         The cluster's secret; None is enough for inproc only.
     timeout_s
         A listener that is not there yet is tried again until then, in seconds.
+    patience_s
+        If the connection breaks, the link goes on over another, which is tried for so long (`transport.lasting`); the
+        listener must know of such links. What connects inside a process cannot break.
 
     Raises
     ------
@@ -50,7 +55,13 @@ async def connect(address: str, *, secret: bytes | None, timeout_s: float = 30.0
     [Close(reason='hello')]
     """
     scheme, location = split_address(address)
-    return await backend(scheme).connect(location, secret=secret, timeout_s=timeout_s)
+    dial = partial(backend(scheme).connect, location, secret=secret)
+    link = await dial(timeout_s=timeout_s)
+    if patience_s <= 0 or scheme == "inproc":
+        return link
+    from windrow.transport.lasting import Dialler
+
+    return Dialler(link, lambda timeout_s: dial(timeout_s=timeout_s), patience_s)
 
 
 async def listen(address: str, on_link: OnLink, *, secret: bytes | None) -> Listener:

@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 from windrow.wire.messages import Message
 
-__all__ = ["Backend", "Link", "Listener", "OnBatch", "OnLink", "OnLost", "backend", "register"]
+__all__ = ["Backend", "Link", "Listener", "OnBatch", "OnLink", "OnLost", "Unanswered", "backend", "register"]
 
 OnBatch: TypeAlias = Callable[[list[Message]], None]
 OnLost: TypeAlias = Callable[[str], None]
@@ -33,15 +33,36 @@ class Link(ABC):
         delivered after it.
     on_drained : callable
         Called when the network has taken what was waiting, and the link is congested no more.
+    on_cut, on_resumed : callable
+        Of a link that outlives its connections (``transport.lasting``): called with a reason when it has none, and
+        when it has another; what was sent meanwhile arrives then.
+    patience_s : float
+        How long the side that has made such a link tries to connect again; 0: the link ends with its connection.
+    received_bytes : int
+        How much has arrived, where the transport counts it.
+    is_cut : bool
+        Whether such a link has no connection just now.
+    broke_off : bool
+        Whether this side has aborted it.
+    refused : bool
+        Whether a link that outlives its connections has ended because who answers now does not know it any more.
     """
 
     is_congested = False
     """Whether a good part of what was sent waits to be taken by the network."""
 
+    patience_s = 0.0
+    received_bytes = 0
+    broke_off = False
+    refused = False
+    is_cut = False
+
     def __init__(self, remote: str) -> None:
         self.remote = remote
         self.on_drained: Callable[[], None] = _nothing
         self.on_lost: OnLost = _unclaimed_loss
+        self.on_cut: OnLost = _unclaimed_loss
+        self.on_resumed: Callable[[], None] = _unclaimed_return
         self._on_batch: OnBatch | None = None
 
     @property
@@ -84,7 +105,15 @@ def _nothing() -> None:
 
 
 def _unclaimed_loss(reason: str) -> None:
-    """Stand for an `on_lost` that nobody has assigned."""
+    """Stand for an `on_lost` or `on_cut` that nobody has assigned."""
+
+
+def _unclaimed_return() -> None:
+    """Stand for an `on_resumed` that nobody has assigned."""
+
+
+class Unanswered(TimeoutError):
+    """Somebody has taken the connection, and says nothing: a process that is busy, or stopped."""
 
 
 class Listener(ABC):

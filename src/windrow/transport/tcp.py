@@ -19,7 +19,7 @@ from typing import cast
 from windrow import config
 from windrow.addressing import join_address, join_host_port, own_ip, split_host_port
 from windrow.errors import ConnectionRefused, ProtocolError
-from windrow.transport.base import Link, Listener, OnLink
+from windrow.transport.base import Link, Listener, OnLink, Unanswered
 from windrow.transport.handshake import Steps, accept_steps, connect_steps
 from windrow.wire.framing import GOODBYE, FrameEncoder, FrameParser
 from windrow.wire.messages import Message
@@ -106,6 +106,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
     def abort(self, reason: str) -> None:
         if self._reason is None:
             self._reason = reason
+            self.broke_off = True
         self._closed = True
         self._transport.abort()
 
@@ -143,6 +144,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
             if self._room_filled == len(self._room):
                 self._advance(bytes(self._room))
             return
+        self.received_bytes += nbytes
         try:
             batches = self._parser.received(nbytes)
         except ProtocolError as error:
@@ -331,17 +333,20 @@ async def connect(location: str, *, secret: bytes | None, timeout_s: float) -> T
     deadline = time.monotonic() + timeout_s
     pause_s, pause_max_s = _BACKOFF_S
     last = "no answer"
+    reached: list[None] = []
     while True:
+        reached.clear()
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await _connect_once(host or "127.0.0.1", port, secret, address)
+                return await _connect_once(host or "127.0.0.1", port, secret, address, reached)
         except ConnectionRefused:
             raise
         except OSError as error:  # TimeoutError is one too; the wordless one is that of the last try's own limit
             last = str(error) or last
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise TimeoutError(
+                kind = Unanswered if reached else TimeoutError
+                raise kind(
                     f"no connection to {address} within {timeout_s:g} s ({last}). Check that the "
                     "scheduler or worker runs, that host and port are right, and that no firewall is in between"
                 ) from error
@@ -349,7 +354,7 @@ async def connect(location: str, *, secret: bytes | None, timeout_s: float) -> T
         pause_s = min(2 * pause_s, pause_max_s)
 
 
-async def _connect_once(host: str, port: int, secret: bytes, address: str) -> TcpLink:
+async def _connect_once(host: str, port: int, secret: bytes, address: str, reached: list[None]) -> TcpLink:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[TcpLink] = loop.create_future()
 
@@ -366,6 +371,7 @@ async def _connect_once(host: str, port: int, secret: bytes, address: str) -> Tc
     transport, _ = await loop.create_connection(
         lambda: TcpLink(lambda link: connect_steps(secret, address), accepted, refused, address), host, port
     )
+    reached.append(None)
     try:
         return await ready
     except BaseException:

@@ -74,14 +74,46 @@ class Close(Struct, tag=3, array_like=True):
     reason: str = ""
 
 
+class Begin(Struct, tag=4, array_like=True):
+    """The first word of a connection whose session is to outlive it; should it break, its maker tries for so long.
+
+    ``process`` tells who that is to others on its machine (`system.process_mark`).
+    """
+
+    id: str
+    patience_s: float
+    process: str = ""
+
+
+class Resume(Struct, tag=5, array_like=True):
+    """The first word of a connection that goes on with a session; ``count`` messages of the other side have arrived."""
+
+    id: str
+    count: int
+
+
+class Resumed(Struct, tag=6, array_like=True):
+    """The answer to a `Begin`, and to a `Resume`, before what was lost is sent again; or a `Close`: it is over."""
+
+    count: int
+    process: str = ""
+
+
+class Ack(Struct, tag=7, array_like=True):
+    """So many messages of the session have arrived; alone, it is a sign of life. Below 0: the session is over."""
+
+    count: int
+
+
 # ---------------------------------------------------------------- client -> scheduler
 
 
 class HelloClient(Struct, tag=10, array_like=True):
-    """First message of a client."""
+    """First message of a client; ``worker`` is the address of the worker whose tasks it serves, and ends with."""
 
     id: str
     name: str = ""
+    worker: str = ""
 
 
 class Declare(Struct, tag=11, array_like=True):
@@ -785,10 +817,17 @@ ToNanny: TypeAlias = RestartWorker | Call | Reply | Close
 FromObserver: TypeAlias = HelloObserver | Call | Close
 ToObserver: TypeAlias = Reply | Close
 
+OfLinks: TypeAlias = Begin | Resume | Resumed | Ack
+"""What links say to each other; nobody else ever sees it."""
+
 Message: TypeAlias = (
     Call
     | Reply
     | Close
+    | Begin
+    | Resume
+    | Resumed
+    | Ack
     | HelloClient
     | Declare
     | Undeclare

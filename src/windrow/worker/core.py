@@ -231,6 +231,20 @@ class WorkerCore:
             self.functions.pop(number, None)
         self.forgotten_functions.extend(message.functions)
 
+    def start_afresh(self) -> None:
+        """Forget all that is a scheduler's, for the sake of another; what runs goes on, and its threads are taken."""
+        self.on_free(Free([*self.attempts, *self.data, *self.actors]))  # type: ignore[list-item]
+        self.on_free_functions(FreeFunctions(list(self.functions)))
+        self.incoming = Incoming(self.incoming.limits)
+        self.fetching = self.incoming.fetches
+        for books in (self.copying, self.waiting_for, self.names):
+            books.clear()
+        self.out.clear()
+        if self.paused:
+            self.out.append(Paused(True))
+        if self.ghosts:
+            self.out.append(Ghosts(self.ghosts))
+
     # ------------------------------------------------------------ what threads say
 
     def next_attempt(self) -> Attempt | None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from windrow import addressing, scheduler_file, security, transport
+from windrow import addressing, config, scheduler_file, security, transport
 from windrow.errors import WrongSecret
 from windrow.transport import Link
 
@@ -76,7 +76,8 @@ async def _try(worker: WorkerServer) -> Link:
     if not is_given:
         worker.secret = await _published(address)
     try:
-        return await transport.connect(address, secret=worker.secret, timeout_s=TRY_S)
+        patience_s = config.seconds("windrow.worker.reconnect-timeout")
+        return await transport.connect(address, secret=worker.secret, timeout_s=TRY_S, patience_s=patience_s)
     except TimeoutError as error:
         raise _NotYet(str(error)) from error
     except WrongSecret:

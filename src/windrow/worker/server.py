@@ -187,10 +187,28 @@ class WorkerServer(WorkerFacade, Server):
             if self.on_listening is not None:
                 self.on_listening(self.address)
             self.observed.dashboard.start()
+        except BaseException:
+            link.close()
+            raise
+        await self._join(link)
+        self.metrics_now()
+        self.executor.start()
+        self.memory_manager.start()
+        self._heartbeat = self.loop.call_later(config.heartbeat_s, self._beat)
+        self.scratch.sweep_later(self.loop)
+        await self.joined
+
+    async def _join(self, link: Link) -> None:
+        """Set plugins up, and say hello."""
+        config = self.config
+        try:
             await self._set_up_plugins(link)
         except BaseException:
             link.close()
             raise
+        if self._ending or self.ended.done():  # meanwhile
+            link.close()
+            raise RuntimeError("the worker has been closed")
         self._link = link
         link.on_lost = self._lost
         link.on_batch = self._on_batch
@@ -212,12 +230,6 @@ class WorkerServer(WorkerFacade, Server):
         link.send([hello])
         to = self.scheduler_address
         logs.tell(logger, self.address, "worker %r at %s joins the scheduler at %s", self.name, self.address, to)
-        self.metrics_now()
-        self.executor.start()
-        self.memory_manager.start()
-        self._heartbeat = self.loop.call_later(config.heartbeat_s, self._beat)
-        self.scratch.sweep_later(self.loop)
-        await self.joined
 
     async def _listen(self) -> Listener:
         """Listen where nobody else does yet."""
@@ -315,11 +327,39 @@ class WorkerServer(WorkerFacade, Server):
         if not self.joined.done():
             self.joined.set_exception(RuntimeError(f"the scheduler has ended the connection: {reason or 'it closes'}"))
             return
-        self._stop(reason or "the scheduler closed the connection")
+        if self._link is None or not self._link.refused or self._ending or self.config.nanny:
+            if reason and not self._ending and not self.config.nanny:  # which would tell
+                logger.warning("worker %r ends: %s", self.name, reason)
+            # Its nanny starts another: no thread of that is in a task that nobody wants.
+            self._stop(reason or "the scheduler closed the connection")
+        else:
+            logger.warning("worker %r starts afresh: %s", self.name, reason)
+            self.background(self._join_afresh(reason))
+
+    async def _join_afresh(self, reason: str) -> None:
+        """Join a scheduler that knows nothing of this worker: nothing that is here is of its."""
+        self._link = None
+        self.joined = self.loop.create_future()
+        for peer in list(self._peers.values()):  # ids are another scheduler's from here on
+            peer.close()
+        self.visit(self.core.start_afresh)
+        self.executor.forget_functions()
+        if self.client is not None:
+            self.client.session.close("its worker has another scheduler")
+            self.client = None
+        for plugin in list(self.held.plugins):
+            await failure.caught(self.held.obey(UnregisterPlugin("worker", plugin)))
+        try:
+            await self._join(await joining.reach(self))
+            await self.joined
+        except (OSError, RuntimeError, WindrowError) as error:
+            self._stop(f"{reason}; and it could not start afresh: {error}")
+            return
+        self._flush()
 
     def _beat(self) -> None:
-        assert self._link is not None
-        self._link.send([Heartbeat({**self.metrics_now(), **self.more_metrics})])
+        if self._link is not None:
+            self._link.send([Heartbeat({**self.metrics_now(), **self.more_metrics})])
         self._heartbeat = self.loop.call_later(self.config.heartbeat_s, self._beat)
 
     def metrics_now(self) -> dict[str, float]:
@@ -390,7 +430,8 @@ class WorkerServer(WorkerFacade, Server):
             change()
             requests = core.take_requests()
             self.executor.offer()
-            out, dropped = core.take_out(), core.data.take_dropped()
+            out = core.take_out() if self._link is not None else []  # while it starts afresh, it says nothing
+            dropped = core.data.take_dropped()
             moves = core.moves
             if moves is not None:
                 self._tell_soon(moves)
@@ -580,6 +621,16 @@ class _Peer:
         self._numbers = itertools.count(1)
         self._waiting: list[Message] = []
         self._connecting: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        """Ask and hear nothing more."""
+        self.worker._peers.pop(self.address, None)
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self.link is not None:
+            self.link.on_lost = lambda reason: None
+            self.link.on_batch = lambda batch: None
+            self.link.close()
 
     def ask(self, ids: list[TaskId]) -> None:
         """Ask for values; the core is told of each, in the end."""
