@@ -15,6 +15,7 @@ from windrow.scheduler.state import MEMORY, PROCESSING, QUEUED, RELEASED, State,
 from windrow.scheduler.transitions import TRANSITIONS, drop_value, enqueue
 from windrow.testing import __main__ as command
 from windrow.testing.simulation import Simulation, SimulationFailed, run_seed
+from windrow.transport.replay import Replay
 from windrow.wire.messages import Holds
 from windrow.worker.core import WorkerCore
 from windrow.worker.state import Attempt
@@ -133,6 +134,17 @@ def deaf_to_secession(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(workers, "leave_threads", lambda state, worker, task: None)
 
 
+def forgetful_sessions(patch: pytest.MonkeyPatch) -> None:
+    """What was under way when a connection was cut is not all sent again."""
+    again = Replay.again
+    patch.setattr(Replay, "again", lambda replay, count: again(replay, count)[1:])
+
+
+def repeating_sessions(patch: pytest.MonkeyPatch) -> None:
+    """What has arrived is sent again, too."""
+    patch.setattr(Replay, "again", lambda replay, count: [batch.copy() for batch in replay._kept])
+
+
 Break = Callable[[pytest.MonkeyPatch], None]
 BREAKS: list[Break] = [
     no_free,
@@ -142,6 +154,8 @@ BREAKS: list[Break] = [
     silent_fetches,
     swapped_inputs,
     deaf_to_secession,
+    forgetful_sessions,
+    repeating_sessions,
 ]
 ENOUGH = 60
 """Seeds within which a broken engine must be found out."""

@@ -10,6 +10,7 @@ scheduler nor any worker keeps anything.
 from __future__ import annotations
 
 import zlib
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -18,8 +19,10 @@ import msgspec
 from windrow.deploy.policy import AdaptivePolicy
 from windrow.errors import ActorLostError, KilledWorker
 from windrow.keys import Key
+from windrow.scheduler.state import Unexpected
 from windrow.testing.acting import Acting
 from windrow.testing.adapting import Adapting
+from windrow.testing.cutting import Cutting
 from windrow.testing.moving import Moving
 from windrow.testing.pressing import Pressing
 from windrow.testing.sharing import Sharing
@@ -28,6 +31,9 @@ from windrow.testing.weaving import Weaving
 from windrow.wire import failure
 
 STEPS_MAX = 200_000
+
+SETTLED_S = 100.0
+"""Virtual time in which everything must have ended; what waits for nothing in particular ticks for ever."""
 
 
 class SimulationFailed(AssertionError):
@@ -74,6 +80,7 @@ class Simulation:
         )
         self.adapting.on_let_go = self.moving.note_let_go
         self.pressing = Pressing(self.cluster, seed)
+        self.cutting = Cutting(self, seed)
         self.kills = 0
 
     def run(self) -> int:
@@ -84,7 +91,7 @@ class Simulation:
             self._settle()
             self._judge()
             self._clean_up()
-        except AssertionError as error:
+        except (AssertionError, Unexpected) as error:
             trace = "\n".join(self.cluster.trace[-60:])
             raise SimulationFailed(
                 f"{error}\nseed {self.seed}; replay: python -m windrow.testing --seed {self.seed} --trace\n{trace}"
@@ -100,6 +107,8 @@ class Simulation:
             nanny = self.poisonous or rng.random() < 0.5
             cluster.add_worker(nthreads, nanny, slowness=rng.choice([1.0, 1.0, 1.0, 30.0]))
         self.clients = [VirtualClient(cluster, f"c{number}") for number in range(rng.choice([1, 1, 2]))]
+        for client in self.clients:
+            client.on_gone = partial(self.sharing.died, client)
 
     def _play(self) -> None:
         rng, cluster = self.rng, self.cluster
@@ -122,6 +131,7 @@ class Simulation:
                 self.adapting.round()
             if rng.random() < 0.4:
                 self._meddle(client)
+            self.cutting.act()
             if self.deadly and rng.random() < 0.25:
                 self._disturb()
             for _ in range(rng.choice([0, 5, 50, 200])):
@@ -234,18 +244,21 @@ class Simulation:
         """Let everything end, with at least one worker to do it."""
         clock = self.cluster.clock
         self.cluster.fetch_failures = 0.0
+        self.cutting.settle()
         self.moving.settle()
         self.adapting.settle()
         self.pressing.settle()
         self.weaving.settle()
         if not self.cluster.workers or self.rng.random() < 0.3:
             self.cluster.add_worker(nanny=self.poisonous)
-        limit = clock.steps + STEPS_MAX
+        limit, limit_s = clock.steps + STEPS_MAX, clock.now_s + SETTLED_S
         while clock.step():
             assert clock.steps < limit, "it goes on and on"
+            assert clock.now_s < limit_s, "it goes on and on"
         self.sharing.stop_waiting()
         while clock.step():
             assert clock.steps < limit, "it goes on and on"
+            assert clock.now_s < limit_s, "it goes on and on"
 
     def expected(self, key: Key, memo: dict[Key, Any] | None = None) -> Any:
         """Return a key's value, or ('error', the keys that may be blamed)."""
@@ -270,6 +283,7 @@ class Simulation:
         self.acting.judge()
         self.pressing.judge()
         self.weaving.judge()
+        self.cutting.judge()
         self.moving.judge([client for client in self.clients if not client.closed])
         memo: dict[Key, Any] = {}
         for client in self.clients:

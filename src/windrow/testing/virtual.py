@@ -22,7 +22,8 @@ from windrow.account import Account
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import SchedulerConfig
-from windrow.testing.network import Channel, Clock
+from windrow.testing.lines import End, Line
+from windrow.testing.network import Clock
 from windrow.wire.messages import (
     ActorCall,
     Ask,
@@ -132,11 +133,38 @@ class VirtualWorker:
         """What its tasks submit others with."""
         self.alive = True
         self.failures: dict[Key, int] = {}
-        self.to_scheduler = cluster.connect(
-            HelloWorker(self.address, name, nthreads, nanny=nanny, resources=self.resources),
+        self.life = 1
+        self._join()
+
+    def _join(self) -> None:
+        self.to_scheduler = self.cluster.connect(
+            HelloWorker(self.address, self.name, self.nthreads, nanny=self.nanny, resources=self.resources),
             self._receive,
             self._cut_off,
+            self._start_afresh,
         )
+
+    def _start_afresh(self) -> None:
+        """The scheduler does not know it any more: its nanny starts another, or it joins as a new one."""
+        if not self.alive:
+            return
+        if self.nanny in self.cluster.nannies:
+            self.die("it was given up")
+            return
+        cluster = self.cluster
+        cluster.ended[self.address] = None
+        cluster.log(f"{self.name} starts afresh")
+        cluster.on_end(self)
+        self.close_client()
+        self.client = None
+        self.life += 1
+        self.core.start_afresh()
+        for attempt in [attempt for attempt in self.outside if self.works[attempt].inner]:
+            self.outside.remove(attempt)  # its client is closed, and says so to it
+            del self.works[attempt]
+            self.core.fail(attempt, 0.0, b"", "")
+        self._join()
+        self.go_on()
 
     def _receive(self, messages: list[Any]) -> None:
         if self.alive:
@@ -219,7 +247,8 @@ class VirtualWorker:
     def _wait_for_others(self, attempt: Attempt) -> None:
         """An attempt submits others with its worker's client, and leaves its thread until they are done."""
         if self.client is None:
-            self.client = VirtualClient(self.cluster, f"client of {self.name}")
+            id = f"client of {self.name}" if self.life == 1 else f"client {self.life} of {self.name}"
+            self.client = VirtualClient(self.cluster, id, self.address)
         client, inner = self.client, self.works[attempt].inner
         for each in inner:
             work = Work(each.salt, duration_s=each.duration_s, inner=each.inner)
@@ -278,7 +307,7 @@ class VirtualWorker:
         self.go_on()
 
     def _ask(self, address: str, ids: list[Any]) -> None:
-        cluster = self.cluster
+        cluster, life = self.cluster, self.life
         cluster.log(f"{self.name} asks {address} for {ids}")
 
         def arrive() -> None:
@@ -286,12 +315,12 @@ class VirtualWorker:
             partitioned = cluster.rng.random() < cluster.fetch_failures
             alive = peer is not None and peer.alive and not partitioned
             answers = [(id, peer.serve(id) if alive and peer is not None else None) for id in ids]
-            cluster.clock.after(cluster.rng.random() * cluster.delay_s, lambda: self._answered(answers))
+            cluster.clock.after(cluster.rng.random() * cluster.delay_s, lambda: self._answered(answers, life))
 
         cluster.clock.after(cluster.rng.random() * cluster.delay_s, arrive)
 
-    def _answered(self, answers: list[tuple[Any, bytes | None]]) -> None:
-        if self.alive:
+    def _answered(self, answers: list[tuple[Any, bytes | None]], life: int) -> None:
+        if self.alive and life == self.life:
             for id, blob in answers:
                 self.core.fetched(id, blob)
             self.go_on()
@@ -314,6 +343,10 @@ class VirtualWorker:
         self.cluster.on_end(self)
         self.close_client()
         self.to_scheduler.send([Close("it was asked to")])
+        nanny = self.cluster.nannies.get(self.nanny)
+        if nanny is not None:  # what a worker says may be lost, if it is cut off when it leaves
+            delay = self.cluster.rng.random() * self.cluster.delay_s * 4
+            self.cluster.clock.after(delay, lambda: nanny.send([Died(self.address, "it left", True)]))
 
     def die(self, why: str, expected: bool = False) -> None:
         """End at once, as by SIGKILL; the nanny, if there is one, gives an account and starts another."""
@@ -349,7 +382,7 @@ class VirtualFuture(Struct, eq=False):
 class VirtualClient:
     """A client: futures by key, reports taken as the real client takes them."""
 
-    def __init__(self, cluster: VirtualCluster, id: str) -> None:
+    def __init__(self, cluster: VirtualCluster, id: str, worker: str = "") -> None:
         self.cluster = cluster
         self.id = id
         self.futures: dict[Key, VirtualFuture] = {}
@@ -360,9 +393,10 @@ class VirtualClient:
         self.closed = False
         self.held: dict[Key, int] = {}
         """How many tasks of a worker wait for a key."""
+        self.on_gone: Callable[[], None] = lambda: None
         self.waiting: list[Callable[[], bool]] = []
         """Called after each report, until they return True."""
-        self.to_scheduler = cluster.connect(HelloClient(id), self._receive, lambda: None)
+        self.to_scheduler = cluster.connect(HelloClient(id, worker=worker), self._receive, self._gone, self._gone)
         self.to_scheduler.send([Declare(b"work", "work", b"code")])
 
     def submit(
@@ -453,6 +487,11 @@ class VirtualClient:
         if new:
             self.to_scheduler.send([Want(new)])
 
+    def _gone(self) -> None:
+        """It has given up to come back, or was given up; or it is closed."""
+        self.closed = True
+        self.on_gone()
+
     def close(self) -> None:
         """Leave without a word."""
         self.closed = True
@@ -537,8 +576,10 @@ class VirtualCluster:
         """What each worker fetches at a time."""
         self.supply: Callable[[], dict[str, float]] = dict
         """What a new worker has of resources."""
-        self.nannies: dict[str, Channel] = {}
-        self._links: dict[int, tuple[Channel, Callable[[], None]]] = {}
+        self.nannies: dict[str, End] = {}
+        self.lasting = False
+        """Whether connections that are made from here on may be cut, and go on."""
+        self.lines: list[Line] = []
         self._flush_due = False
         self._ticking = False
         self._count = 0
@@ -580,52 +621,31 @@ class VirtualCluster:
 
     # ------------------------------------------------------------ connections
 
-    def connect(self, hello: Struct, receive: Callable[[list[Any]], None], on_lost: Callable[[], None]) -> Channel:
-        """Open a connection to the scheduler; return the direction towards it."""
-        back = Channel(self.clock, self.rng, receive, self.delay_s)
-        joined: list[Any] = []
+    def connect(
+        self,
+        hello: Struct,
+        receive: Callable[[list[Any]], None],
+        on_lost: Callable[[], None],
+        on_refused: Callable[[], None] = lambda: None,
+    ) -> End:
+        """Open a connection to the scheduler; return the party's end."""
+        line = Line(self, hello, receive, on_lost, on_refused, self.lasting)
+        self.lines.append(line)
+        return line.near
 
-        def deliver(messages: list[Any]) -> None:
-            for message in messages:
-                self.log(f"scheduler <- {str(message)[:400]}")
-            if not joined:
-                joined.append(self.core.join(messages.pop(0), self.clock.now_s))
-                joined[0].link = back
-                forth.peer = joined[0]
-            if messages:
-                self.core.receive(joined[0], messages, self.clock.now_s)
-            self._after_scheduler()
-
-        forth = _Forth(self.clock, self.rng, deliver, self.delay_s)
-        self._links[id(forth)] = (back, on_lost)
-        forth.send([hello])
-        return forth
-
-    def disconnect(self, forth: Channel) -> None:
+    def disconnect(self, end: End) -> None:
         """Break a connection: what is under way is lost, and both ends learn of it in time."""
-        if forth.broken:
-            return
-        forth.broken = True
-        back, on_lost = self._links.pop(id(forth))
-        back.broken = True
+        end.line.drop()
 
-        def scheduler_notices() -> None:
-            peer = getattr(forth, "peer", None)
-            if peer is not None:
-                self.core.lost(peer, "the connection broke", self.clock.now_s)
-                self._after_scheduler()
-
-        self.clock.after(self.rng.random() * self.delay_s * 2, scheduler_notices)
-        self.clock.after(self.rng.random() * self.delay_s * 2, on_lost)
-
-    def _after_scheduler(self) -> None:
+    def after_scheduler(self) -> None:
+        """Check what must be true, and have what the scheduler has to say sent soon."""
         check_invariants(self.core.state)
         for watch in self.watchers:
             watch()
         if not self._flush_due:  # batches by tick: several messages may be handled before one flush
             self._flush_due = True
             self.clock.after(self.rng.random() * self.delay_s * 0.2, self._flush)
-        if not self._ticking and (self.core.is_busy() or self.core.desk.is_waiting):
+        if not self._ticking and (self.core.is_busy() or self.core.is_waiting()):
             self._ticking = True
             self.clock.after(0.025 if self.core.is_busy() else 0.2, self._tick)
 
@@ -635,17 +655,11 @@ class VirtualCluster:
             for message in messages:
                 self.log(f"scheduler -> {peer!r} {str(message)[:400]}")
             link = peer.link
-            if isinstance(link, Channel):
+            if isinstance(link, End):
                 link.send(messages)
         check_invariants(self.core.state)
 
     def _tick(self) -> None:
         self._ticking = False
         self.core.tick(self.clock.now_s)
-        self._after_scheduler()
-
-
-class _Forth(Channel):
-    """The direction towards the scheduler, which knows whom it has greeted."""
-
-    peer: Any = None
+        self.after_scheduler()
