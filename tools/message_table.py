@@ -43,6 +43,7 @@ def table() -> str:
     for kind in kinds:
         ways = [way for way, union in WAYS.items() if kind in get_args(union)]
         goes = "either way" if kind in {messages.Call, messages.Reply, messages.Close} else ", ".join(ways)
+        goes = "a link's own" if kind in get_args(messages.OfLinks) else goes
         lines.append(f"| {kind.__struct_config__.tag} | `{kind.__name__}` | {goes} | {first_line(kind)} |")
     for kind in sorted(get_args(messages.Request), key=lambda kind: kind.__struct_config__.tag):
         lines.append(f"| {kind.__struct_config__.tag} | `{kind.__name__}` | in a `Call` | {first_line(kind)} |")

@@ -23,6 +23,7 @@ CORES = [
     *(f"scheduler/{name}.py" for name in ("copies", "replicas", "memory_manager", "graphs", "services")),
     *(f"scheduler/{name}.py" for name in ("census", "scaling", "fitting")),
     *(f"worker/{name}.py" for name in ("state", "core", "store", "incoming", "memory")),
+    "transport/replay.py",
 ]
 """Modules of the two cores, relative to the package. One that is not there (yet) is passed over by this tool."""
 

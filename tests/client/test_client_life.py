@@ -15,6 +15,7 @@ from fake_scheduler import FakeScheduler, identity, until
 from windrow.client import Client, Future, default_client
 from windrow.client import client as module
 from windrow.errors import ClosedClientError, WindrowError, WorkerStartTimeoutError
+from windrow.transport.lasting import Reception
 from windrow.wire import failure, payload
 from windrow.wire import messages as m
 
@@ -101,7 +102,10 @@ def test_connecting_over_tcp_and_by_scheduler_file(tmp_path):
         links.append(got)
         link.on_batch = got.extend
 
-    listener = thread.run(transport.listen("tcp://127.0.0.1:0", accept, secret=secret))
+    def receive(link):
+        Reception(accept).accept(link)
+
+    listener = thread.run(transport.listen("tcp://127.0.0.1:0", receive, secret=secret))
     file = tmp_path / "scheduler.json"
     file.write_text(json.dumps({"address": listener.address, "secret": secret.hex()}))
     for arguments in ({"address": listener.address, "secret": secret}, {"scheduler_file": str(file)}):

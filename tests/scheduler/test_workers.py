@@ -40,6 +40,17 @@ def test_second_worker_at_an_address_is_refused(world: World) -> None:
         world.worker("v", address="tcp://w")
 
 
+def test_a_worker_that_was_silent_gives_way_to_the_next_at_its_address(world: World) -> None:
+    client = world.client()
+    former = world.worker("w")
+    world.submit(client, "a")
+    assert world.keys(former) == ["a"]
+    world.tick(6.0)
+    worker = world.worker("w", address="tcp://w")
+    assert list(world.state.workers.values()) == [worker]
+    assert world.heard(worker) == ["run a#2"]
+
+
 def test_name_is_free_again_when_its_worker_has_gone(world: World) -> None:
     world.say(world.worker("w"), Close())
     world.worker("w")

@@ -230,6 +230,16 @@ class World:
         self.core.lost(peer, reason, self.now_s)
         self._check()
 
+    def cut(self, peer: Peer[Any], patience_s: float = 30.0) -> None:
+        """A peer's connection is cut, and it tries to come back for so long."""
+        self.core.cut(peer, patience_s, self.now_s)
+        self._check()
+
+    def back(self, peer: Peer[Any]) -> None:
+        """A peer comes back; what it has said meanwhile is for the test to say next."""
+        self.core.resumed(peer, self.now_s)
+        self._check()
+
     def tick(self, after: float = 0.0) -> None:
         """Time passes, and the core is told."""
         self.now_s += after

@@ -1,4 +1,4 @@
-"""Both transports, each on the loops it has to work on, behind one way to drive them from a test."""
+"""All transports, each on the loops it has to work on, behind one way to drive them from a test."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from windrow import runtime, transport
 from windrow.runtime import LoopThread
 from windrow.transport import Link, Listener
+from windrow.transport.lasting import Reception
 from windrow.wire.messages import Message
 
 T = TypeVar("T")
@@ -88,14 +89,15 @@ class End:
 class Network:
     """One listener, and any number of connections to it."""
 
-    def __init__(self, scheme: str, near: LoopThread, far: LoopThread) -> None:
+    def __init__(self, scheme: str, near: LoopThread, far: LoopThread, patience_s: float = 0.0) -> None:
         self.near, self.far = near, far
+        self.patience_s = patience_s
         self.accepted: list[Link] = []
         self.on_link: Callable[[Link], None] = self.accepted.append
         location = "127.0.0.1:0" if scheme == "tcp" else f"test-{next(_names)}"
-        self.listener: Listener = far.run(
-            transport.listen(f"{scheme}://{location}", lambda link: self.on_link(link), secret=SECRET), LIMIT_S
-        )
+        self.reception = Reception(lambda link: self.on_link(link))
+        accept = self.reception.accept if patience_s else lambda link: self.on_link(link)
+        self.listener: Listener = far.run(transport.listen(f"{scheme}://{location}", accept, secret=SECRET), LIMIT_S)
 
     @property
     def address(self) -> str:
@@ -111,7 +113,7 @@ class Network:
 
     def connect(self) -> Link:
         """Connect and leave the link as it is: on the near loop, with no owner yet."""
-        return self.near.run(transport.connect(self.address, secret=SECRET), LIMIT_S)
+        return self.near.run(transport.connect(self.address, secret=SECRET, patience_s=self.patience_s), LIMIT_S)
 
     def pair(self) -> tuple[End, End]:
         """Return two owned ends of a new connection."""
@@ -125,7 +127,7 @@ class Network:
         self.on_link = accept
 
         async def connect() -> None:
-            near.adopt(await transport.connect(self.address, secret=SECRET))
+            near.adopt(await transport.connect(self.address, secret=SECRET, patience_s=self.patience_s))
 
         self.near.run(connect(), LIMIT_S)
         assert is_there.wait(LIMIT_S)
@@ -133,23 +135,26 @@ class Network:
 
 
 KINDS = {
-    "tcp": ("tcp", None, False),
-    "tcp-asyncio": ("tcp", asyncio.new_event_loop, False),
-    "inproc": ("inproc", None, False),
-    "inproc-two-loops": ("inproc", None, True),
+    "tcp": ("tcp", None, False, 0.0),
+    "tcp-asyncio": ("tcp", asyncio.new_event_loop, False, 0.0),
+    "inproc": ("inproc", None, False, 0.0),
+    "inproc-two-loops": ("inproc", None, True, 0.0),
+    "lasting": ("tcp", None, False, LIMIT_S),
+    "lasting-asyncio": ("tcp", asyncio.new_event_loop, False, LIMIT_S),
 }
 
 
 def _network(kind: str) -> Iterator[Network]:
-    scheme, make_loop, two_loops = KINDS[kind]
+    scheme, make_loop, two_loops, patience_s = KINDS[kind]
     with pytest.MonkeyPatch.context() as patch:
         if make_loop is not None:
             patch.setattr(runtime, "new_loop", make_loop)
         near = LoopThread("near")
         far = LoopThread("far") if two_loops else near
-    network = Network(scheme, near, far)
+    network = Network(scheme, near, far, patience_s)
     yield network
     far.run(_call(network.listener.close), LIMIT_S)
+    far.run(_call(network.reception.close), LIMIT_S)
     near.stop()
     far.stop()
 
@@ -160,6 +165,11 @@ async def _call(function: Callable[[], None]) -> None:
 
 @pytest.fixture(params=list(KINDS))
 def network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    yield from _network(request.param)
+
+
+@pytest.fixture(params=["lasting", "lasting-asyncio"])
+def lasting_network(request: pytest.FixtureRequest) -> Iterator[Network]:
     yield from _network(request.param)
 
 
