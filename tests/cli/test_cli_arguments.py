@@ -14,7 +14,7 @@ from windrow.cli.worker import worker
 
 
 def test_examples() -> None:
-    assert doctest.testmod(arguments) .failed == 0
+    assert doctest.testmod(arguments).failed == 0
 
 
 @pytest.mark.parametrize(
