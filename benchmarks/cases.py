@@ -252,7 +252,9 @@ def submission(system: System, size: int) -> float:
     """What the system takes to learn of a large graph, beyond what Dask takes to make it; nothing of it runs yet."""
     like_it, _ = graphs.sum_of_transpose(size, next(_numbers))
     dask_cpu_s = -time.process_time()
+    gc.disable()  # what it costs to walk the graph meanwhile belongs to who lets that happen
     tasks, dask_s = graphs.dask_takes(like_it)
+    gc.enable()
     dask_cpu_s += time.process_time()
     made, is_right = graphs.sum_of_transpose(size, next(_numbers))
     with tempfile.TemporaryDirectory() as folder:

@@ -127,15 +127,12 @@ making of the graph included; the number of tasks stands in brackets, with what 
 partitions are small (80 kB, some hundred rows), so that the figure is the engine's. Dataframes are shuffled by tasks on
 both sides, but for the row that says otherwise. The row of a large graph is the time until the scheduler knows all of
 it, while the workers are kept from running it, less what Dask takes in the same process to make and optimise an equal
-graph; ordering it counts. What Dask takes stands in the JSON file as `dask_ms`.
+graph while the cyclic collector rests; ordering it counts. What Dask takes stands in the JSON file as `dask_ms`.
 
 Missed budgets: the rows of arrays. In this version large values cross TCP on loopback: each transfer is two to four
 copies into pages that nobody has touched (for `scatter` one more, so that later changes to the array cannot reach a
 task). On the machine above a copy of 256 MiB into fresh pages ran at 0.9 to 1.5 GB/s, into touched ones at 28 to 33:
 the time is in the pages. The remedy is the design's: pooled shared memory that readers map. It is not built yet.
-And the submission of 100,000 tasks, by a few microseconds or ten, with the machine: ordering, lowering and pickling
-take 14 to 20 µs of the caller's thread a task; the rest is the scheduler, which takes the first parts in and hands them
-out in the same process while later ones are pickled, on two cores that the workers want too.
 
 To repeat it: `make bench`, or a part: `make bench BENCH_ARGS="--quick --cases map_10k,chain --peers distributed"`.
 Where the time goes: `python -m benchmarks.profile map_10k`.
