@@ -7,7 +7,7 @@ from world import World
 
 from windrow.primitives import semaphore
 from windrow.scheduler.state import SchedulerConfig
-from windrow.wire.messages import Ask, Call, Gather, HelloClient, Reply, Retire
+from windrow.wire.messages import Ask, Call, Gather, HelloClient, Paused, Reply, Retire
 
 SILENCE_S = SchedulerConfig().silence_s
 
@@ -213,7 +213,7 @@ def test_one_that_has_not_come_back_has_died_and_its_task_is_blamed_once(world: 
     world.cut(away)
     world.tick(SILENCE_S)
     world.tick(30.0)
-    assert [account.partition(":")[0] for account in world.task("a").deaths or ()] == ["worker 'w1' (pid 0)"]
+    assert [(account.name, account.tasks) for account in world.task("a").deaths or ()] == [("w1", ("a",))]
     world.clear()
 
 
@@ -273,6 +273,19 @@ def test_a_cut_interrupts_a_retirement(world: World) -> None:
     world.back(leaving)
     assert leaving.status == "running"
     world.clear()
+
+
+def test_a_paused_worker_is_still_paused_when_it_comes_back(world: World) -> None:
+    client = world.client()
+    worker = world.worker()
+    world.say(worker, Paused(True))
+    world.cut(worker)
+    world.back(worker)
+    assert worker.status == "paused"
+    world.submit(client, "a")
+    assert world.take(worker) == []
+    world.say(worker, Paused(False))
+    assert world.keys(worker) == ["a"]
 
 
 def test_one_that_has_been_emptied_stays_so_after_a_cut(world: World) -> None:

@@ -17,7 +17,7 @@ def test_nothing_is_left() -> None:
     assert not any(books)
     assert not core.ready
     assert core.take_out() == []
-    assert core.take_requests() == {}
+    assert not core.take_requests()
     assert core.forgotten_functions == [1]
 
 
@@ -41,8 +41,8 @@ def test_what_runs_takes_its_thread_until_it_ends_and_its_result_is_nobodys() ->
 
 def test_a_value_that_was_on_its_way_is_not_taken_for_another() -> None:
     core = WorkerCore()
-    core.receive([Run(TWO, 1, "b", 1, b"", inputs=[ONE], where={ONE: ["tcp://other"]})])
-    assert core.take_requests() == {"tcp://other": [ONE]}
+    core.receive([Run(TWO, 1, "b", 1, b"", inputs=[ONE], where={ONE: (10, ["tcp://other"])})])
+    assert core.take_requests() == [("tcp://other", [ONE])]
     core.start_afresh()
     core.fetched(ONE, b"old")
     assert not core.data

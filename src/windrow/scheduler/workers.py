@@ -472,7 +472,14 @@ def _run_elsewhere(state: State, worker: WorkerRecord, blame: bool) -> None:
     attempts = [task for task in worker.processing if not task.missing]
     suspects = dict.fromkeys(attempts[: worker.threads] if blame else ())
     said = "its connection ended, and it was not back soon"
-    account = Account(said, name=worker.name, address=worker.address, pid=worker.pid, host=worker.host)
+    account = Account(
+        said,
+        name=worker.name,
+        address=worker.address,
+        pid=worker.pid,
+        host=worker.host,
+        tasks=tuple([task.key for task in suspects]),
+    )
     for task in list(worker.processing):
         if task.worker is not worker:  # it came back with one before it
             continue

@@ -346,7 +346,7 @@ class VirtualWorker:
         nanny = self.cluster.nannies.get(self.nanny)
         if nanny is not None:  # what a worker says may be lost, if it is cut off when it leaves
             delay = self.cluster.rng.random() * self.cluster.delay_s * 4
-            self.cluster.clock.after(delay, lambda: nanny.send([Died(self.address, "it left", True)]))
+            self.cluster.clock.after(delay, lambda: nanny.send([Died(self.address, Account("it left"), True)]))
 
     def die(self, why: str, expected: bool = False) -> None:
         """End at once, as by SIGKILL; the nanny, if there is one, gives an account and starts another."""

@@ -239,6 +239,8 @@ class WorkerCore:
         self.fetching = self.incoming.fetches
         for books in (self.copying, self.waiting_for, self.names):
             books.clear()
+        if self.brought is not None:
+            self.brought.clear()
         self.out.clear()
         if self.paused:
             self.out.append(Paused(True))
