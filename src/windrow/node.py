@@ -91,6 +91,7 @@ class Server:
         """
         if self._starting is None:
             self._starting = self.loop.create_task(self._begin())
+            self._starting.add_done_callback(_retrieve)
         await asyncio.shield(self._starting)
         return self
 
@@ -261,3 +262,9 @@ def _listen(number: int, hear: Callable[[int], None]) -> Callable[[], object]:
         former = signal.signal(number, lambda *_: loop.call_soon_threadsafe(hear, number))
         return lambda: signal.signal(number, former)
     return lambda: loop.remove_signal_handler(number)
+
+
+def _retrieve(starting: asyncio.Task[None]) -> None:
+    """Look at a failure, so that asyncio does not speak of it where who waited for the start has given up."""
+    if not starting.cancelled():
+        starting.exception()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -388,3 +389,18 @@ def test_what_reaches_the_terminal_is_the_clusters_business(caplog: pytest.LogCa
             assert handler.level == logging.NOTSET
     finally:
         logger.removeHandler(handler)
+
+
+def test_one_that_is_dropped_while_it_starts_is_dropped_quietly(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with SpecCluster({}, SCHEDULER, WORKER, asynchronous=True) as cluster:
+            for turns in range(12):  # after each of its steps
+                await cluster.scale(1)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await cluster.scale(0)
+            assert cluster.requested == set()
+
+    asyncio.run(main())
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []

@@ -368,14 +368,18 @@ async def _connect_once(host: str, port: int, secret: bytes, address: str, reach
         if not ready.done():
             ready.set_exception(error)
 
-    transport, _ = await loop.create_connection(
-        lambda: TcpLink(lambda link: connect_steps(secret, address), accepted, refused, address), host, port
-    )
-    reached.append(None)
+    transport: asyncio.BaseTransport | None = None
     try:
+        transport, _ = await loop.create_connection(
+            lambda: TcpLink(lambda link: connect_steps(secret, address), accepted, refused, address), host, port
+        )
+        reached.append(None)
         return await ready
     except BaseException:
-        transport.abort()
+        if transport is not None:
+            cast(asyncio.Transport, transport).abort()
+        if not ready.cancel() and not ready.cancelled():
+            ready.exception()  # looked at: where the caller has given up, nobody else does
         raise
 
 
