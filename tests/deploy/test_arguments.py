@@ -58,7 +58,7 @@ def test_what_is_not_in_this_version(asked: dict[str, Any]) -> None:
     before = threading.active_count()
     with pytest.raises(NotImplementedError, match=r"is not in this version of windrow"):
         start(**asked)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_makes_no_sense_together_names_both(together: dict[str, Any]) -> No
             start(**together)
     for name in together:
         assert f"{name}=" in str(caught.value)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_unknown_keywords_and_the_nearest_known_ones() -> None:
@@ -134,7 +134,7 @@ def test_wrong_words_about_the_dashboard_err_at_the_call(wrong: dict[str, Any], 
     before = threading.active_count()
     with pytest.raises(TypeError, match=words):
         start(**wrong)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_a_host_that_others_can_reach_draws_a_warning(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

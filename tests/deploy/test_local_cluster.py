@@ -66,12 +66,12 @@ def test_threads_may_share_a_cluster() -> None:
 
 
 def test_closing_from_everywhere_at_once_closes_once() -> None:
-    before = threading.active_count()
-    cluster = small()
+    cluster = small(name="closed by all")
+    assert "IO loop of closed by all" in {thread.name for thread in threading.enumerate()}
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: cluster.close(), range(8)))
     assert cluster.status == "closed"
-    assert threading.active_count() <= before
+    assert "IO loop of closed by all" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_fork_leaves_the_cluster_alone(tmp_path: Path) -> None:
