@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from windrow.keys import Key
 
-__all__ = ["Place", "client", "enter", "place"]
+__all__ = ["BY_TASKS", "AtHand", "Get", "Place", "client", "enter", "place"]
 
 
 class Place(Protocol):
@@ -59,8 +59,51 @@ place = _place.get
 """Return where this code runs; None outside of tasks."""
 
 
+BY_TASKS = ("array.rechunk.method", "dataframe.shuffle.method")
+"""Settings of Dask that choose how data moves between partitions: here always by tasks, which is no default of its
+own where a client is the default."""
+
+
+class Get:
+    """The ``get`` of the client at hand, by the time that Dask calls it.
+
+    Parameters
+    ----------
+    owner
+        Whose ``get`` it calls.
+
+    Programs compare what Dask computes on with ``client.get``, and ask what it is bound to whether that is a client.
+    """
+
+    __name__ = "get"
+
+    def __init__(self, owner: Any) -> None:
+        self.__self__ = owner
+
+    def __call__(self, dsk: Any, keys: Any, **kwargs: Any) -> Any:
+        return self.__self__.get(dsk, keys, **kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        if other is self or getattr(other, "__name__", "") != "get":
+            return other is self
+        try:
+            return getattr(other, "__self__", None) is client()
+        except ValueError:  # there is none
+            return False
+
+    __hash__ = object.__hash__
+
+
 class AtHand:
     """The client at hand, as what Dask computes on inside of tasks."""
+
+    @property
+    def __class__(self) -> Any:  # programs ask isinstance(get.__self__, Client)
+        return _front().Client
+
+    @__class__.setter
+    def __class__(self, kind: Any) -> None:
+        raise AttributeError("the class of this object is the client's, and stays so")
 
     def get(self, dsk: Any, keys: Any, **kwargs: Any) -> Any:
         """Compute keys of a graph; see ``Client.get``."""
@@ -73,5 +116,8 @@ class AtHand:
 
 def client() -> Any:
     """Return the client at hand: the worker's inside a task, else the current one; ValueError when there is none."""
-    front: Any = sys.modules["windrow"]  # what is above this floor is found by its public name
-    return front.get_client()
+    return _front().get_client()
+
+
+def _front() -> Any:
+    return sys.modules["windrow"]  # what is above this floor is found by its public name

@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from windrow.client import current
 from windrow.client.in_task import get_client
+from windrow.context import BY_TASKS, AtHand, Get
 from windrow.when_imported import when_imported
 
 if TYPE_CHECKING:
     from windrow.client.client import Client
-
-SHUFFLE = "dataframe.shuffle.method"
-"""Through files is Dask's own default, which is no good between machines."""
 
 _ABSENT: Any = object()
 
@@ -40,7 +38,7 @@ _blocks: list[Client] = []
 _lock = threading.RLock()
 
 
-class Front:
+class Front(AtHand):
     """The client at hand, by the time that Dask asks; all but ``get`` is the client's own."""
 
     def get(self, dsk: Any, keys: Any, **kwargs: Any) -> Any:
@@ -77,7 +75,7 @@ def _without_clients(dsk: Any, keys: Any, kwargs: dict[str, Any]) -> Any:
     return (get or threaded.get)(dsk, keys, **kwargs)
 
 
-_GET = Front().get
+_GET = Get(Front())
 
 
 @contextmanager
@@ -110,10 +108,12 @@ def _update(config: Any) -> None:
         elif "scheduler" in _ours:
             _put_back(config, "scheduler")
         if not defaults:
-            if SHUFFLE in _ours:
-                _put_back(config, SHUFFLE)
-        elif SHUFFLE not in _ours:
-            _set(config, SHUFFLE, "tasks", unless_there=True)
+            for name in filter(_ours.__contains__, BY_TASKS):
+                _put_back(config, name)
+        else:
+            for name in BY_TASKS:
+                if name not in _ours:
+                    _set(config, name, "tasks", unless_there=True)
 
 
 def _set(config: Any, name: str, value: Any, unless_there: bool = False) -> None:

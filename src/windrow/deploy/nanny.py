@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from windrow import config as configuration
-from windrow import keywords, system
+from windrow import keywords, startup, system
 from windrow.account import Account
 from windrow.deploy import forward, heritage
 from windrow.deploy.process import Orders, WorkerProcess
@@ -289,6 +289,7 @@ class Nanny(Supervisor):
             "scheduler": self.scheduler_addr,
             "secret": self.secret.hex(),
             "path": heritage.path(),
+            "startup": startup.calls(),
         }
         env = heritage.environment(self.env, self.setting)
         directory = new_path("worker", self.local_home)

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from windrow import addressing, offspring, security, system
+from windrow import addressing, offspring, security, startup, system
 from windrow.deploy import specification as specifications
 from windrow.node import Server
 
@@ -45,6 +45,8 @@ class Order(Struct):
     """What is configured where the order comes from."""
     path: list[str] = []
     """Where to import from, in that order, before the process's own places."""
+    startup: list[str] = msgspec.field(default_factory=startup.calls)
+    """What to call before anything else; see `windrow.startup`."""
     parent_pid: int | None = None
     """With which process to end; None: the lifeline is all."""
     status_fd: int = 1
@@ -209,6 +211,7 @@ def main() -> None:
     sys.path[:] = [*order.path, *(entry for entry in sys.path if entry not in order.path)]
     code = 1
     try:
+        startup.run(order.startup)
         _configure(order.config)
         try:
             import uvloop

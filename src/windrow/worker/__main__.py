@@ -25,7 +25,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from windrow import context, offspring
+from windrow import context, offspring, startup
 from windrow.when_imported import when_imported
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def main() -> None:
     sys.path[:] = [*options["path"], *(entry for entry in sys.path if entry not in options["path"])]
     code = 1
     try:
+        startup.run(options["startup"])
         try:
             import uvloop
         except ImportError:
@@ -171,9 +172,10 @@ def _close_soon(worker: WorkerServer) -> None:
 
 
 def _be_what_dask_computes_on(config: Any) -> None:
-    config.set(scheduler=context.AtHand().get)
-    if config.get("dataframe.shuffle.method", None) is None:
-        config.set({"dataframe.shuffle.method": "tasks"})
+    config.set(scheduler=context.Get(context.AtHand()))
+    for name in context.BY_TASKS:
+        if config.get(name, None) is None:
+            config.set({name: "tasks"})
 
 
 def _say(status_fd: int, line: str) -> None:
