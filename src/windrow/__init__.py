@@ -113,7 +113,6 @@ _ABSENT = frozenset(
         "CompatibleExecutor",
         "Security",
         "connect",
-        "dask",
         "get_task_stream",
         "performance_report",
         "progress",
