@@ -6,17 +6,18 @@ What lives here: `LoopThread`. What this file must never know: what runs on a lo
 from __future__ import annotations
 
 import atexit
+import functools
 import threading
 import time
 import weakref
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
 
-__all__ = ["LoopThread", "new_loop"]
+__all__ = ["LoopThread", "add_callback", "new_loop"]
 
 T = TypeVar("T")
 
@@ -27,23 +28,68 @@ SLICE_S = 0.5
 
 _alive: weakref.WeakSet[LoopThread] = weakref.WeakSet()
 
+_called_back: set[asyncio.Future[Any]] = set()
+"""Coroutines of callbacks, which nobody else keeps."""
+
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """Return a new event loop: uvloop's where it is installed.
+    """Return a new event loop: uvloop's where it is installed. It has `add_callback`, too, as Tornado's loops have it.
 
     Examples
     --------
     >>> loop = new_loop()
     >>> loop.close()
     """
+    loop: asyncio.AbstractEventLoop = _kind_of_loop()()
+    return loop
+
+
+@functools.cache
+def _kind_of_loop() -> Any:
+    base: Any
     try:
         import uvloop
     except ImportError:
         import asyncio
 
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
+        base = asyncio.SelectorEventLoop
+    else:
+        base = uvloop.Loop
+    return type("Loop", (base,), {"add_callback": add_callback, "asyncio_loop": property(lambda loop: loop)})
+
+
+def add_callback(loop: Any, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Call a function on a loop soon, from any thread; if it returns an awaitable, that is run too.
+
+    Programs for Dask call it as ``client.loop.add_callback``. What is raised goes to the loop's exception handler.
+
+    Examples
+    --------
+    >>> thread = LoopThread()
+    >>> done = threading.Event()
+    >>> thread.loop.add_callback(done.set)
+    >>> done.wait(5)
+    True
+    >>> thread.stop()
+    """
+    loop.call_soon_threadsafe(functools.partial(_call_back, loop, callback, *args, **kwargs))
+
+
+def _call_back(loop: Any, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    import asyncio
+
+    awaitable = callback(*args, **kwargs)
+    if hasattr(awaitable, "__await__"):
+        running = asyncio.ensure_future(awaitable, loop=loop)
+        _called_back.add(running)
+        running.add_done_callback(_end_callback)
+
+
+def _end_callback(ended: asyncio.Future[Any]) -> None:
+    _called_back.discard(ended)
+    if not ended.cancelled() and (error := ended.exception()) is not None:
+        context = {"message": "a callback of a loop has failed", "exception": error, "future": ended}
+        ended.get_loop().call_exception_handler(context)
 
 
 class LoopThread:

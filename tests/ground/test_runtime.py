@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
 from windrow.runtime import LoopThread, new_loop
 
@@ -58,7 +60,7 @@ def test_it_is_a_daemon_of_that_name_on_its_own_loop(thread: LoopThread) -> None
 
 
 def test_the_loop_is_uvloops(thread: LoopThread) -> None:
-    assert type(thread.loop).__module__ == "uvloop"
+    assert isinstance(thread.loop, uvloop.Loop)
 
 
 def test_without_uvloop_it_is_asyncios(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,3 +170,34 @@ def test_a_thread_that_has_the_number_of_one_that_has_ended_is_not_that(monkeypa
     thread.stop()
     monkeypatch.setattr(thread._thread, "_ident", threading.get_ident())
     assert not thread.is_current
+
+
+def test_a_callback_is_called_on_the_loop_and_its_coroutine_run() -> None:
+    thread = LoopThread()
+    found: concurrent.futures.Future[tuple[int, int]] = concurrent.futures.Future()
+
+    async def answer(x: int, *, y: int) -> None:
+        await asyncio.sleep(0)
+        found.set_result((x + y, threading.get_ident()))
+
+    thread.loop.add_callback(answer, 1, y=2)  # type: ignore[attr-defined]
+    assert found.result(10) == (3, thread.run(_ident()))
+    assert thread.loop.asyncio_loop is thread.loop  # type: ignore[attr-defined]
+    thread.stop()
+
+
+def test_a_callback_that_fails_is_told() -> None:
+    thread = LoopThread()
+    told: concurrent.futures.Future[object] = concurrent.futures.Future()
+    thread.loop.set_exception_handler(lambda loop, context: told.set_result(context["exception"]))
+
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    thread.loop.add_callback(fails)  # type: ignore[attr-defined]
+    assert isinstance(told.result(10), ZeroDivisionError)
+    thread.stop()
+
+
+async def _ident() -> int:
+    return threading.get_ident()

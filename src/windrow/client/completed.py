@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
+from queue import Empty
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -182,17 +183,17 @@ class as_completed:  # lower case: it is used like a function
 
     @property
     def futures(self) -> dict[Future, int]:
-        """Those that are not done, and how often each was added."""
-        counts: dict[Future, int] = {}
+        """Those that are not done, and how often each was added; its ``clear`` forgets them."""
+        counts = _Waiting(self)
         for waiting in list(self._waiting.values()):
             for future in waiting:
                 counts[future] = counts.get(future, 0) + 1
         return counts
 
     @property
-    def queue(self) -> deque[Future]:
+    def queue(self) -> _Ready:
         """Those that are done, and have not been yielded."""
-        return self._ready
+        return _Ready(self)
 
     def count(self) -> int:
         """How many futures are still to come."""
@@ -212,11 +213,61 @@ class as_completed:  # lower case: it is used like a function
         if session is None:
             return
         with session.lock:
-            for entry in self._waiting:
-                entry.delist(self)
-            self._waiting.clear()
+            self._forget_waiting()
             self._ready.clear()
             self._count = 0
-            latches, self._latches = self._latches, []
-            for latch in latches:
-                latch.open()
+
+    def _forget_waiting(self) -> None:
+        """Forget, under the session's lock, those that are not done."""
+        for entry, futures in self._waiting.items():
+            entry.delist(self)
+            self._count -= len(futures)
+        self._waiting.clear()
+        latches, self._latches = self._latches, []
+        for latch in latches:
+            latch.open()
+
+
+class _Waiting(dict[Future, int]):
+    """Futures that are not done, as they were when one looked."""
+
+    def __init__(self, owner: as_completed) -> None:
+        super().__init__()
+        self._owner = owner
+
+    def clear(self) -> None:
+        """Have the iterator forget those that are not done."""
+        session = self._owner._session
+        if session is not None:
+            with session.lock:
+                self._owner._forget_waiting()
+        super().clear()
+
+
+class _Ready:
+    """Futures that are done, and have not been yielded, as a queue."""
+
+    def __init__(self, owner: as_completed) -> None:
+        self._owner = owner
+
+    def __len__(self) -> int:
+        return len(self._owner._ready)
+
+    def __iter__(self) -> Iterator[Future]:
+        return iter(list(self._owner._ready))
+
+    qsize = __len__
+
+    def empty(self) -> bool:
+        """Whether there is none."""
+        return not self._owner._ready
+
+    def get(self) -> Future:
+        """Take the next one out; queue.Empty where there is none."""
+        owner = self._owner
+        if owner._session is not None:
+            with owner._session.lock:
+                if owner._ready:
+                    owner._count -= 1
+                    return owner._ready.popleft()
+        raise Empty

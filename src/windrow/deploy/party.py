@@ -25,6 +25,7 @@ from msgspec import Struct
 from windrow import addressing, offspring, security, startup, system
 from windrow.deploy import specification as specifications
 from windrow.node import Server
+from windrow.runtime import new_loop
 
 __all__ = ["Order", "Said", "address_of", "checked", "main", "make", "reasons", "resolve", "run"]
 
@@ -213,12 +214,8 @@ def main() -> None:
     try:
         startup.run(order.startup)
         _configure(order.config)
-        try:
-            import uvloop
-        except ImportError:
-            code = asyncio.run(_serve(order, lifeline, status_fd))
-        else:
-            code = uvloop.run(_serve(order, lifeline, status_fd))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            code = runner.run(_serve(order, lifeline, status_fd))
     except BaseException as error:
         _say(status_fd, Said(error=_in_words(error)))
     for stream in (sys.stdout, sys.stderr):

@@ -26,6 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from windrow import context, offspring, startup
+from windrow.runtime import new_loop
 from windrow.when_imported import when_imported
 
 if TYPE_CHECKING:
@@ -62,12 +63,8 @@ def main() -> None:
     code = 1
     try:
         startup.run(options["startup"])
-        try:
-            import uvloop
-        except ImportError:
-            code = asyncio.run(_serve(options))
-        else:
-            code = uvloop.run(_serve(options))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            code = runner.run(_serve(options))
     except BaseException:  # it could not start, or something is broken: the nanny passes these words on
         _tell(traceback.format_exc())
     _tell("")
