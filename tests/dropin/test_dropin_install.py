@@ -139,3 +139,16 @@ def test_a_module_that_is_not_there_says_so(installed: None, module: str) -> Non
     with pytest.raises(ModuleNotFoundError, match="windrow is in the place of distributed here") as caught:
         importlib.import_module(module)
     assert caught.value.name == module
+
+
+def test_futures_take_attributes_of_the_programs_own() -> None:
+    program = FRESH + (
+        "from dask.distributed import Client, Future\n"
+        "with Client(n_workers=1, processes=False, dashboard_address=None) as client:\n"
+        "    one, *_, two = client.submit(sum, [1]), *client.map(abs, [1, 2])\n"
+        "    one.tag = two.tag = 'mine'\n"
+        "    print(isinstance(one, Future), client.gather([one, two]), client.submit(sum, [one, two]).result())\n"
+        "    windrow.dask.uninstall()\n"
+        "    print(hasattr(client.submit(sum, [2]), '__dict__'))\n"
+    )
+    assert python("-c", program) == "True [1, 2] 3\nFalse\n"

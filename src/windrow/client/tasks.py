@@ -25,6 +25,9 @@ from windrow.keys import Key
 class TaskMethods(Base):
     """What a client does with tasks."""
 
+    future_class: type[Future] = Future
+    """What `submit` and `map` return."""
+
     def submit(
         self,
         func: Callable[..., Any],
@@ -83,7 +86,7 @@ class TaskMethods(Base):
             priority, retries, workers, allow_other_workers, resources, actor or actors, pure, fifo_timeout
         )
         pure = pure and not wanted.actor
-        return Future(self, self._submitter.submit(func, args, kwargs, key, pure, options_of(wanted)))  # type: ignore[arg-type]
+        return self.future_class(self, self._submitter.submit(func, args, kwargs, key, pure, options_of(wanted)))  # type: ignore[arg-type]
 
     def map(
         self,
@@ -120,7 +123,7 @@ class TaskMethods(Base):
         wanted = options.checked(
             priority, retries, workers, allow_other_workers, resources, actor or actors, pure, fifo_timeout
         )
-        wrap = partial(Future, self)  # type: ignore[arg-type]
+        wrap = partial(self.future_class, self)  # type: ignore[arg-type]
         pure = pure and not wanted.actor
         return self._submitter.map(wrap, func, iterables, kwargs, key, pure, batch_size, options_of(wanted))
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from windrow import startup
 from windrow.dask.finder import FINDER, is_ours, is_theirs
+from windrow.when_imported import when_imported
 
 __all__ = ["install", "is_installed", "load_ipython_extension", "uninstall", "unload_ipython_extension"]
 
@@ -71,6 +72,7 @@ def install() -> None:
     path: list[Any] = sys.meta_path
     path.insert(0, FINDER)
     startup.add(STARTUP)
+    when_imported("windrow.client.client", _choose_futures)
     _set_environment({"PYTHONPATH": _with_path(os.environ.get("PYTHONPATH", "")), PREFIX: sys.prefix})
     _have_dask_look_again()
 
@@ -88,6 +90,8 @@ def uninstall() -> None:
         return
     sys.meta_path.remove(FINDER)
     startup.drop(STARTUP)
+    if "windrow.client.client" in sys.modules:
+        _choose_futures(sys.modules["windrow.client.client"])
     for name in [name for name, module in sys.modules.items() if is_theirs(name) and is_ours(module)]:
         del sys.modules[name]
     sys.modules.update(_set_aside)
@@ -127,6 +131,18 @@ def unload_ipython_extension(ipython: Any) -> None:
     >>> unload_ipython_extension(None)
     """
     uninstall()
+
+
+def _choose_futures(client_module: Any) -> None:
+    """Have clients hand out futures that take attributes of the program's own, or not any more."""
+    from windrow.client.future import Future
+
+    if is_installed():
+        from windrow.dask.future import OpenFuture
+
+        client_module.Client.future_class = OpenFuture
+    else:
+        client_module.Client.future_class = Future
 
 
 def _have_dask_look_again() -> None:
