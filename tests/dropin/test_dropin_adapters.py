@@ -11,9 +11,9 @@ import threading
 import numpy as np
 import pytest
 
-from windrow import Client
+from windrow import Client, LocalCluster
 from windrow.dask import client as client_tools
-from windrow.dask import comm, pickles, serialize, utils
+from windrow.dask import comm, core, pickles, serialize, utils
 from windrow.runtime import LoopThread
 
 
@@ -186,3 +186,17 @@ def test_the_default_client_is_found_and_changed() -> None:
         with client_tools.temp_default_client(client):
             assert client_tools._get_global_client() is client
         assert client_tools._get_global_client() is None
+
+
+def test_a_scheduler_is_asked_by_its_address() -> None:
+    async def ask(address: str) -> tuple[object, object]:
+        async with core.rpc(address) as scheduler:
+            identity, cores = await scheduler.identity(), await scheduler.ncores()
+        with pytest.raises(OSError, match="was closed"):
+            await scheduler.identity()
+        return identity["address"], sorted(cores.values())
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        assert asyncio.run(ask(cluster.scheduler_address)) == (cluster.scheduler_address, [1, 1])
+    with pytest.raises(TypeError, match="needs the address"):
+        core.rpc(None)

@@ -94,7 +94,7 @@ def test_the_version_is_that_of_dask(installed: None) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "advice"),
     [
-        ("distributed", "rpc", "run_on_scheduler"),
+        ("distributed", "connect", "run_on_scheduler"),
         ("dask.distributed", "progress", "as_completed"),
         ("distributed.core", "Server", "SchedulerPlugin"),
         ("distributed", "shuffle", "tasks"),

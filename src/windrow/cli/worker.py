@@ -6,7 +6,7 @@ this file must never know: what a worker does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -72,7 +72,8 @@ def worker(ctx: click.Context, /, args: tuple[str, ...], **options: Any) -> None
     serving.refuse_tls(options)
     pid_path = options.pop("pid_file")
     orders = _orders(ctx.command, args, options)
-    raise SystemExit(serving.run(lambda: _serve(orders, options["nanny"], options["worker_class"]), pid_path))
+    tell = ctx.obj or _tell  # who starts this command from code may have words of its own for workers that run
+    raise SystemExit(serving.run(lambda: _serve(orders, options["nanny"], options["worker_class"], tell), pid_path))
 
 
 # ---------------------------------------------------------------- from options to keywords
@@ -179,10 +180,12 @@ def _shared(options: Mapping[str, Any], argv: list[str]) -> dict[str, Any]:
 # ---------------------------------------------------------------- from keywords to workers
 
 
-async def _serve(orders: list[dict[str, Any]], nanny: bool, worker_class: str | None) -> int:
+async def _serve(
+    orders: list[dict[str, Any]], nanny: bool, worker_class: str | None, tell: Callable[[Sequence[Any]], None]
+) -> int:
     from windrow.cli import serving
 
-    return await serving.serve("windrow worker", lambda: _make(orders, nanny, worker_class), _tell)
+    return await serving.serve("windrow worker", lambda: _make(orders, nanny, worker_class), tell)
 
 
 def _make(orders: list[dict[str, Any]], nanny: bool, worker_class: str | None) -> list[Any]:

@@ -6,6 +6,7 @@ What lives here: the way to windrow's own commands. What this file must never kn
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from windrow.cli.main import main as group
@@ -32,7 +33,7 @@ def worker() -> NoReturn:
     --------
     >>> worker()  # doctest: +SKIP
     """
-    _be("worker")
+    _be("worker", _tell_workers)
 
 
 def spec() -> NoReturn:
@@ -55,9 +56,16 @@ def ssh() -> NoReturn:
     _be("ssh")
 
 
-def _be(command: str) -> NoReturn:
-    group.main([command, *sys.argv[1:]], prog_name="windrow")
+def _be(command: str, tell: Callable[[Sequence[Any]], None] | None = None) -> NoReturn:
+    group.main([command, *sys.argv[1:]], prog_name="windrow", obj=tell)
     raise SystemExit(0)
+
+
+def _tell_workers(parties: Sequence[Any]) -> None:
+    """Say that workers run, on stderr: starters of jobs wait for the first two words of it."""
+    for one in parties:
+        scheduler = getattr(one, "scheduler_addr", "") or one.scheduler_address
+        print(f"Registered to: {scheduler}", file=sys.stderr, flush=True)
 
 
 async def run_spec(spec: dict[str, Spec], *args: Any) -> dict[str, Any]:

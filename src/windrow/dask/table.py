@@ -42,6 +42,7 @@ _PLUGINS = _of(
     "CondaInstall Environ InstallPlugin NannyPlugin PipInstall SchedulerPlugin UploadDirectory UploadFile WorkerPlugin",
 )
 _SHARING = _of("windrow.system", "nprocesses_nthreads")
+_RPC = _of("windrow.dask.core", "rpc")
 _STATUS = _of("windrow", "Status")
 _IN_TASKS = _of("windrow", "get_client get_worker secede")
 
@@ -50,6 +51,7 @@ MODULES: Final[dict[str, dict[str, str]]] = {
         **_of("windrow", " ".join(name for name in windrow.__all__ if name != "WindrowError")),
         **_of("windrow.dask.security", "Security"),
         **_of("windrow.dask.utils", "sync"),
+        **_RPC,
         **_of("windrow.dask.version", "__version__ __git_revision__"),
         "config": "dask.config:config",
         "dask": "dask",
@@ -82,7 +84,7 @@ MODULES: Final[dict[str, dict[str, str]]] = {
         "set": "dask.config:set",
         "dask": "dask",
     },
-    "core": {**_STATUS, **_COMM_CLOSED},
+    "core": {**_STATUS, **_COMM_CLOSED, **_RPC},
     "deploy": {
         **_of("windrow", "Adaptive LocalCluster SSHCluster SpecCluster SubprocessCluster"),
         **_of("windrow.deploy.cluster", "Cluster"),
@@ -185,8 +187,8 @@ _P2P: Final = (
     "(dask.config.set({'dataframe.shuffle.method': 'tasks', 'array.rechunk.method': 'tasks'}))"
 )
 _SERVER: Final = (
-    "there is no generic server here, nor calls by handler name: use the methods of Client (run_on_scheduler, run, "
-    "scheduler_info), or a SchedulerPlugin"
+    "there is no generic server here: use the methods of Client (run_on_scheduler, run, scheduler_info), "
+    "client.scheduler, or a SchedulerPlugin"
 )
 
 _ADVICE: Final = {
@@ -205,7 +207,6 @@ _ADVICE: Final = {
     "performance_report": _LATER,
     "progress": "count results with as_completed(futures), or look at client.dashboard_link",
     "pubsub": "use Client.log_event and subscribe_topic, or a Queue",
-    "rpc": _SERVER,
     "register_serialization_family": "values are pickled here: use register_serialization for a type of yours",
     "shuffle": _P2P,
     "widgets": "objects show themselves in notebooks by _repr_html_",
