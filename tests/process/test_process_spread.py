@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from windrow import Client, LocalCluster, wait
 
 
 def test_all_workers_have_a_share(client: Client) -> None:
-    counts = Counter(client.gather(client.map(_tiny_pid, range(2000))))
+    counts = Counter(client.gather(client.map(_busy_pid, range(1000))))
     assert counts.keys() == set(client.run(os.getpid).values())
-    assert min(counts.values()) > 500
+    assert min(counts.values()) > 250
 
 
-def _tiny_pid(x: int) -> int:
-    tasks.tiny(x)
+def _busy_pid(x: int) -> int:
+    time.sleep(0.001)  # long enough that whoever shares the machine with the workers does not decide who gets what
     return os.getpid()
 
 
