@@ -138,6 +138,24 @@ def test_values_are_made_again_when_it_does_not_come_back(world: World) -> None:
     assert not world.state.cut
 
 
+def test_a_task_waits_for_the_only_holder_of_what_nobody_can_make(world: World) -> None:
+    client = world.client()
+    away = world.worker("away")
+    world.scatter(client, nbytes=10**6, a=b"1")
+    other = world.worker("other")
+    world.clear()
+    world.cut(away)
+    world.submit(client, "b", after=["a"])
+    assert world.heard(other) == ["run b(a@away)"]
+    world.missing(other, "b", "a", away)
+    assert world.take(other) == [], "it is not tried again and again"
+    assert world.heard(away) == ["holds a?"]
+    world.back(away)
+    [*said, run] = [*world.heard(other), *world.heard(away)]
+    assert run.startswith("run b#2")
+    assert not said
+
+
 def test_a_gather_waits_for_a_holder_that_may_come_back(world: World) -> None:
     client = world.client()
     worker = world.worker()

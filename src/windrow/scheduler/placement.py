@@ -64,6 +64,13 @@ def choose_queue(state: State, task: Task) -> None:
     _queue_locally(state, task, min(candidates, key=lambda worker: _start_in_s(state, task, worker)))
 
 
+def set_aside(state: State, task: Task) -> None:
+    """Have a queued task wait until a worker joins or comes back."""
+    if task.queue is not None:
+        task.queue.remove(task)
+        state.unrunnable[task] = None
+
+
 def _queue_heavy(state: State, task: Task) -> None:
     """Put a task that does not fit everywhere where it does; while nobody like that runs, among those that wait."""
     if _is_too_heavy(state, task):

@@ -178,6 +178,8 @@ def on_missing(state: State, worker: WorkerRecord, message: Missing) -> None:
             if source.function is None and source.holders == (holder,):
                 # Nobody can make it again, and it may be there: it was on its way, or the way to it was blocked.
                 copies.confirm(state, source, holder, [])
+                if holder.cut_s is not None:  # it would be tried again and again
+                    placement.set_aside(state, task)
                 continue
             state.remove_holder(source, holder)
             free(state, holder, source)
