@@ -49,7 +49,10 @@ class Hall:
         return program
 
     def client(self) -> Client:
-        return Client(self.proxy.address, secret=self.secret)
+        """A client that the scheduler has greeted."""
+        client = Client(self.proxy.address, secret=self.secret)
+        until(lambda: client.id in self.state.clients)
+        return client
 
     def until_cut(self, count: int) -> None:
         until(lambda: len(self.state.cut) == count, f"{count} are away, not {self.state.cut}")
