@@ -4,15 +4,17 @@
 PYTHON ?= python3
 VENV := .venv
 BENCH_VENV := build/bench-venv
+ECOSYSTEM_VENV := build/ecosystem-venv
 BIN := $(VENV)/bin
 N ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format seeds bench docs shape api clean
+.PHONY: help demo test test-ecosystem lint format seeds bench docs shape api clean
 
 help:
 	@echo "make demo        set up .venv, install, count the words of the standard library"
 	@echo "make test        install what the tests need, run the whole suite"
+	@echo "make test-ecosystem  quickstarts of other libraries, word for word, in an environment of its own"
 	@echo "make lint        ruff, mypy strict, import layers"
 	@echo "make format      let ruff rewrite what it can"
 	@echo "make seeds N=500 run N seeds of the simulated cluster"
@@ -28,6 +30,9 @@ demo: $(VENV)/.installed
 # pytest's closing line is to stay the last one, so nothing may follow it here.
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-ecosystem: $(ECOSYSTEM_VENV)/.installed
+	$(ECOSYSTEM_VENV)/bin/python -m pytest tests/ecosystem --ecosystem $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
@@ -56,7 +61,7 @@ api: $(VENV)/.installed
 	@$(BIN)/python tools/api_coverage.py
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) $(BENCH_VENV) $(ECOSYSTEM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is newer than pyproject.toml when its environment is up to date, so nothing is installed twice.
@@ -80,6 +85,10 @@ $(VENV)/.installed-lint: pyproject.toml | $(VENV)/.created
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,lint]"
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
 
+$(ECOSYSTEM_VENV)/.installed: pyproject.toml | $(ECOSYSTEM_VENV)/.created
+	$(ECOSYSTEM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[ecosystem]"
+	@touch $@
+
 # Peers may have no wheel for this interpreter; whichever installs takes part.
 $(BENCH_VENV)/.installed: pyproject.toml | $(BENCH_VENV)/.created
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e . numpy pandas pyarrow
@@ -87,4 +96,4 @@ $(BENCH_VENV)/.installed: pyproject.toml | $(BENCH_VENV)/.created
 	-$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check ray
 	@touch $@
 
-.PRECIOUS: $(VENV)/.created $(BENCH_VENV)/.created
+.PRECIOUS: $(VENV)/.created $(BENCH_VENV)/.created $(ECOSYSTEM_VENV)/.created

@@ -1,0 +1,15 @@
+"""These tests need libraries of the ``ecosystem`` extra, and minutes: they run where they are asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take ``--ecosystem``."""
+    parser.addoption("--ecosystem", action="store_true", help="run other libraries' quickstarts")
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Leave this directory out of the suite."""
+    return None if config.getoption("--ecosystem", False) else True
