@@ -107,6 +107,22 @@ def test_a_process_that_is_too_large_writes_more_than_its_values_call_for(worker
     assert on_disk(worker) == [0, 1, 2, 3], "as the process stays as large as it was"
 
 
+def test_tasks_go_on_when_a_process_that_was_too_large_shrinks_before_anything_is_written(worker: StandIn) -> None:
+    for id in range(3):
+        worker.hold(id, array(10 * MB), 10 * MB)
+    worker.process = 69 * MB
+    worker.monitor.look()
+    worker.hold(3, array(10 * MB), 10 * MB)
+    assert worker.core.next_attempt() is None
+    assert worker.core.data.is_brimful, "no thread starts a task"
+    worker.process = 50 * MB
+    worker.monitor.grown()
+    assert worker.monitor._queue.empty(), "there is nothing to write, and so nobody else to wake them"
+    assert worker.offers == 1
+    worker.monitor.look()
+    assert worker.offers == 1
+
+
 def test_pause_and_resume(worker: StandIn) -> None:
     worker.process = 81 * MB
     worker.monitor.look()

@@ -226,7 +226,11 @@ class MemoryMonitor:
             guards = self._limit and options.terminate is not None
             most_inputs = self._limit if guards else math.inf
             step = STEP * self._limit if self._limit else math.inf
+            was_brimful = store.is_brimful
             store.set_marks(memory.marks(options, self._limit, process, store.managed), most_inputs, step)
+            if was_brimful and not store.is_brimful:
+                # the process has shrunk: there may be nothing to write any more, after which tasks would be offered
+                self._worker.executor.offer()
 
     def facts(self) -> dict[str, float]:
         """Return what the heartbeat tells: bytes."""
