@@ -43,7 +43,13 @@ def test_quickstart(name: str, tmp_path: Path) -> None:
         text=True,
         timeout=LIMIT_S,
         cwd=tmp_path,
-        env={**os.environ, "XDG_RUNTIME_DIR": str(run), "PREFECT_HOME": str(tmp_path), "DO_NOT_TRACK": "1"},
+        env={
+            **os.environ,
+            "XDG_RUNTIME_DIR": str(run),
+            "PREFECT_HOME": str(tmp_path),
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+            "DO_NOT_TRACK": "1",
+        },
         check=False,
     )
     assert done.returncode == 0, done.stdout

@@ -39,11 +39,18 @@ class Base:
         """Whether methods return awaitables here."""
         return self._asynchronous or get_ident() == self.session.thread_id
 
-    def run_steps(self, steps: Steps[T], timeout_s: float | None, what: What, asynchronous: bool | None = None) -> Any:
+    def run_steps(
+        self,
+        steps: Steps[T],
+        timeout_s: float | None,
+        what: What,
+        asynchronous: bool | None = None,
+        at_once: bool = False,
+    ) -> Any:
         """Run what waits: blocking, or as an awaitable on an asynchronous client (or as ``asynchronous`` says)."""
         if self.asynchronous if asynchronous is None else asynchronous:
             return follow(steps, timeout_s, what)
-        return block(steps, timeout_s, what)
+        return block(steps, timeout_s, what, at_once)
 
     def consult(
         self,
@@ -55,6 +62,7 @@ class Base:
         then: Callable[[m.Reply | None], Any] | None = None,
         undo: object = None,
         asynchronous: bool | None = None,
+        at_once: bool = False,
     ) -> Any:
         """Ask one of the scheduler's services, and wait for its answer; an awaitable on an asynchronous client.
 
@@ -72,11 +80,17 @@ class Base:
             call on the loop with a reply that was on its way already.
         asynchronous
             Whether to return an awaitable; by default whether this client does here.
+        at_once
+            In a task: go on with the answer without waiting for a place among the worker's threads.
         """
         from windrow.client import calls
 
         return self.run_steps(
-            calls.consult(self.session, service, request, blobs, timeout_s, then, undo), None, service, asynchronous
+            calls.consult(self.session, service, request, blobs, timeout_s, then, undo),
+            None,
+            service,
+            asynchronous,
+            at_once,
         )
 
     def bind(self, key: Key) -> Future:

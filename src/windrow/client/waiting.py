@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -36,8 +37,11 @@ FIRST_COMPLETED: Literal["FIRST_COMPLETED"] = "FIRST_COMPLETED"
 # ---------------------------------------------------------------- drivers
 
 
-def block(steps: Steps[T], timeout_s: float | None, what: What) -> T:
+def block(steps: Steps[T], timeout_s: float | None, what: What, at_once: bool = False) -> T:
     """Run steps to their end in this thread.
+
+    In a task, one that is to go on ``at_once`` does not wait for a place among the worker's threads afterwards: who has
+    been given a lock, for which others may wait in those places, and in ways that nobody here knows of.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def block(steps: Steps[T], timeout_s: float | None, what: What) -> T:
         They took longer than ``timeout_s``; what they waited for goes on.
     """
     until = None if timeout_s is None else monotonic() + timeout_s
-    wait = _wait_outside if context.place() is not None else Latch.wait
+    wait = Latch.wait if context.place() is None else partial(_wait_outside, at_once=at_once)
     try:
         latch = next(steps)
         while True:
@@ -64,7 +68,7 @@ def block(steps: Steps[T], timeout_s: float | None, what: What) -> T:
         steps.close()
 
 
-def _wait_outside(latch: Latch, timeout_s: float | None) -> bool:
+def _wait_outside(latch: Latch, timeout_s: float | None, at_once: bool = False) -> bool:
     """Wait inside a task: its thread's place goes to another meanwhile, so that what is waited for can run."""
     place = context.place()
     if latch.opened or place is None or place.seceded:
@@ -75,7 +79,7 @@ def _wait_outside(latch: Latch, timeout_s: float | None) -> bool:
         return opened
     finally:
         if come_back is not None:
-            come_back(opened)  # whose time is over does not wait again
+            come_back(opened and not at_once)  # whose time is over does not wait again
 
 
 async def follow(steps: Steps[T], timeout_s: float | None, what: What) -> T:

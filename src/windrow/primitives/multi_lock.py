@@ -216,6 +216,7 @@ class MultiLock(Shared):
             then=partial(self._answered, client, lease),
             undo=Release(lease),
             asynchronous=asynchronous,
+            at_once=True,
         )
 
     def _answered(self, client: Any, lease: str, reply: Reply | None) -> bool:
@@ -242,7 +243,7 @@ class MultiLock(Shared):
         if client.asynchronous if asynchronous is None else asynchronous:
             return self._give_back_async(client, lease)
         try:
-            client.consult(self._service, Release(lease), asynchronous=False)
+            client.consult(self._service, Release(lease), asynchronous=False, at_once=True)
         except ClosedClientError as error:
             self._out_of_reach(error)
         return None

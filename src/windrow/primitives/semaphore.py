@@ -371,6 +371,7 @@ class Semaphore(Shared):
             then=partial(self._answered, client, request.lease),
             undo=Release(self.name, request.lease),
             asynchronous=asynchronous,
+            at_once=True,
         )
 
     def _answered(self, client: Any, lease: str, reply: Reply | None) -> bool:
@@ -419,7 +420,7 @@ class Semaphore(Shared):
 
     def _give_back(self, client: Any, lease: str, asynchronous: bool) -> Any:
         request = Release(self.name, lease)
-        return client.consult(self._service, request, then=self._given_back, asynchronous=asynchronous)
+        return client.consult(self._service, request, then=self._given_back, asynchronous=asynchronous, at_once=True)
 
     def _given_back(self, reply: Reply | None) -> bool:
         there = reply is not None and bool(reply.value)
