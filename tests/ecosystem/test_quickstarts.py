@@ -1,4 +1,4 @@
-"""Other libraries' quickstarts, written for ``dask.distributed``, run word for word on windrow: ``make test-ecosystem``."""
+"""Other libraries' quickstarts for ``dask.distributed``, word for word on windrow: ``make test-ecosystem``."""
 
 from __future__ import annotations
 

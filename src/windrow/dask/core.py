@@ -58,7 +58,9 @@ class rpc:  # lower case: it is used like a function
         return await asyncio.shield(self._connecting)
 
     async def _connect(self) -> Client:
-        return await Client(self.address, asynchronous=True, set_as_default=False, **self._more)
+        client: Any = Client(self.address, asynchronous=True, set_as_default=False, **self._more)
+        await client
+        return client  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
-from windrow import addressing, config, context
+from windrow import addressing, config, context, listening
 from windrow.client.options import Duration, seconds
 from windrow.deploy.loops import own_loop, thread_of
 from windrow.errors import TimeoutError
@@ -410,7 +410,7 @@ def get_ip_interface(ifname: str) -> str:
     >>> get_ip_interface("lo")
     '127.0.0.1'
     """
-    return addressing.interface_ip(ifname)
+    return listening.interface_ip(ifname)
 
 
 def open_port(host: str = "") -> int:

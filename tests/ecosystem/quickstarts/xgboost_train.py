@@ -1,4 +1,4 @@
-"""xgboost.dask: training on partitions that stay on their workers, prediction, and the estimator of scikit-learn's kind."""
+"""xgboost.dask: training on partitions that stay on their workers, prediction, and the classifier."""
 
 import dask.array as da
 import dask.distributed
