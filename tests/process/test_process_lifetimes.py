@@ -144,29 +144,35 @@ def test_an_asynchronous_program_that_does_not_close() -> None:
     until_gone([int(out)])
 
 
-def test_fifty_clusters_leave_nothing_behind(runtime_directory: Path) -> None:
+def test_twenty_clusters_leave_nothing_behind(runtime_directory: Path) -> None:
     def remains() -> tuple[int, int, int, list[str]]:
         gc.collect()
         return threading.active_count(), process.num_fds(), len(family()), sorted(files_in(runtime_directory))
+
+    def is_clean() -> bool:
+        threads, descriptors, children, files = remains()  # what other tests have left may end meanwhile
+        return (
+            threads <= before[0] and descriptors <= before[1] and children <= before[2] and set(files) <= {*before[3]}
+        )
 
     process = psutil.Process()
     with Client(n_workers=1, threads_per_worker=1):
         pass  # whatever stays for good stays from the first on
     before = remains()
-    for _ in range(50):
+    for _ in range(20):
         with LocalCluster(n_workers=1, threads_per_worker=1) as cluster, Client(cluster) as client:
             assert client.submit(tasks.inc, 1).result() == 2
-    until(lambda: remains() == before, f"{remains()} is {before} again", limit_s=5.0)
+    until(is_clean, f"no more than {before} remains", limit_s=5.0)
 
 
-def test_fifty_clusters_of_threads_leave_nothing_behind() -> None:
+def test_twenty_clusters_of_threads_leave_nothing_behind() -> None:
     with Client(processes=False):
         pass
     before = threading.active_count(), psutil.Process().num_fds()
-    for _ in range(50):
+    for _ in range(20):
         with Client(n_workers=1, threads_per_worker=1, processes=False) as client:
             assert client.submit(tasks.inc, 1).result() == 2
-    until(lambda: (threading.active_count(), psutil.Process().num_fds()) == before, limit_s=5.0)
+    until(lambda: threading.active_count() <= before[0] and psutil.Process().num_fds() <= before[1], limit_s=5.0)
 
 
 def test_secrets_are_nobody_elses(cluster: LocalCluster, client: Client, runtime_directory: Path) -> None:
