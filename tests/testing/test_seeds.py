@@ -20,7 +20,7 @@ from windrow.wire.messages import Holds
 from windrow.worker.core import WorkerCore
 from windrow.worker.state import Attempt
 
-SEEDS = 200
+SEEDS = 150
 CHUNK = 5
 """Seeds a test: few enough to find one by its failure, many enough to keep pytest's own part small."""
 
