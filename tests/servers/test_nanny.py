@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from windrow import Client, Nanny, Scheduler, Worker
+from windrow import Client, Nanny, Scheduler, Worker, security
 from windrow.deploy import whereabouts
 from windrow.errors import WorkerStartError, WrongSecret
 from windrow.node import Status
@@ -447,3 +447,48 @@ def _timed(call: Callable[[], object], clock: Callable[[], float], times: int = 
     for _ in range(times):
         call()
     return (clock() - start) / times
+
+
+# ---------------------------------------------------------------- the scheduler goes
+
+
+def test_a_scheduler_that_closes_while_the_worker_starts_is_the_end_of_the_nanny() -> None:
+    async def main() -> None:
+        async with Scheduler(port=0) as scheduler, Nanny(scheduler.address, nthreads=1) as nanny:
+            assert nanny.process is not None
+            first = nanny.process
+            os.kill(first.pid, signal.SIGKILL)
+            await until(lambda: nanny.process is not first, "another process")
+            assert not nanny.process.joined
+            await scheduler.close()
+            await nanny.finished()
+
+    run(main)
+
+
+def test_where_a_scheduler_was_another_is_joined_with_its_own_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whereabouts.Whereabouts, "near", None)  # as if it were in another process
+
+    async def main() -> None:
+        async with Scheduler(port=0) as first:
+            where = whereabouts.Whereabouts(first.address)
+            port = first.port
+        secret = security.new_secret()
+        async with Scheduler(port=port, secret=secret) as second:
+            security.publish(second.address, secret)
+            link = await where.connect()
+            assert where.secret == secret
+            link.abort("it has served")
+
+    run(main)
+
+
+def test_a_nanny_whose_scheduler_broke_off_joins_again() -> None:
+    async def main() -> None:
+        async with Scheduler(port=0) as scheduler, Nanny(scheduler.address, nthreads=1) as nanny:
+            lost = nanny._link
+            assert lost is not None
+            lost.abort("the test breaks it")
+            await until(lambda: nanny._link is not lost, "another link")
+
+    run(main)

@@ -200,6 +200,8 @@ class Nanny(Supervisor):
         self.scratch = Scratch(new_path("nanny", self.local_home))
         self.grace_s = 0.0
         self._link: Link | None = None
+        self._joining: asyncio.Task[None] | None = None
+        """The search for the next scheduler, when one was lost."""
 
     def __repr__(self) -> str:
         return f"<Nanny {self.name!r} pid={self.pid} restarts={self.restarts}>"
@@ -263,16 +265,28 @@ class Nanny(Supervisor):
         return True
 
     def _on_lost(self, reason: str) -> None:
-        """Another scheduler answers now, and the worker ends for that: the next one is to join that too."""
-        if self._link is not None and self._link.refused and not self._closing:
-            self._background_task(self._join_again())
+        """Join the next scheduler, as the worker does, if this one went without a goodbye, or another one answers."""
+        if self._link is None or self._closing:
+            return
+        if reason or self._link.refused:
+            self._joining = self.loop.create_task(self._join_again())
+            return
+        self._is_last = True  # the scheduler has closed; a worker that has joined it hears of that, and ends by itself
+        if self.process is None or not self.process.joined:
+            self._background_task(self.close())
 
     async def _join_again(self) -> None:
         for name in list(self.held.plugins):
             await failure.caught(self.held.remove(name))
+        before = self.where.address, self.secret
+        self.where.look_again()
         _, error = await failure.caught(self._join())
         if error is not None:
             logger.warning("the nanny of worker %r is without a scheduler: %s", self.name, failure.words(error))
+            return
+        process = self.process
+        if (self.where.address, self.secret) != before and process is not None and not process.joined:
+            process.kill()  # it looks for the former scheduler, or with its secret; the next one does not
 
     def _orders(self) -> Orders:
         assert self.secret is not None
@@ -361,6 +375,8 @@ class Nanny(Supervisor):
             self._send([Died(process.address, account, process.expected, process.running)])
 
     def _leave(self) -> None:
+        if self._joining is not None:
+            self._joining.cancel()
         if self._link is not None:
             self._link.send([Close("closed")])
             self._link.close()

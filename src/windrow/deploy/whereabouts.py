@@ -20,6 +20,8 @@ logger = logging.getLogger("windrow.nanny")
 PATIENCE_S = 1.0
 """After so long it is said what is waited for."""
 RETRY_S = 0.2
+SETTLING_S = 0.5
+"""So much later than it listens a scheduler may have published its secret."""
 
 
 class Whereabouts:
@@ -57,6 +59,7 @@ class Whereabouts:
         self.file = None if file is None else os.fspath(file)
         self.address = ""
         self.secret = secret
+        self._given_secret = secret
         if host is None and file is None:
             configured = config.get("scheduler-address", None)
             host = None if configured is None else str(configured)
@@ -73,6 +76,7 @@ class Whereabouts:
             self.address = addressing.normalize(host)
         if self.address.startswith("inproc://"):
             raise ValueError(f"a worker process cannot reach {self.address!r}: have the scheduler listen on tcp")
+        self._is_address_given = bool(self.address)
         self.look()
 
     def look(self) -> bool:
@@ -88,6 +92,14 @@ class Whereabouts:
             except WrongSecret:
                 return False
         return bool(self.address)
+
+    def look_again(self) -> None:
+        """Look up anew what was found, and not given: another scheduler may have come; what is not found stays."""
+        found = None if self.file is None else scheduler_file.read(self.file)
+        if found is not None and not self._is_address_given:
+            self.address = addressing.normalize(found[0])
+        if self._given_secret is None and self.address:
+            self.secret = (security.lookup(self.address) if found is None else found[1]) or self.secret
 
     @property
     def near(self) -> str | None:
@@ -114,14 +126,26 @@ class Whereabouts:
                         timeout_s=PATIENCE_S,
                         patience_s=config.seconds("windrow.worker.reconnect-timeout"),
                     )
+                except WrongSecret:
+                    await self._find_another_secret()
+                    continue
                 except ConnectionRefused:
                     raise
                 except OSError as error:
                     missing = str(error) or f"{self.address} does not answer"
+                    self.look_again()
             if not told and asyncio.get_running_loop().time() - begun_s >= PATIENCE_S:
                 told = True
                 logger.warning("waiting for the scheduler: %s", missing)
             await asyncio.sleep(RETRY_S)
+
+    async def _find_another_secret(self) -> None:
+        """Look whether the secret was a former scheduler's; raise what is being handled if there is no other."""
+        before = self.secret
+        await asyncio.sleep(SETTLING_S)
+        self.look_again()
+        if self.secret == before:
+            raise
 
     async def _missing(self) -> str:
         """Return what is not known yet, or ""."""
