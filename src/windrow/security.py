@@ -114,6 +114,7 @@ def publish(address: str, secret: bytes, **facts: str | int | float | None) -> P
     import tempfile
 
     directory = runtime_directory()
+    _known.pop(normalize(address), None)  # of one that listened there before
     _remove_leftovers(directory)
     path = directory / _file_name(address)
     record = {**facts, "address": address, "secret": secret.hex(), "pid": os.getpid(), "host": _host()}

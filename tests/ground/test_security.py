@@ -198,3 +198,10 @@ def test_the_configured_file_is_asked_last(directory: Path, tmp_path: Path) -> N
         assert security.secret_for("tcp://127.0.0.1:8786") == SECRET
     with pytest.raises(WrongSecret):
         security.secret_for("tcp://head:8786")
+
+
+def test_what_is_published_counts_before_what_was_remembered_of_the_last_at_this_address() -> None:
+    security.remember("tcp://127.0.0.1:8790", b"old")
+    assert security.secret_for("tcp://127.0.0.1:8790") == b"old"
+    security.publish("tcp://127.0.0.1:8790", SECRET)
+    assert security.secret_for("tcp://127.0.0.1:8790") == SECRET
