@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from windrow.primitives.topics import print, warn
     from windrow.primitives.variable import Variable
     from windrow.scheduler.scheduler import Scheduler
+    from windrow.tls import Security
     from windrow.worker.worker import Worker
 
 __version__ = "0.1.0"
@@ -79,6 +80,7 @@ _HOMES = {
     "Reschedule": "windrow.errors",
     "Scheduler": "windrow.scheduler.scheduler",
     "SSHCluster": "windrow.deploy.ssh",
+    "Security": "windrow.tls",
     "SchedulerPlugin": "windrow.plugins.base",
     "Semaphore": "windrow.primitives.semaphore",
     "SpecCluster": "windrow.deploy.spec",
@@ -111,7 +113,6 @@ _HOMES = {
 _ABSENT = frozenset(
     [
         "CompatibleExecutor",
-        "Security",
         "connect",
         "get_task_stream",
         "performance_report",
@@ -149,6 +150,7 @@ __all__ = [
     "SSHCluster",
     "Scheduler",
     "SchedulerPlugin",
+    "Security",
     "Semaphore",
     "SpecCluster",
     "Status",

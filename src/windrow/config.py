@@ -67,6 +67,18 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "distributed.deploy.lost-worker-timeout": Setting(
         "15s", "How long a worker that has left may stay away before its cluster gives it up"
     ),
+    "distributed.comm.require-encryption": Setting(
+        None, "Whether connections must be encrypted; false: never; unset: where other machines can come"
+    ),
+    "distributed.comm.tls.ca-file": Setting(None, "Whose signature certificates need: a file"),
+    **{
+        f"distributed.comm.tls.{role}.{what}": Setting(None, f"The {what} of a {role}: a file")
+        for role in ("client", "scheduler", "worker")
+        for what in ("cert", "key")
+    },
+    "distributed.comm.tls.ciphers": Setting(None, "Ciphers, as OpenSSL writes them"),
+    "distributed.comm.tls.min-version": Setting(None, "The lowest version of TLS: 1.2 or 1.3; unset: 1.2"),
+    "distributed.comm.tls.max-version": Setting(None, "The highest one"),
     "distributed.comm.timeouts.connect": Setting("30s", "How long a connection is tried"),
     "distributed.nanny.environ": Setting({}, "Environment variables for worker processes"),
     "distributed.nanny.pre-spawn-environ": Setting(

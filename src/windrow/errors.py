@@ -15,6 +15,7 @@ never know: how or where they are raised.
     ├── Reschedule                   what a task raises to be run again
     ├── ClosedClientError            the client, or its cluster, is closed
     ├── ConnectionRefused (OSError)  the other side answered, and will not have us
+    │   ├── WrongCertificate         that of either side, or there is none (TLS)
     │   ├── WrongSecret
     │   └── WrongVersion
     ├── ProtocolError                bytes on a connection that are no frame of ours
@@ -205,6 +206,10 @@ class ConnectionRefused(WindrowError, OSError):
 
 class WrongSecret(ConnectionRefused):
     """This process does not hold the cluster's secret (or the other side does not)."""
+
+
+class WrongCertificate(ConnectionRefused):
+    """There is no certificate for TLS, or one side does not take that of the other; the message says which."""
 
 
 class WrongVersion(ConnectionRefused):

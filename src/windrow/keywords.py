@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-__all__ = ["named_only", "parameters", "refuse_security", "refuse_unknown", "remark"]
+__all__ = ["named_only", "parameters", "refuse_unknown", "remark"]
 
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -83,22 +83,3 @@ def remark(what: str, given: Mapping[str, object], reasons: Mapping[str, str]) -
     for name, value in given.items():
         if name in reasons and value not in (None, False, {}, (), [], "", "/"):
             warnings.warn(f"{what}({name}={value!r}) has no effect: {reasons[name]}", UserWarning, stacklevel=3)
-
-
-def refuse_security(what: str, value: object) -> None:
-    """Refuse TLS.
-
-    Raises
-    ------
-    NotImplementedError
-        Something else than None or False is asked for.
-
-    Examples
-    --------
-    >>> refuse_security("Worker", None)
-    """
-    if value is not None and value is not False:
-        raise NotImplementedError(
-            f"{what}(security={value!r}): TLS is not in this version of windrow. Connections are authenticated by the "
-            "cluster's secret, and not encrypted: leave security out, and use networks that you trust"
-        )

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from windrow import addressing
+from windrow import addressing, tls
 
 __all__ = ["ANY_HOST", "choose", "choose_all", "contact", "interface_ip", "ports", "scheme_of"]
 
 ANY_HOST = "0.0.0.0"
 """What an empty host stands for."""
 
-SCHEMES = ("inproc", "tcp")
+SCHEMES = ("inproc", "tcp", "tls")
 
 Ports = int | str | Iterable[int] | None
 
@@ -27,6 +27,7 @@ def choose(
     protocol: str | None = None,
     default_port: int = 0,
     default_host: str = "127.0.0.1",
+    security: tls.Security | None = None,
 ) -> list[str]:
     """Return the addresses to try, one after the other, until one is free.
 
@@ -39,19 +40,24 @@ def choose(
     interface
         Such as "eth0", instead of a host.
     protocol
-        "tcp" or "inproc"; by default what ``host`` says, else tcp.
+        "tcp", "tls" or "inproc"; by default what ``host`` says, else tls where ``security`` requires encryption or
+        other machines can come, else tcp.
     default_port, default_host
         What holds where nothing is said.
+    security
+        What is known of encryption.
 
     Raises
     ------
+    RuntimeError
+        "tcp" is asked for where it may not be (`tls.chosen_scheme`).
     ValueError
         Two arguments contradict each other, or there is no such interface or port.
 
     Examples
     --------
-    >>> choose(port="8000:8002"), choose("tcp://10.0.0.1:9000")
-    (['tcp://127.0.0.1:8000', 'tcp://127.0.0.1:8001', 'tcp://127.0.0.1:8002'], ['tcp://10.0.0.1:9000'])
+    >>> choose(port="8000:8002"), choose("10.0.0.1:9000")
+    (['tcp://127.0.0.1:8000', 'tcp://127.0.0.1:8001', 'tcp://127.0.0.1:8002'], ['tls://10.0.0.1:9000'])
     >>> choose(protocol="inproc")
     ['inproc://']
     """
@@ -70,7 +76,9 @@ def choose(
     chosen = ports(port) if port is not None else [default_port if own_port is None else own_port]
     if own_port is not None and port is not None and chosen != [own_port]:
         raise ValueError(f"host={host!r} names another port than port={port!r}; give the port once")
-    return [addressing.join_address("tcp", addressing.join_host_port(name or ANY_HOST, each)) for each in chosen]
+    said = protocol is not None or (host is not None and "://" in host)
+    scheme = tls.chosen_scheme(scheme, name or ANY_HOST, security, said=said)
+    return [addressing.join_address(scheme, addressing.join_host_port(name or ANY_HOST, each)) for each in chosen]
 
 
 def choose_all(
@@ -79,6 +87,7 @@ def choose_all(
     interface: object = None,
     protocol: object = None,
     default_port: int = 0,
+    security: tls.Security | None = None,
 ) -> list[str]:
     """Return the addresses to listen on, all of them, where each argument may be a list.
 
@@ -87,7 +96,7 @@ def choose_all(
     Examples
     --------
     >>> choose_all(host=["127.0.0.1", "10.0.0.1"], default_port=8786)
-    ['tcp://127.0.0.1:8786', 'tcp://10.0.0.1:0']
+    ['tcp://127.0.0.1:8786', 'tls://10.0.0.1:0']
     """
     arguments = {"host": host, "port": port, "interface": interface, "protocol": protocol}
     lengths = {name: len(value) for name, value in arguments.items() if isinstance(value, list | tuple)}
@@ -101,7 +110,8 @@ def choose_all(
         own = {name: value[place] if name in lengths else value for name, value in arguments.items()}  # type: ignore[index]
         if place and "port" not in lengths and own["port"]:
             own["port"] = 0  # one socket a port
-        found += choose(**own, default_port=0 if place else default_port)[:1]  # type: ignore[arg-type]
+        own["default_port"] = 0 if place else default_port
+        found += choose(**own, security=security)[:1]  # type: ignore[arg-type]
     return found
 
 
@@ -130,8 +140,6 @@ def scheme_of(protocol: str | None, host: str | None = None) -> str:
     scheme = (protocol or named or "tcp").removesuffix("://").lower()
     if named is not None and named != scheme:
         raise ValueError(f"protocol={protocol!r} contradicts host={host!r}; give one of them")
-    if scheme == "tls":
-        raise NotImplementedError("tls:// is not in this version of windrow: use tcp, on a network that you trust")
     if scheme not in SCHEMES:
         raise ValueError(f"unknown protocol {scheme!r}; known are {', '.join(SCHEMES)}")
     return scheme

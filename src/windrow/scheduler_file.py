@@ -9,10 +9,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+from windrow import security, tls
+
 __all__ = ["read", "remove", "write"]
 
 
-def write(path: str | os.PathLike[str], address: str, secret: bytes | None, **facts: Any) -> None:
+def write(
+    path: str | os.PathLike[str],
+    address: str,
+    secret: bytes | None,
+    certificates: tls.Security | None = None,
+    **facts: Any,
+) -> None:
     """Write a scheduler file that its owner alone may read; it appears whole.
 
     Parameters
@@ -23,6 +31,8 @@ def write(path: str | os.PathLike[str], address: str, secret: bytes | None, **fa
         Where others reach the scheduler.
     secret
         The cluster's.
+    certificates
+        What others need to reach it over TLS. Keys go along where they are the cluster's own (temporary ones).
     **facts
         More, for people and programs that look: plain data.
 
@@ -40,6 +50,8 @@ def write(path: str | os.PathLike[str], address: str, secret: bytes | None, **fa
     record = {"type": "Scheduler", **facts, "address": address, "pid": os.getpid()}
     if secret is not None:
         record["secret"] = secret.hex()
+    if certificates is not None:
+        record["tls"] = certificates.to_record(private=certificates.is_shared)
     target = Path(path)
     descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")  # made 0600
     try:
@@ -53,6 +65,8 @@ def write(path: str | os.PathLike[str], address: str, secret: bytes | None, **fa
 
 def read(path: str | os.PathLike[str]) -> tuple[str, bytes | None] | None:
     """Return address and secret; None while the file is not there, or not whole.
+
+    The certificates that it has are known to this process from then on (`security.certificates_for`).
 
     Raises
     ------
@@ -76,6 +90,8 @@ def read(path: str | os.PathLike[str]) -> tuple[str, bytes | None] | None:
     if not isinstance(record, dict) or not isinstance(record.get("address"), str):
         raise ValueError(f"{os.fspath(path)!r} is no scheduler file: it has no address")
     secret = record.get("secret")
+    if isinstance(record.get("tls"), dict):
+        security.remember(record["address"], None, tls.Security.from_record(record["tls"]))
     return record["address"], bytes.fromhex(secret) if isinstance(secret, str) and secret else None
 
 

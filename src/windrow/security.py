@@ -14,12 +14,13 @@ import stat
 import sys
 from pathlib import Path
 
-from windrow import config
+from windrow import config, tls
 from windrow.addressing import is_loopback, join_host_port, normalize, split_address, split_host_port
 from windrow.errors import WrongSecret
 
 __all__ = [
     "SECRET_BYTES",
+    "certificates_for",
     "configured",
     "from_file",
     "lookup",
@@ -38,10 +39,12 @@ SECRET_FILE = "windrow.secret-file"
 
 _known: dict[str, bytes] = {}
 """What this process was told itself: secrets by address."""
+_certificates: dict[str, tls.Security] = {}
+"""And certificates."""
 
 
-def remember(address: str, secret: bytes) -> None:
-    """Have `secret_for` know a listener's secret, in this process alone.
+def remember(address: str, secret: bytes | None, certificates: tls.Security | None = None) -> None:
+    """Have `secret_for` and `certificates_for` know what a listener needs, in this process alone.
 
     Examples
     --------
@@ -49,7 +52,26 @@ def remember(address: str, secret: bytes) -> None:
     >>> secret_for("127.0.0.1:4") == b"s" * 32
     True
     """
-    _known[normalize(address)] = secret
+    if secret is not None:
+        _known[normalize(address)] = secret
+    if certificates is not None:
+        _certificates[normalize(address)] = certificates
+
+
+def certificates_for(address: str) -> tls.Security | None:
+    """Return the certificates that go with an address, if they are known: by `remember`, or as they were published.
+
+    Examples
+    --------
+    >>> certificates_for("tls://127.0.0.1:5") is None
+    True
+    """
+    known = _certificates.get(normalize(address))
+    if known is not None:
+        return known
+    record = _record(address)
+    found = None if record is None else record.get("tls")
+    return tls.Security.from_record(found) if isinstance(found, dict) else None
 
 
 def new_secret() -> bytes:
@@ -89,7 +111,9 @@ def runtime_directory(*, create: bool = True) -> Path:
     return path
 
 
-def publish(address: str, secret: bytes, **facts: str | int | float | None) -> Path:
+def publish(
+    address: str, secret: bytes, certificates: tls.Security | None = None, **facts: str | int | float | None
+) -> Path:
     """Let this user's other processes find a listener's secret; return the file that says it.
 
     Files of processes that are gone are removed on the way.
@@ -100,6 +124,8 @@ def publish(address: str, secret: bytes, **facts: str | int | float | None) -> P
         Where the scheduler listens.
     secret
         Its secret.
+    certificates
+        What others need to reach it over TLS. Keys go along where they are the cluster's own (temporary ones).
     **facts
         More to write down for people who look.
 
@@ -117,7 +143,15 @@ def publish(address: str, secret: bytes, **facts: str | int | float | None) -> P
     _known.pop(normalize(address), None)  # of one that listened there before
     _remove_leftovers(directory)
     path = directory / _file_name(address)
-    record = {**facts, "address": address, "secret": secret.hex(), "pid": os.getpid(), "host": _host()}
+    record: dict[str, object] = {
+        **facts,
+        "address": address,
+        "secret": secret.hex(),
+        "pid": os.getpid(),
+        "host": _host(),
+    }
+    if certificates is not None:
+        record["tls"] = certificates.to_record(private=certificates.is_shared)
     descriptor, draft = tempfile.mkstemp(dir=directory, prefix=".draft-")  # made 0600
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
@@ -149,14 +183,19 @@ def lookup(address: str) -> bytes | None:
     >>> lookup("tcp://127.0.0.1:2") is None
     True
     """
-    directory = runtime_directory(create=False)
-    record = _read(directory / _file_name(address)) or _read_by_number(directory, address)
+    record = _record(address)
     if record is None:
         return None
     try:
         return bytes.fromhex(str(record["secret"]))
     except (KeyError, ValueError):  # written by hand or by another version: as good as none
         return None
+
+
+def _record(address: str) -> dict[str, object] | None:
+    """Return what is published of an address."""
+    directory = runtime_directory(create=False)
+    return _read(directory / _file_name(address)) or _read_by_number(directory, address)
 
 
 def from_file(path: str | os.PathLike[str], create: bool = False) -> bytes:

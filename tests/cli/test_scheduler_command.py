@@ -100,7 +100,7 @@ def test_a_secret_of_ones_own(terminals: Terminals, tmp_path: Path, monkeypatch:
 
 
 def test_on_all_interfaces_it_warns_and_is_found(terminals: Terminals) -> None:
-    scheduler, address = terminals.scheduler("--host", "0.0.0.0")
+    scheduler, address = terminals.scheduler("--host", "0.0.0.0", "--insecure")
     assert "not encrypted" in scheduler.line("other machines can reach")
     assert scheduler.line("by --scheduler-file or --secret-file")
     port = address.rpartition(":")[2]
@@ -150,8 +150,9 @@ def test_a_second_signal_does_not_wait(terminals: Terminals, tmp_path: Path) -> 
         (["--prot", "8786"], 2, "No such option '--prot'. (Did you mean one of: '--port', '--protocol'?)"),
         (["8786"], 2, "8786 is one argument too many: there is no --preload to take it"),
         (["--port", "eighty"], 2, "'eighty' is no port"),
-        (["--tls-cert", "a.pem", "--tls-key", "b.pem"], 1, "--tls-cert, --tls-key: TLS is not in this version"),
-        (["--protocol", "tls"], 1, "tls:// is not in this version"),
+        (["--tls-cert", "no.pem", "--tls-key", "b.pem"], 1, "--tls-cert no.pem: there is no such file"),
+        (["--tls-cert", "a.pem", "--insecure"], 1, "--tls-cert and --insecure: give either"),
+        (["--protocol", "tcp", "--host", "0.0.0.0"], 1, "or --insecure"),
         (["--protocol", "ucx"], 1, "unknown protocol 'ucx'"),
         (["--host", "127.0.0.1", "--interface", "lo"], 1, "say the same thing twice"),
         (["--interface", "eth99"], 1, "'eth99'"),

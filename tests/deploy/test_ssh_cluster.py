@@ -235,11 +235,9 @@ def test_the_end_of_the_program_leaves_nothing(server: Server, started: Started)
 
 @pytest.mark.skipif(is_loopback(own_ip()), reason="this machine has no address that others could reach")
 def test_a_cluster_that_other_machines_can_reach(server: Server) -> None:
-    with pytest.warns(UserWarning, match="not encrypted"):
-        cluster = server.cluster(2, scheduler_options={"host": "0.0.0.0"})
-    with cluster, Client(cluster) as client:
-        assert cluster.scheduler_address.startswith(f"tcp://{own_ip()}:")
-        assert all(address.startswith(f"tcp://{own_ip()}:") for address in client.run(os.getpid))
+    with server.cluster(2, scheduler_options={"host": "0.0.0.0"}) as cluster, Client(cluster) as client:
+        assert cluster.scheduler_address.startswith(f"tls://{own_ip()}:")
+        assert all(address.startswith(f"tls://{own_ip()}:") for address in client.run(os.getpid))
         parts = client.map(lambda number: bytes(100_000 + number), range(4), pure=False)
         assert client.submit(lambda parts: sum(map(len, parts)), parts).result(20) == 400_006
 
@@ -368,7 +366,7 @@ def test_old_keywords_are_told_in_new_words() -> None:
 def test_other_machines_draw_a_warning() -> None:
     port = free_port()
     with pytest.warns(UserWarning, match="not encrypted"), pytest.raises(RuntimeError, match="no ssh server answers"):
-        SSHCluster([HERE, "node7.invalid"], {"port": port, "known_hosts": None, "config": []})
+        SSHCluster([HERE, "node7.invalid"], {"port": port, "known_hosts": None, "config": []}, security=False)
 
 
 def test_without_asyncssh(monkeypatch: pytest.MonkeyPatch) -> None:

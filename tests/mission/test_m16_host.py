@@ -34,11 +34,22 @@ def test_a_host_may_name_the_protocol() -> None:
         assert cluster.scheduler_address.startswith("tcp://127.0.0.1:")
 
 
-def test_all_interfaces_draw_a_warning() -> None:
-    with pytest.warns(UserWarning, match="authenticated, but not encrypted"):
-        cluster = LocalCluster(n_workers=0, host="0.0.0.0", dashboard_address=None)
-    with cluster:
+def test_all_interfaces_are_encrypted() -> None:
+    with LocalCluster(n_workers=0, host="0.0.0.0", dashboard_address=None) as cluster:
+        assert cluster.scheduler_address.startswith("tls://")
         assert "0.0.0.0" in listening()
+
+
+def test_all_interfaces_without_encryption_draw_a_warning() -> None:
+    with pytest.warns(UserWarning, match="authenticated, but not encrypted"):
+        cluster = LocalCluster(n_workers=0, host="0.0.0.0", dashboard_address=None, security=False)
+    with cluster:
+        assert cluster.scheduler_address.startswith("tcp://")
+
+
+def test_plain_tcp_for_other_machines_must_be_said() -> None:
+    with pytest.raises(RuntimeError, match=r"unencrypted: use tls://, or say .*require_encryption=False"):
+        LocalCluster(n_workers=0, host="tcp://0.0.0.0")
 
 
 def test_ip_is_the_old_name() -> None:

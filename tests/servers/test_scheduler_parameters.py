@@ -61,8 +61,8 @@ def test_interface_and_protocol(live: Live) -> None:
             Scheduler(interface="lo", host="localhost")
         with pytest.raises(ValueError, match=r"there is no interface 'nope0' .* there are .*lo \(127.0.0.1\)"):
             Scheduler(interface="nope0")
-        with pytest.raises(NotImplementedError, match="tls"):
-            Scheduler(protocol="tls")
+        async with Scheduler(protocol="tls") as scheduler:
+            assert scheduler.address.startswith("tls://")
         async with Scheduler(protocol="inproc") as scheduler:
             assert scheduler.address.startswith("inproc://")
             async with Worker(scheduler.address), Client(scheduler.address, asynchronous=True) as client:
@@ -276,8 +276,8 @@ def test_refused(live: Live) -> None:
     async def main() -> None:
         with pytest.raises(NotImplementedError, match="Jupyter in a process of its own"):
             Scheduler(jupyter=True)
-        with pytest.raises(NotImplementedError, match="TLS is not in this version"):
-            Scheduler(security=True)
+        with pytest.raises(TypeError, match="must be a Security, True, False or None"):
+            Scheduler(security="yes")
         with pytest.raises(TypeError, match=r"Scheduler has no argument 'idle_timeuot' \(did you mean 'idle_timeout'"):
             Scheduler(idle_timeuot=1)
 

@@ -450,7 +450,7 @@ def test_without_effect(live: Live, name: str, value: Any) -> None:
 
 def test_refused(live: Live) -> None:
     async def main() -> None:
-        with pytest.raises(NotImplementedError, match="TLS is not in this version"):
+        with pytest.raises(RuntimeError, match="encryption is required"):
             Worker("tcp://127.0.0.1:1", security=True)
         with pytest.raises(TypeError, match=r"Worker has no argument 'nthread' \(did you mean 'nthreads'\?\)"):
             Worker("tcp://127.0.0.1:1", nthread=1)

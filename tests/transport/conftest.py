@@ -12,6 +12,7 @@ import pytest
 
 from windrow import runtime, transport
 from windrow.runtime import LoopThread
+from windrow.tls import Security
 from windrow.transport import Link, Listener
 from windrow.transport.lasting import Reception
 from windrow.wire.messages import Message
@@ -22,6 +23,8 @@ SECRET = b"s" * 32
 LIMIT_S = 10.0
 
 _names = itertools.count()
+
+CERTIFICATES = Security.temporary()
 
 
 class End:
@@ -94,10 +97,12 @@ class Network:
         self.patience_s = patience_s
         self.accepted: list[Link] = []
         self.on_link: Callable[[Link], None] = self.accepted.append
-        location = "127.0.0.1:0" if scheme == "tcp" else f"test-{next(_names)}"
+        location = "127.0.0.1:0" if scheme != "inproc" else f"test-{next(_names)}"
         self.reception = Reception(lambda link: self.on_link(link))
         accept = self.reception.accept if patience_s else lambda link: self.on_link(link)
-        self.listener: Listener = far.run(transport.listen(f"{scheme}://{location}", accept, secret=SECRET), LIMIT_S)
+        self.certificates = CERTIFICATES if scheme == "tls" else None
+        listening = transport.listen(f"{scheme}://{location}", accept, secret=SECRET, certificates=self.certificates)
+        self.listener: Listener = far.run(listening, LIMIT_S)
 
     @property
     def address(self) -> str:
@@ -113,7 +118,12 @@ class Network:
 
     def connect(self) -> Link:
         """Connect and leave the link as it is: on the near loop, with no owner yet."""
-        return self.near.run(transport.connect(self.address, secret=SECRET, patience_s=self.patience_s), LIMIT_S)
+        return self.near.run(self._connect(), LIMIT_S)
+
+    async def _connect(self) -> Link:
+        return await transport.connect(
+            self.address, secret=SECRET, patience_s=self.patience_s, certificates=self.certificates
+        )
 
     def pair(self) -> tuple[End, End]:
         """Return two owned ends of a new connection."""
@@ -127,7 +137,7 @@ class Network:
         self.on_link = accept
 
         async def connect() -> None:
-            near.adopt(await transport.connect(self.address, secret=SECRET, patience_s=self.patience_s))
+            near.adopt(await self._connect())
 
         self.near.run(connect(), LIMIT_S)
         assert is_there.wait(LIMIT_S)
@@ -137,9 +147,12 @@ class Network:
 KINDS = {
     "tcp": ("tcp", None, False, 0.0),
     "tcp-asyncio": ("tcp", asyncio.new_event_loop, False, 0.0),
+    "tls": ("tls", None, False, 0.0),
+    "tls-asyncio": ("tls", asyncio.new_event_loop, False, 0.0),
     "inproc": ("inproc", None, False, 0.0),
     "inproc-two-loops": ("inproc", None, True, 0.0),
     "lasting": ("tcp", None, False, LIMIT_S),
+    "lasting-tls": ("tls", None, False, LIMIT_S),
     "lasting-asyncio": ("tcp", asyncio.new_event_loop, False, LIMIT_S),
 }
 

@@ -23,10 +23,11 @@ __all__ = ["scheduler"]
 @click.option("--host", default=None, help="Where to listen: a name, number or URI; loopback by default. 0.0.0.0: all.")
 @click.option("--port", default=None, help="The port, or one for each protocol; 8786 by default, 0: any.")
 @click.option("--interface", default=None, help="Listen on a network interface, such as eth0, in place of a host.")
-@click.option("--protocol", default=None, help="tcp.")
-@click.option("--tls-ca-file", default=None, metavar="FILE", help="Not in this version.")
-@click.option("--tls-cert", default=None, metavar="FILE", help="Not in this version.")
-@click.option("--tls-key", default=None, metavar="FILE", help="Not in this version.")
+@click.option("--protocol", default=None, help="tcp or tls; tls where other machines can come.")
+@click.option("--tls-ca-file", default=None, metavar="FILE", help="TLS: whose signature certificates need (PEM).")
+@click.option("--tls-cert", default=None, metavar="FILE", help="TLS: the certificate of this scheduler (PEM).")
+@click.option("--tls-key", default=None, metavar="FILE", help="TLS: its key, if that is not in the same file.")
+@click.option("--insecure", is_flag=True, help="Do not encrypt what goes to and from other machines.")
 @click.option("--dashboard-address", default=":8787", show_default=True, help="Where the dashboard listens.")
 @click.option("--dashboard/--no-dashboard", default=True, help="Whether there is one.")
 @click.option("--dashboard-prefix", default=None, help="What is before the paths of its pages.")
@@ -52,13 +53,15 @@ def scheduler(ctx: click.Context, /, args: tuple[str, ...], **options: Any) -> N
 
     Workers join it (windrow worker ADDRESS), and programs use it (Client(ADDRESS)), by the address that is printed.
     Those of the same user on the same machine find the cluster's secret by themselves; others need the scheduler
-    file, or the secret file. What no option takes goes to a preload whose dask_setup is a click command.
+    file, or the secret file. Where other machines can come, connections are encrypted, with certificates made for
+    the occasion unless --tls-… names others; those, the scheduler file has too. --insecure refuses that. What no
+    option takes goes to a preload whose dask_setup is a click command.
     """
     from windrow.cli import serving
 
-    serving.refuse_tls(options)
+    security = serving.security_of(options, "scheduler")
     pid_path = options.pop("pid_file")
-    keywords = _keywords(ctx.command, args, options)
+    keywords = {**_keywords(ctx.command, args, options), **security}
     raise SystemExit(serving.run(lambda: _serve(keywords), pid_path))
 
 
@@ -139,9 +142,12 @@ def _tell(party: Any, keywords: dict[str, Any]) -> None:
         click.echo(f"    windrow worker {address} --secret-file FILE        DASK_WINDROW__SECRET_FILE=FILE python …")
     else:
         click.echo("Others need its secret, by --scheduler-file or --secret-file: start it with one of them.")
+    if party.security is not None and party.security.is_shared and not file:
+        click.echo("Others need its certificates too, which --scheduler-file would write.")
     click.echo("Ctrl-C ends it.")
-    click.echo(
-        f"windrow scheduler: other machines can reach {address}. What they send is authenticated, but not encrypted in "
-        "this version of windrow: use it on a network that you trust",
-        err=True,
-    )
+    if not address.startswith("tls://"):
+        click.echo(
+            f"windrow scheduler: other machines can reach {address}. What they send is authenticated, but not "
+            "encrypted, as you have said: use it on a network that you trust",
+            err=True,
+        )

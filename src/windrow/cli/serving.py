@@ -18,11 +18,11 @@ from typing import Any, Self
 
 import click
 
-from windrow import security
+from windrow import security, tls
 from windrow.cli.arguments import Contradiction
 from windrow.node import Server, run_until_signalled
 
-__all__ = ["Fleet", "check_scheduler_file", "pid_file", "refuse_tls", "run", "secret_of", "serve"]
+__all__ = ["Fleet", "check_scheduler_file", "pid_file", "run", "secret_of", "security_of", "serve"]
 
 logger = logging.getLogger("windrow.cli")
 
@@ -225,21 +225,37 @@ def pid_file(path: str) -> Iterator[None]:
 # ---------------------------------------------------------------- options that several commands have
 
 
-def refuse_tls(options: dict[str, Any]) -> None:
-    """Refuse TLS, which is not in this version; takes its options away.
+def security_of(options: dict[str, Any], role: str) -> dict[str, Any]:
+    """Return the keyword ``security`` that the options for TLS ask for, if they do; takes these away.
 
     Raises
     ------
     Contradiction
-        One is given.
+        They do not go together, or a file cannot be read.
     """
-    names = [name for name in options if name.startswith("tls_") or name == "scheduler_sni"]
-    given = [f"--{name.replace('_', '-')}" for name in names if options.pop(name) is not None]
-    if given:
-        raise Contradiction(
-            f"{', '.join(given)}: TLS is not in this version of windrow. Connections are authenticated by the "
-            "cluster's secret, and not encrypted: leave this out, and use networks that you trust"
-        )
+    options.pop("scheduler_sni", None)
+    insecure = options.pop("insecure", False)
+    given = {what: options.pop(f"tls_{what.replace('-', '_')}") for what in ("ca-file", "cert", "key")}
+    named = [f"--tls-{what}" for what, path in given.items() if path is not None]
+    if insecure:
+        if named:
+            raise Contradiction(f"{', '.join(named)} and --insecure: give either")
+        return {"security": False}
+    if not named:
+        return {}
+    for what, path in given.items():
+        if path is not None and not os.path.isfile(path):
+            raise Contradiction(f"--tls-{what} {path}: there is no such file")
+    found = tls.Security(
+        require_encryption=True,
+        tls_ca_file=given["ca-file"],
+        **{f"tls_{role}_cert": given["cert"], f"tls_{role}_key": given["key"]},
+    )
+    try:
+        found.context(role, server=role == "scheduler")
+    except OSError as error:
+        raise Contradiction(str(error)) from None
+    return {"security": found}
 
 
 def secret_of(path: str | None, create: bool = False) -> bytes | None:

@@ -30,6 +30,7 @@ DEFAULT_PORT = 8786
 @click.option("--local-directory", default=None, help="Where workers put their directories.")
 @click.option("--remote-python", default=None, help="The interpreter there; by default of the same path as here.")
 @click.option("--memory-limit", default="auto", show_default=True, help="Of each worker: '4 GiB', 0.5, auto, 0: none.")
+@click.option("--insecure", is_flag=True, help="Do not encrypt what goes between the machines.")
 @click.option("--worker-class", default="windrow.Nanny", show_default=True, help="What workers are made from.")
 def ssh(
     hostnames: tuple[str, ...],
@@ -60,6 +61,7 @@ def ssh(
         "scheduler_options": {"port": options["scheduler_port"]},
         "worker_class": worker_class,
         "remote_python": remote_python,
+        "security": False if options["insecure"] else None,
     }
     raise SystemExit(_run([scheduler or names[0], *names], settings))
 
@@ -118,7 +120,7 @@ async def _serve(hosts: list[str], settings: dict[str, Any]) -> int:
         click.echo(f"windrow ssh: {error}", err=True)
         return 1
     assert cluster.secret is not None
-    published = security.publish(cluster.scheduler_address, cluster.secret, name=cluster.name)
+    published = security.publish(cluster.scheduler_address, cluster.secret, cluster.security, name=cluster.name)
     try:
         _tell(cluster)
         while not stopping.is_set() and cluster.status == "running":

@@ -20,9 +20,9 @@ __all__ = ["worker"]
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True})
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[SCHEDULER] [PRELOAD_ARGV]...")
-@click.option("--tls-ca-file", default=None, metavar="FILE", help="Not in this version.")
-@click.option("--tls-cert", default=None, metavar="FILE", help="Not in this version.")
-@click.option("--tls-key", default=None, metavar="FILE", help="Not in this version.")
+@click.option("--tls-ca-file", default=None, metavar="FILE", help="TLS: whose signature certificates need (PEM).")
+@click.option("--tls-cert", default=None, metavar="FILE", help="TLS: the certificate of this worker (PEM).")
+@click.option("--tls-key", default=None, metavar="FILE", help="TLS: its key, if that is not in the same file.")
 @click.option("--worker-port", default=None, metavar="PORT", help="A port, or a range 9000:9010 that workers share.")
 @click.option("--nanny-port", default=None, metavar="PORT", help="Without effect: nannies do not listen.")
 @click.option("--dashboard-address", default=":0", show_default=True, help="Where each worker shows itself.")
@@ -32,7 +32,7 @@ __all__ = ["worker"]
 @click.option("--contact-address", default=None, metavar="URI", help="By what others reach it, if that differs.")
 @click.option("--host", default=None, help="Where to listen; by default what the scheduler is reached from.")
 @click.option("--interface", default=None, help="Listen on a network interface, such as eth0, in place of a host.")
-@click.option("--protocol", default=None, help="tcp.")
+@click.option("--protocol", default=None, help="As the scheduler's, tcp or tls; by default just that.")
 @click.option("--nthreads", type=int, default=0, help="Threads of each worker; by default they share the cores.")
 @click.option("--nworkers", default=None, metavar="N", help="How many; -1: one a core; auto. 1 by default.")
 @click.option("--name", default=None, help="The worker's name; of several NAME-0, NAME-1, …")
@@ -50,7 +50,7 @@ __all__ = ["worker"]
 @click.option("--worker-class", default=None, metavar="NAME", help="The dotted name of a class of your own.")
 @click.option("--preload", multiple=True, metavar="MODULE", help="Load a module, file or URL there (repeatable).")
 @click.option("--preload-nanny", multiple=True, metavar="MODULE", help="Load it into the nanny (repeatable).")
-@click.option("--scheduler-sni", default=None, help="Not in this version.")
+@click.option("--scheduler-sni", default=None, help="Without effect: hosts' names are not checked.")
 @click.version_option(windrow.__version__, prog_name="windrow worker")
 @click.pass_context
 def worker(ctx: click.Context, /, args: tuple[str, ...], **options: Any) -> None:
@@ -69,9 +69,9 @@ def worker(ctx: click.Context, /, args: tuple[str, ...], **options: Any) -> None
     """
     from windrow.cli import serving
 
-    serving.refuse_tls(options)
+    security = serving.security_of(options, "worker")
     pid_path = options.pop("pid_file")
-    orders = _orders(ctx.command, args, options)
+    orders = [{**order, **security} for order in _orders(ctx.command, args, options)]
     tell = ctx.obj or _tell  # who starts this command from code may have words of its own for workers that run
     raise SystemExit(serving.run(lambda: _serve(orders, options["nanny"], options["worker_class"], tell), pid_path))
 

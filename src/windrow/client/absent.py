@@ -25,7 +25,6 @@ CLIENT = frozenset(
         "register_scheduler_plugin",
         "register_worker_plugin",
         "rpc",
-        "security",
     ]
 )
 """Methods and attributes of a client."""

@@ -17,12 +17,12 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from windrow import config
+from windrow import config, tls
 from windrow.client import absent, calls, current, dask_default, options
 from windrow.client.actors import ActorMethods
 from windrow.client.callbacks import CallbackThread
 from windrow.client.cluster import ClusterMethods
-from windrow.client.connection import Connection, checked_secret, checked_security, configured_address
+from windrow.client.connection import Connection, checked_secret, configured_address
 from windrow.client.data import DataMethods
 from windrow.client.datasets import DatasetMethods
 from windrow.client.graphs import GraphMethods
@@ -81,7 +81,8 @@ class Client(
     Parameters
     ----------
     address
-        ``"tcp://host:port"``, or a cluster object; None makes a `LocalCluster` that this client owns and closes.
+        ``"tcp://host:port"``, ``"tls://host:port"``, or a cluster object; None makes a `LocalCluster` that this client
+        owns and closes.
     loop
         A `LoopThread` to share; by default the cluster's, or one of this client's own.
     timeout
@@ -99,8 +100,11 @@ class Client(
         The cluster's secret; by default the one that this user's own schedulers have published.
     extensions
         Classes by name: each is called with this client, and what it makes is found in ``client.extensions``.
-    security, heartbeat_interval, serializers, deserializers, direct_to_workers, connection_limit
-        Accepted for the sake of existing programs; ``security`` must be None or False.
+    security
+        The certificates to reach a ``tls://`` scheduler with: a `Security`; by default what goes with its address, or
+        is configured. For an own `LocalCluster`: see there.
+    heartbeat_interval, serializers, deserializers, direct_to_workers, connection_limit
+        Accepted for the sake of existing programs.
     **kwargs
         For the own `LocalCluster`: ``n_workers=4``, ``processes=False``, …
 
@@ -141,7 +145,9 @@ class Client(
         timeout_s = options.seconds(config.get(TIMEOUT) if timeout is options.NO_DEFAULT else timeout)  # type: ignore[arg-type]
         if timeout_s is None:
             raise ValueError("timeout must be a duration, not None")
-        checked_security(security)
+        owns = address is None and scheduler_file is None and configured_address() is None
+        self.security = None if owns else tls.checked("Client", security)
+        """The certificates it was given, or that are configured."""
         if address is None and scheduler_file is None:
             address = configured_address()
         if kwargs and (address is not None or scheduler_file is not None):
@@ -170,7 +176,8 @@ class Client(
             checked_secret(secret),
             timeout_s,
             asynchronous,
-            partial(_make_cluster, asynchronous, kwargs),
+            partial(_make_cluster, asynchronous, kwargs if security is None else {**kwargs, "security": security}),
+            self.security,
         )
         finalizer = weakref.finalize(self, _abandon, self._connection, self.session, self._callbacks)
         finalizer.atexit = False  # at exit there is _close_all, which waits
@@ -413,6 +420,7 @@ class WorkersClient(Client):
             loop=LoopThread.around(worker.loop, worker.thread_id),
             name=f"worker-{worker.name}",
             secret=worker.secret,
+            security=worker.security,
             set_as_default=False,
             **more,
         )

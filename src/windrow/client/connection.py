@@ -11,12 +11,10 @@ import concurrent.futures
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from windrow import config, security
+from windrow import config, scheduler_file, security, tls
 from windrow.addressing import normalize, split_address
-from windrow.client.options import ABSENT
 from windrow.client.session import Session
 from windrow.client.waiting import Steps, follow
 from windrow.runtime import LoopThread
@@ -40,6 +38,8 @@ class Connection:
         To run on instead of a thread of one's own (synchronous clients of an address only).
     secret
         The cluster's secret; None to look it up among those published for this user.
+    certificates
+        For TLS; None: what goes with the address, or is configured.
     timeout_s
         For connecting.
     make_cluster
@@ -55,6 +55,7 @@ class Connection:
         timeout_s: float,
         asynchronous: bool,
         make_cluster: Callable[[], Any],
+        certificates: tls.Security | None = None,
     ) -> None:
         self.address: str | None = normalize(address) if isinstance(address, str) else None
         self.cluster: Any = None if address is None or isinstance(address, str) else address
@@ -65,6 +66,7 @@ class Connection:
         self._owns_loop = False
         self._closed = False
         self._secret = secret
+        self.certificates = certificates
         self._timeout_s = timeout_s
         self._make_cluster = make_cluster
         if self.cluster is not None:
@@ -122,7 +124,13 @@ class Connection:
         if secret is None and split_address(address)[0] != "inproc":
             secret = security.secret_for(address)
         patience_s = config.seconds("windrow.client.reconnect-timeout")
-        return await connect(address, secret=secret, timeout_s=self._timeout_s, patience_s=patience_s)
+        return await connect(
+            address,
+            secret=secret,
+            timeout_s=self._timeout_s,
+            patience_s=patience_s,
+            certificates=self.certificates,
+        )
 
     @property
     def secret(self) -> bytes | None:
@@ -132,16 +140,12 @@ class Connection:
 
     def _read_file(self) -> bool:
         """Take address and secret from the scheduler file; False while it is not there, or not whole."""
-        import json
-
         assert self.scheduler_file is not None
-        try:
-            record = json.loads(Path(self.scheduler_file).read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # the scheduler has not written it yet, or is about to
+        found = scheduler_file.read(self.scheduler_file)
+        if found is None:
             return False
-        self.address = normalize(record["address"])
-        if self._secret is None and record.get("secret"):
-            self._secret = bytes.fromhex(record["secret"])
+        self.address = normalize(found[0])
+        self._secret = self._secret or found[1]
         return True
 
     # ---------------------------------------------------------------- closing
@@ -217,12 +221,6 @@ def checked_secret(secret: object) -> bytes | None:
         except ValueError:  # its words would show a part of the secret
             raise ValueError("secret must be bytes, or their hexadecimal text, which this str is not") from None
     raise TypeError(f"secret must be bytes, not {type(secret).__name__}")
-
-
-def checked_security(value: object) -> None:
-    """Refuse what this version does not know."""
-    if value not in (None, False):
-        raise NotImplementedError(f"security= (TLS) {ABSENT}; connections are authenticated by the cluster's secret")
 
 
 def configured_address() -> str | None:

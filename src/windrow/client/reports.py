@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from windrow import keys as keys_
-from windrow import logs
+from windrow import logs, security
 from windrow.client import dump, facts
 from windrow.client.base import Base
 from windrow.client.future import futures_of, given_futures
@@ -159,6 +159,9 @@ class ReportMethods(Base):
         secret = connection.secret
         if secret:
             record["secret"] = secret.hex()
+        certificates = connection.certificates or security.certificates_for(str(record["address"]))
+        if certificates is not None:
+            record["tls"] = certificates.to_record(private=certificates.is_shared)
         descriptor = os.open(os.fspath(scheduler_file), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o600)  # of a file that was there already, too

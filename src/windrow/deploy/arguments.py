@@ -11,7 +11,7 @@ import math
 import warnings
 from typing import Any, NamedTuple
 
-from windrow import addressing, config, listening, system
+from windrow import addressing, config, listening, system, tls
 from windrow.client import options
 from windrow.client.options import ABSENT
 from windrow.dashboard import address as dashboard
@@ -19,7 +19,12 @@ from windrow.deploy.specification import resolve
 
 LOOPBACK = "127.0.0.1"
 
-PROTOCOLS = ("inproc", "tcp")
+UNENCRYPTED = (
+    "other machines can reach this cluster. What they send is authenticated, but not encrypted, as you have said: use "
+    "it on a network that you trust"
+)
+
+PROTOCOLS = ("inproc", "tcp", "tls")
 
 
 def absent(name: str, value: object) -> NotImplementedError:
@@ -231,7 +236,14 @@ def worker_dashboard(address: Any) -> dict[str, Any]:
     return {} if address is None else {"dashboard_address": address}
 
 
-def chosen_place(host: Any, protocol: Any, interface: Any, processes: bool, scheduler_port: int) -> Place:
+def chosen_place(
+    host: Any,
+    protocol: Any,
+    interface: Any,
+    processes: bool,
+    scheduler_port: int,
+    security: tls.Security | None = None,
+) -> Place:
     """Return where to listen, by what is said of it and what follows for the rest.
 
     Examples
@@ -247,7 +259,9 @@ def chosen_place(host: Any, protocol: Any, interface: Any, processes: bool, sche
     wanted = _checked_protocol(protocol)
     if wanted and scheme and wanted != scheme:
         raise apart("protocol", protocol, "host", host, "they name two protocols")
-    chosen = wanted or scheme or ("tcp" if processes or scheduler_port else "inproc")
+    said = wanted or scheme
+    requires = security is not None and security.require_encryption
+    chosen = said or ("tcp" if processes or scheduler_port or requires else "inproc")
     if interface is not None:
         if host is not None:
             raise apart("interface", interface, "host", host, "each says where to listen")
@@ -255,15 +269,11 @@ def chosen_place(host: Any, protocol: Any, interface: Any, processes: bool, sche
     if chosen == "inproc":
         _check_inproc(processes, scheduler_port, interface, protocol if wanted else host)
         return Place("inproc", LOOPBACK)
-    if not addressing.is_loopback(bare or LOOPBACK):
+    chosen = tls.chosen_scheme(chosen, bare or LOOPBACK, security, said=bool(said))
+    if chosen == "tcp" and not addressing.is_loopback(bare or LOOPBACK):
         argument = f"host={host!r}" if host is not None else f"interface={interface!r}"
-        warnings.warn(
-            f"{argument}: other machines can reach this cluster. What they send is authenticated, but not "
-            "encrypted in this version of windrow: use it on a network that you trust",
-            UserWarning,
-            stacklevel=3,
-        )
-    return Place("tcp", bare or LOOPBACK)
+        warnings.warn(f"{argument}: {UNENCRYPTED}", UserWarning, stacklevel=3)
+    return Place(chosen, bare or LOOPBACK)
 
 
 def _split_host(host: str | None) -> tuple[str, str]:
@@ -281,8 +291,6 @@ def _checked_protocol(protocol: Any) -> str:
     if not isinstance(protocol, str):
         raise TypeError(f"protocol must be a string such as 'tcp', or None, not {protocol!r}")
     scheme = protocol.removesuffix("://").lower()
-    if scheme == "tls":
-        raise NotImplementedError(f"protocol={protocol!r} (TLS) {ABSENT}: use tcp://, on a network that you trust")
     if scheme not in PROTOCOLS:
         raise ValueError(
             f"there is no protocol {protocol!r}; there are {', '.join(f'{each}://' for each in PROTOCOLS)}"

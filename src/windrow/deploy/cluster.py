@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from windrow import config, security, transport
+from windrow import config, security, tls, transport
 from windrow.client import options
 from windrow.client.options import Duration
 from windrow.deploy import gathered_logs, views
@@ -89,6 +89,7 @@ class Cluster(Life):
         self.quiet = quiet
         self.scheduler_address = NOWHERE
         self.secret: bytes | None = None
+        self.security: tls.Security | None = getattr(self, "security", None)
         self.scheduler_comm: Any = None
         """Whom to ask: ``await scheduler_comm.ask(request)``; None while there is nobody."""
         self.periodic_callbacks: dict[str, Rounds] = {"scheduler-info": Rounds(self._look_again, interval_s or 1.0)}
@@ -134,7 +135,7 @@ class Cluster(Life):
         if not secret and not address.startswith("inproc://"):
             secret = security.secret_for(address)
         patience_s = config.seconds("windrow.client.reconnect-timeout")
-        return await transport.connect(address, secret=secret, patience_s=patience_s)
+        return await transport.connect(address, secret=secret, patience_s=patience_s, certificates=self.security)
 
     def _log(self, text: str) -> None:
         """Have a line in the cluster's own log, which is printed too unless the cluster is ``quiet``."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from windrow import security
 from windrow.deploy.party import Order, Said
 from windrow.deploy.process_interface import ProcessInterface
 from windrow.node import Status
@@ -28,6 +29,12 @@ LINE_BYTES = 4096
 GOOD_END = "exited with code 0"
 CLOSE_S = 5.0
 """How long a process may take to end by itself."""
+
+
+def certificates_of(scheduler: str) -> dict[str, Any] | None:
+    """Return the certificates that go with a scheduler's address, as they travel; None where there are none."""
+    found = security.certificates_for(scheduler)
+    return None if found is None else found.to_record()
 
 
 class Channel(Protocol):

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from windrow import keywords, logs
+from windrow import keywords, logs, tls
 from windrow.client.options import Duration
 from windrow.deploy import arguments
 from windrow.deploy.nanny import Nanny
@@ -43,7 +43,7 @@ class LocalCluster(SpecCluster):
         Without an effect; an argument of old.
     host
         Where scheduler and workers listen, perhaps with its protocol (``tcp://10.0.0.7``): loopback by default. Any
-        other host draws a warning, as traffic is not encrypted in this version. ``ip`` is its old name.
+        other host has them encrypt what they say. ``ip`` is its old name.
     scheduler_port
         Where the scheduler listens; 0: any port that is free. With ``processes=False`` it listens for this process
         alone, unless a port or ``protocol="tcp"`` is given.
@@ -61,10 +61,12 @@ class LocalCluster(SpecCluster):
     services, worker_services
         None or empty: such servers are not in this version.
     security
-        None or False: TLS is not in this version.
+        True: connections are encrypted, with temporary certificates; a `Security`: as that says. False (or
+        ``Security(require_encryption=False)``): they are not, on whatever host. By default as configured, else they are
+        where other machines can come.
     protocol
-        ``"tcp://"`` or ``"inproc://"``; by default what ``host`` says, else what ``processes`` and ``scheduler_port``
-        need.
+        ``"tcp://"``, ``"tls://"`` or ``"inproc://"``; by default what ``host`` says, else what ``security``,
+        ``processes`` and ``scheduler_port`` need.
     blocked_handlers
         Names of requests that the scheduler refuses, such as ``["run_function"]``.
     interface
@@ -124,7 +126,7 @@ class LocalCluster(SpecCluster):
     ) -> None:
         if start is not None:
             warnings.warn("start= has no effect: a cluster starts when it is made", DeprecationWarning, stacklevel=2)
-        keywords.refuse_security("LocalCluster", security)
+        certificates = tls.checked("LocalCluster", security)
         arguments.check_counts(n_workers, threads_per_worker, scheduler_port)
         arguments.check_empty(services=services, worker_services=worker_services)
         self.dashboard_address = arguments.old_name(
@@ -133,7 +135,9 @@ class LocalCluster(SpecCluster):
         kind = arguments.chosen_kind(processes, worker_class, Nanny, Worker)
         self.processes = kind.processes
         host = arguments.old_name("ip", ip, "host", host, None)
-        place = arguments.chosen_place(host, protocol, interface, kind.processes, scheduler_port)
+        place = arguments.chosen_place(host, protocol, interface, kind.processes, scheduler_port, certificates)
+        if place.protocol == "tls":  # made here, where it is said what is missing, if anything is
+            certificates = tls.with_certificates(certificates)
         count, threads = arguments.split(n_workers, threads_per_worker, kind.processes)
         level = logs.checked_level(silence_logs)
         worker_kwargs.update(arguments.worker_dashboard(worker_dashboard_address))
@@ -148,6 +152,7 @@ class LocalCluster(SpecCluster):
             "host": place.host,
             "port": scheduler_port,
             "protocol": place.protocol,
+            "security": certificates,
             **arguments.chosen_dashboard(self.dashboard_address, service_kwargs),
             **_scheduler_options(scheduler_kwargs, blocked_handlers),
         }
@@ -158,7 +163,7 @@ class LocalCluster(SpecCluster):
             worker=worker,
             asynchronous=asynchronous,
             loop=loop,
-            security=security,
+            security=certificates,
             silence_logs=level or False,
             name=name,
             scheduler_sync_interval=scheduler_sync_interval,

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from windrow import config as configuration
-from windrow import keywords, startup, system
+from windrow import keywords, startup, system, tls
 from windrow.account import Account
 from windrow.deploy import forward, heritage
 from windrow.deploy.process import Orders, WorkerProcess
@@ -92,7 +92,7 @@ class Nanny(Supervisor):
     preload, preload_argv
         What the worker loads at its start; ``preload_nanny``, ``preload_nanny_argv``: what the nanny does.
     security
-        None: TLS is not in this version.
+        As of `Worker`; the worker has it through its standard input, like the secret.
     worker_class
         A subclass of `Worker`, or its dotted name, to make there; by default what ``windrow.worker-class`` says.
     env
@@ -156,7 +156,6 @@ class Nanny(Supervisor):
         secret: bytes | None = None,
         **worker_kwargs: Any,
     ) -> None:
-        keywords.refuse_security("Nanny", security)
         keywords.remark("Nanny", {"services": services, "port": port}, _NO_EFFECT)
         if not reconnect:
             warnings.warn("Nanny(reconnect=False) has no effect: a nanny always comes back", UserWarning, stacklevel=2)
@@ -175,7 +174,7 @@ class Nanny(Supervisor):
             None if death_timeout is None else configuration.parse_timedelta(death_timeout),
         )
         self.address = self.id
-        self.where = Whereabouts(scheduler_ip, scheduler_port, scheduler_file, secret)
+        self.where = Whereabouts(scheduler_ip, scheduler_port, scheduler_file, secret, tls.checked("Nanny", security))
         self.local_home = local_directory or ""
         self.env = heritage.text_of(env)
         chosen: Any = worker_class or self.setting("windrow.worker-class")
@@ -217,6 +216,11 @@ class Nanny(Supervisor):
     def secret(self) -> bytes | None:
         """The cluster's secret, once known."""
         return self.where.secret
+
+    @property
+    def security(self) -> tls.Security | None:
+        """The certificates with which it and its worker speak TLS, once known; None: there are none."""
+        return self.where.certificates
 
     @property
     def plugins(self) -> dict[str, Any]:
@@ -302,6 +306,7 @@ class Nanny(Supervisor):
             "echoes": self.where.near is None,  # what tasks `print` appears here too; not where clients print already
             "scheduler": self.scheduler_addr,
             "secret": self.secret.hex(),
+            "certificates": None if self.security is None else self.security.to_record(),
             "path": heritage.path(),
             "startup": startup.calls(),
         }

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from windrow import addressing, offspring, security, startup, system
+from windrow import addressing, offspring, security, startup, system, tls
 from windrow.deploy import specification as specifications
 from windrow.node import Server
 from windrow.runtime import new_loop
@@ -42,6 +42,8 @@ class Order(Struct):
     """The scheduler's address, which is the first argument of each; None for a scheduler."""
     secret: str = ""
     """The cluster's, in hexadecimal."""
+    certificates: dict[str, Any] | None = None
+    """With which the scheduler is reached over TLS: `Security.to_record`."""
     config: dict[str, Any] = {}
     """What is configured where the order comes from."""
     path: list[str] = []
@@ -260,7 +262,8 @@ async def _serve(order: Order, lifeline: int, status_fd: int) -> int:
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     args = []
     if order.scheduler is not None:
-        security.remember(order.scheduler, bytes.fromhex(order.secret))
+        certificates = None if order.certificates is None else tls.Security.from_record(order.certificates)
+        security.remember(order.scheduler, bytes.fromhex(order.secret), certificates)
         args.append(order.scheduler)
         _within_reach(order)
         _share(order)

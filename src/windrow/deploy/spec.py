@@ -19,7 +19,7 @@ from functools import partial
 from math import inf
 from typing import Any, ClassVar, Self
 
-from windrow import config, keywords, logs, security, transport
+from windrow import config, logs, security, tls, transport
 from windrow.client.options import Duration
 from windrow.deploy import forward, specification
 from windrow.deploy.absentees import Absentees
@@ -30,6 +30,7 @@ from windrow.deploy.process_interface import ProcessInterface
 from windrow.deploy.specification import Spec, names_of, resolve
 from windrow.errors import WorkerStartTimeoutError
 from windrow.node import Server, Status
+from windrow.scheduler.scheduler import Scheduler
 from windrow.scheduler.server import SchedulerServer
 from windrow.transport import Link
 from windrow.wire.messages import Retire
@@ -55,7 +56,8 @@ class SpecCluster(Cluster):
     asynchronous, loop, name, scheduler_sync_interval
         See `Cluster`.
     security
-        None or False: TLS is not in this version.
+        A `Security` for the cluster's own connections to the scheduler; by default what goes with its address. True is
+        temporary certificates, for a scheduler of this process too whose specification says nothing of it.
     silence_logs
         Let only such logs (``logging.ERROR``, ``"error"``) reach the terminal while the cluster lives; False: change
         nothing.
@@ -91,8 +93,7 @@ class SpecCluster(Cluster):
         scheduler_sync_interval: Duration = 1,
         shutdown_scheduler: bool = True,
     ) -> None:
-        keywords.refuse_security(type(self).__name__, security)
-        self.security = None
+        self.security = tls.checked(type(self).__name__, security)
         self.silence_logs = logs.checked_level(silence_logs)
         self.shutdown_on_close = shutdown_on_close
         self.shutdown_scheduler = shutdown_scheduler
@@ -126,7 +127,10 @@ class SpecCluster(Cluster):
     async def _open(self) -> None:
         if self.silence_logs is not None:
             self._unsilence = logs.silence(self.silence_logs)
-        self.scheduler = resolve(self.scheduler_spec["cls"])(**(self.scheduler_spec.get("options") or {}))
+        cls, options = resolve(self.scheduler_spec["cls"]), dict(self.scheduler_spec.get("options") or {})
+        if self.security is not None and isinstance(cls, type) and issubclass(cls, Scheduler):
+            options.setdefault("security", self.security)
+        self.scheduler = cls(**options)
         if isinstance(self.scheduler, SchedulerServer):
             self.scheduler.on_shutdown = self._asked_to_close
             self.scheduler.on_change = self._on_change
@@ -136,6 +140,7 @@ class SpecCluster(Cluster):
             self._in_background(self._until_scheduler_finished())
         self.scheduler_address = getattr(self.scheduler, "external_address", None) or self.scheduler.address
         self.secret = getattr(self.scheduler, "secret", None) or security.secret_for(self.scheduler_address)
+        self.security = getattr(self.scheduler, "security", None) or self.security
         self.scheduler_comm = await self._reach_scheduler()
         await self._until_started(self._grow())
 

@@ -17,9 +17,11 @@ import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from windrow import addressing, security
+from windrow import addressing, listening, tls
+from windrow import security as secrets
 from windrow.deploy import forward
-from windrow.deploy.elsewhere import Elsewhere, checked_plain, configured, dotted
+from windrow.deploy.arguments import UNENCRYPTED
+from windrow.deploy.elsewhere import Elsewhere, certificates_of, checked_plain, configured, dotted
 from windrow.deploy.party import Order
 from windrow.deploy.spec import SpecCluster
 from windrow.errors import WorkerStartError
@@ -170,6 +172,8 @@ class SSHScheduler(_OverSSH):
         The interpreter there; by default of the same path as this one.
     timeout
         How many seconds its start may take.
+    certificates
+        Its `Security`, which goes through the connection.
 
     Examples
     --------
@@ -184,19 +188,23 @@ class SSHScheduler(_OverSSH):
         scheduler_options: Mapping[str, Any] | None = None,
         remote_python: str | None = None,
         timeout: float = START_S,
+        certificates: tls.Security | None = None,
     ) -> None:
         super().__init__(None, None, host, connect_options, remote_python, timeout)
         self.scheduler_options = checked_plain({"port": 0, **(scheduler_options or {})}, "scheduler_options")
-        self.secret = security.new_secret()
+        self.secret = secrets.new_secret()
+        self.security = certificates
 
     async def start(self) -> None:
         """Start the process, and wait until the scheduler listens."""
         await super().start()
         if self.address is not None:
-            security.remember(self.address, self.secret)  # for the workers that are started from here
+            secrets.remember(self.address, self.secret, self.security)  # for the workers that are started from here
 
     def _order(self) -> Order:
         options = {**self.scheduler_options, "secret": self.secret.hex()}
+        if self.security is not None:
+            options["security"] = self.security.to_record()
         return Order({"scheduler": {"cls": "windrow.Scheduler", "options": options}}, config=configured())
 
 
@@ -249,13 +257,13 @@ class SSHWorker(_OverSSH):
 
     def _order(self) -> Order:
         assert self.scheduler is not None
-        secret = security.secret_for(self.scheduler)
+        secret = secrets.secret_for(self.scheduler)
         names = [self.name] if self.n_workers == 1 else [f"{self.name}{suffix}" for suffix in _suffixes(self.n_workers)]
         parties = {
             f"worker {name}": {"cls": self.worker_class, "options": {"name": name, **self.worker_options}}
             for name in names
         }
-        return Order(parties, self.scheduler, secret.hex(), configured())
+        return Order(parties, self.scheduler, secret.hex(), certificates_of(self.scheduler), configured())
 
 
 def _split_options(options: Mapping[str, Any] | None) -> tuple[dict[str, Any], int]:
@@ -278,6 +286,7 @@ def SSHCluster(
     scheduler_options: Mapping[str, Any] | None = None,
     worker_class: str | type = "windrow.Nanny",
     remote_python: str | Sequence[str] | None = None,
+    security: Any = None,
     **kwargs: Any,
 ) -> SpecCluster:
     """Start a cluster on machines that ssh reaches: the scheduler on the first, workers on each of the others.
@@ -301,6 +310,8 @@ def SSHCluster(
         What workers are made from, or its dotted name; by default nannies.
     remote_python
         The interpreter on the hosts, or a list, one for each host.
+    security
+        As in `LocalCluster`: where other machines can come connections are encrypted, unless this refuses it.
     **kwargs
         Keywords of `SpecCluster`, such as ``asynchronous`` and ``name``.
 
@@ -333,12 +344,17 @@ def SSHCluster(
         raise ImportError("SSHCluster needs asyncssh: pip install 'windrow[ssh]'") from error
     connecting = _one_for_each(connect_options, "connect_options", len(places))
     pythons = _one_for_each(remote_python, "remote_python", len(places))
+    certificates = tls.checked("SSHCluster", security)
+    options = _reachable(scheduler_options, places, certificates)
+    if options["protocol"] == "tls":
+        certificates = tls.with_certificates(certificates)
     scheduler = {
         "cls": SSHScheduler,
         "options": {
             "host": places[0],
             "connect_options": connecting[0],
-            "scheduler_options": checked_plain(_reachable(scheduler_options, places), "scheduler_options"),
+            "scheduler_options": checked_plain(options, "scheduler_options"),
+            "certificates": certificates,
             "remote_python": pythons[0],
         },
     }
@@ -400,16 +416,17 @@ def _one_for_each(value: Any, what: str, n_hosts: int) -> list[Any]:
     return list(value)
 
 
-def _reachable(options: Mapping[str, Any] | None, hosts: Sequence[str]) -> dict[str, Any]:
+def _reachable(
+    options: Mapping[str, Any] | None, hosts: Sequence[str], security: tls.Security | None
+) -> dict[str, Any]:
     """Return the scheduler's options with where it listens: for other machines, where there are others."""
     chosen = dict(options or {})
     if not {"host", "interface"} & set(chosen):
         chosen["host"] = "127.0.0.1" if all(map(addressing.is_loopback, hosts)) else "0.0.0.0"
-    if "host" not in chosen or not addressing.is_loopback(str(chosen["host"])):
-        warnings.warn(
-            "other machines can reach this cluster. What they send is authenticated, but not encrypted in this version "
-            "of windrow: use it on a network that you trust",
-            UserWarning,
-            stacklevel=3,
-        )
+    host, said = str(chosen.get("host", "0.0.0.0")), chosen.get("protocol")
+    scheme, named, bare = host.rpartition("://")
+    wanted = listening.scheme_of(said, host)
+    chosen["protocol"] = tls.chosen_scheme(wanted, bare, security, said=bool(said or named or scheme))
+    if chosen["protocol"] == "tcp" and not addressing.is_loopback(bare):
+        warnings.warn(UNENCRYPTED, UserWarning, stacklevel=3)
     return chosen

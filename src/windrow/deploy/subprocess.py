@@ -15,9 +15,10 @@ import sys
 import threading
 from typing import IO, Any
 
-from windrow import addressing, logs, offspring, security
+from windrow import addressing, logs, offspring, tls
+from windrow import security as secrets
 from windrow.deploy import arguments, forward
-from windrow.deploy.elsewhere import Elsewhere, checked_plain, configured, dotted
+from windrow.deploy.elsewhere import Elsewhere, certificates_of, checked_plain, configured, dotted
 from windrow.deploy.party import Order
 from windrow.deploy.spec import SpecCluster
 from windrow.errors import WorkerStartError
@@ -166,6 +167,8 @@ class SubprocessScheduler(_Subprocess):
         Keywords of `Scheduler`: plain values, which travel as JSON.
     timeout
         How many seconds its start may take.
+    certificates
+        Its `Security`, which goes to its standard input.
 
     Raises
     ------
@@ -180,19 +183,27 @@ class SubprocessScheduler(_Subprocess):
     ...     print(scheduler.address)
     """
 
-    def __init__(self, scheduler_kwargs: dict[str, Any] | None = None, timeout: float = START_S) -> None:
+    def __init__(
+        self,
+        scheduler_kwargs: dict[str, Any] | None = None,
+        timeout: float = START_S,
+        certificates: tls.Security | None = None,
+    ) -> None:
         super().__init__(None, None, timeout)
         self.scheduler_kwargs = checked_plain({"port": 0, **(scheduler_kwargs or {})}, "scheduler_kwargs")
-        self.secret = security.new_secret()
+        self.secret = secrets.new_secret()
+        self.security = certificates
 
     async def start(self) -> None:
         """Start the process, and wait until the scheduler listens."""
         await super().start()
         if self.address is not None:
-            security.remember(self.address, self.secret)  # for the workers that are started here
+            secrets.remember(self.address, self.secret, self.security)  # for the workers that are started here
 
     def _order(self) -> Order:
         options = {**self.scheduler_kwargs, "secret": self.secret.hex()}
+        if self.security is not None:
+            options["security"] = self.security.to_record()
         return Order({"scheduler": {"cls": "windrow.Scheduler", "options": options}}, config=configured())
 
 
@@ -241,10 +252,10 @@ class SubprocessWorker(_Subprocess):
 
     def _order(self) -> Order:
         assert self.scheduler is not None
-        secret = security.secret_for(self.scheduler)
+        secret = secrets.secret_for(self.scheduler)
         options = {"name": self.name, **self.worker_kwargs}
         party = {"cls": self.worker_class, "options": options}
-        return Order({"worker": party}, self.scheduler, secret.hex(), configured())
+        return Order({"worker": party}, self.scheduler, secret.hex(), certificates_of(self.scheduler), configured())
 
 
 def SubprocessCluster(
@@ -257,6 +268,7 @@ def SubprocessCluster(
     threads_per_worker: int | None = None,
     worker_kwargs: dict[str, Any] | None = None,
     silence_logs: int | str | bool | None = logging.WARNING,
+    security: Any = None,
     **kwargs: Any,
 ) -> SpecCluster:
     """Start a cluster whose scheduler and workers are processes of their own, on this machine.
@@ -278,7 +290,7 @@ def SubprocessCluster(
         As in `LocalCluster`: by default they share the machine's cores.
     worker_kwargs
         Further keywords of the workers' class; ``memory_limit`` is a share of the machine's memory by default.
-    silence_logs
+    silence_logs, security
         As in `LocalCluster`.
     **kwargs
         Keywords of `SpecCluster`, such as ``asynchronous`` and ``name``.
@@ -305,11 +317,16 @@ def SubprocessCluster(
     if sys.platform == "win32":
         raise RuntimeError("SubprocessCluster does not work on Windows: use LocalCluster")
     arguments.check_counts(n_workers, threads_per_worker, scheduler_port)
-    host = arguments.chosen_place(host, None, None, True, scheduler_port).host
+    certificates = tls.checked("SubprocessCluster", security)
+    place = arguments.chosen_place(host, None, None, True, scheduler_port, certificates)
+    if place.protocol == "tls":
+        certificates = tls.with_certificates(certificates)
+    host = place.host
     n, threads = arguments.split(n_workers, threads_per_worker, True)
     scheduler_options = {
         "host": host,
         "port": scheduler_port,
+        "protocol": place.protocol,
         "dashboard_address": dashboard_address,
         **(scheduler_kwargs or {}),
     }
@@ -325,7 +342,10 @@ def SubprocessCluster(
     }
     scheduler = {
         "cls": SubprocessScheduler,
-        "options": {"scheduler_kwargs": checked_plain(scheduler_options, "scheduler_kwargs")},
+        "options": {
+            "scheduler_kwargs": checked_plain(scheduler_options, "scheduler_kwargs"),
+            "certificates": certificates,
+        },
     }
     return SpecCluster(
         workers=dict.fromkeys(range(n), worker),

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 
-from windrow import addressing, config, scheduler_file, security, transport
+from windrow import addressing, config, scheduler_file, security, tls, transport
 from windrow.errors import ConnectionRefused, WrongSecret
 from windrow.transport import Link, inproc
 
@@ -37,6 +37,8 @@ class Whereabouts:
         A scheduler file, which may come to be there later.
     secret
         The cluster's; by default what the file, or this user's runtime directory, says.
+    certificates
+        For TLS; by default what goes with the address.
 
     Raises
     ------
@@ -55,11 +57,13 @@ class Whereabouts:
         port: int | None = None,
         file: str | os.PathLike[str] | None = None,
         secret: bytes | None = None,
+        certificates: tls.Security | None = None,
     ) -> None:
         self.file = None if file is None else os.fspath(file)
         self.address = ""
         self.secret = secret
         self._given_secret = secret
+        self.given = certificates
         if host is None and file is None:
             configured = config.get("scheduler-address", None)
             host = None if configured is None else str(configured)
@@ -102,6 +106,11 @@ class Whereabouts:
             self.secret = (security.lookup(self.address) if found is None else found[1]) or self.secret
 
     @property
+    def certificates(self) -> tls.Security | None:
+        """What it is reached with over TLS."""
+        return self.given or security.certificates_for(self.address)
+
+    @property
     def near(self) -> str | None:
         """The scheduler's address within this process, if it is here."""
         return inproc.neighbours.get(self.address)
@@ -123,6 +132,8 @@ class Whereabouts:
                     return await transport.connect(
                         self.near or self.address,
                         secret=self.secret,
+                        certificates=None if self.near else self.given,
+                        role="worker",
                         timeout_s=PATIENCE_S,
                         patience_s=config.seconds("windrow.worker.reconnect-timeout"),
                     )

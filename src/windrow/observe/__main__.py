@@ -41,6 +41,10 @@ async def _serve(options: dict[str, Any]) -> None:
     from windrow.observe.app import Site, make_app
     from windrow.observe.source import Source
 
+    if options.get("certificates"):
+        from windrow import security, tls
+
+        security.remember(options["address"], None, tls.Security.from_record(options["certificates"]))
     source = await Source.connect(options["address"], bytes.fromhex(options["secret"]))
     site = Site(source, options["prefix"], options["token"], options["port"])
     sockets = [socket.socket(fileno=fd) for fd in options["sockets"]]

@@ -14,20 +14,19 @@ from typing import Any
 
 import msgspec
 
-from windrow import config, keywords, listening, scheduler_file, security
+from windrow import config, keywords, listening, scheduler_file, tls
 from windrow.dashboard import address
 from windrow.plugins.base import SchedulerPlugin, name_of
 from windrow.preload import Preloads, configured
 from windrow.scheduler import blocking
 from windrow.scheduler.server import SchedulerServer, read_config
 from windrow.scheduler.state import SchedulerConfig
+from windrow.security import new_secret
 
 DEFAULT_PORT = 8786
 
 IDLE_CHECKS = 4
 """So often in an idle timeout it is looked whether the time is up."""
-
-new_secret = security.new_secret  # the constructor has a parameter of the module's name
 
 _KNOWN_TOO = ("connection_limit", "deserialize", "loop", "io_loop")
 
@@ -57,15 +56,17 @@ class Scheduler(SchedulerServer):
     scheduler_file
         Where to write address and secret, for those who can read the file; removed when it closes.
     security
-        None: TLS is not in this version.
+        Whether connections are encrypted, with which certificates: a `Security`; True for temporary certificates, which
+        others find with the secret; False (or ``Security(require_encryption=False)``) for no encryption. By default as
+        configured, else encrypted, with temporary certificates, where other machines can come.
     worker_ttl
         Silence that ends a worker without a nanny, in seconds or as "5 minutes"; None: as configured.
     idle_timeout
         Close when nothing was done for so long.
     interface, host, port, protocol
         Where to listen for other processes: an interface such as "eth0" or a host (loopback by default, "" for all of
-        them), a port (0: any that is free; None: 8786), "tcp" or "inproc" (for this process alone). With lists, side by
-        side, it listens at several.
+        them), a port (0: any that is free; None: 8786), "tcp", "tls" or "inproc" (for this process alone). With lists,
+        side by side, it listens at several.
     dashboard_address
         Where the dashboard listens: ``":8787"`` (on ``host``), ``"localhost:8787"``, ``":0"`` for any free port; None:
         there is none. Where the port is taken, a free one.
@@ -131,7 +132,7 @@ class Scheduler(SchedulerServer):
         **kwargs: Any,
     ) -> None:
         keywords.refuse_unknown("Scheduler", kwargs, [*keywords.parameters(Scheduler), *_KNOWN_TOO])
-        keywords.refuse_security("Scheduler", security)
+        known = tls.checked("Scheduler", security)
         if jupyter:
             raise NotImplementedError(
                 "Scheduler(jupyter=True) is not in windrow, whose scheduler runs nothing else: start Jupyter in a "
@@ -144,13 +145,14 @@ class Scheduler(SchedulerServer):
         contact = config.get("distributed.scheduler.contact-address") if contact_address is None else contact_address
         super().__init__(
             secret or new_secret(),
-            _listens(host, port, interface, protocol),
+            _listens(host, port, interface, protocol, known),
             str(contact or ""),
             on_shutdown,
             _settings(allowed_failures, worker_ttl),
             os.fspath(local_directory or ""),
             address.chosen(dashboard_address, dashboard),
             address.prefix_from(service_kwargs, http_prefix),
+            known,
         )
         self.contact_address = str(contact) if contact else None
         self.validates = bool(config.get("distributed.scheduler.validate") if validate is None else validate)
@@ -177,7 +179,7 @@ class Scheduler(SchedulerServer):
             await self.preloads.start()
         if self.scheduler_file is not None:  # who finds it finds all that is said above
             facts = {"id": self.id, "started": self.started, "workers": {}, "services": {}}
-            scheduler_file.write(self.scheduler_file, self.address, self.secret, **facts)
+            scheduler_file.write(self.scheduler_file, self.address, self.secret, self.security, **facts)
         if self.idle_timeout is not None:
             self._look_for_idleness()
 
@@ -226,8 +228,10 @@ class Scheduler(SchedulerServer):
         return described
 
 
-def _listens(host: object, port: object, interface: object, protocol: object) -> list[str]:
-    chosen = listening.choose_all(host, port, interface, protocol, DEFAULT_PORT)
+def _listens(
+    host: object, port: object, interface: object, protocol: object, security: tls.Security | None
+) -> list[str]:
+    chosen = listening.choose_all(host, port, interface, protocol, DEFAULT_PORT, security)
     return [address for address in chosen if not address.startswith("inproc")]
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from windrow import addressing, config, listening, logs, security, transport
+from windrow import addressing, config, listening, logs, security, tls, transport
 from windrow.dashboard.dashboard import Dashboard
 from windrow.node import Server, Status
 from windrow.plugins import scratch
@@ -113,6 +113,8 @@ class SchedulerServer(Server):
         Where to make its own directory.
     dashboard_address, http_prefix
         Where the dashboard listens (None: nowhere), and what is before its paths; see `Dashboard`.
+    certificates
+        For TLS; by default temporary ones, where it is to listen with TLS.
     """
 
     kind = "scheduler"
@@ -127,9 +129,14 @@ class SchedulerServer(Server):
         local_directory: str = "",
         dashboard_address: str | int | None = None,
         http_prefix: str | None = None,
+        certificates: tls.Security | None = None,
     ) -> None:
         super().__init__()
         logs.remember()
+        if any(address.startswith("tls://") for address in listens):
+            certificates = tls.with_certificates(certificates)
+        self.security = certificates
+        """Its certificates, if it has any."""
         self.id = f"Scheduler-{uuid.uuid4()}"
         self.secret = secret
         self._listens = list(listens)
@@ -182,7 +189,9 @@ class SchedulerServer(Server):
         self._listeners.append(await transport.listen(self.inproc_address, self._accept, secret=None))
         self.address = self.inproc_address
         for wanted in self._listens:
-            self._listeners.append(await transport.listen(wanted, self._reception.accept, secret=self.secret))
+            self._listeners.append(
+                await transport.listen(wanted, self._reception.accept, secret=self.secret, certificates=self.security)
+            )
         far = [listener.address for listener in self._listeners[1:]]
         if far:
             self.address = listening.contact(self._contact, far[0])
@@ -190,7 +199,7 @@ class SchedulerServer(Server):
             for wanted, address in zip(self._listens, list(far), strict=True):
                 far += _loopback(wanted, address)
         for address in dict.fromkeys([self.address, *far] if far else ()):
-            self._published.append(security.publish(address, self.secret, id=self.id))
+            self._published.append(security.publish(address, self.secret, self.security, id=self.id))
             inproc.neighbours[address] = self.inproc_address
         self.dashboard.start()
         self._tell("the scheduler is at %s", self.address)
@@ -402,7 +411,13 @@ class SchedulerServer(Server):
             self._observable = listener.address
             if self._closing:  # meanwhile
                 listener.close()
-        return {"address": self._observable, "secret": self.secret.hex(), "party": "scheduler"}
+        certificates = None if self.security is None else self.security.to_record()
+        return {
+            "address": self._observable,
+            "secret": self.secret.hex(),
+            "certificates": certificates,
+            "party": "scheduler",
+        }
 
     def _answer_fact(self, link: Link, message: Message) -> bool:
         """Answer what this process knows of itself, whoever asks; False for any other message."""

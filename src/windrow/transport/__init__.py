@@ -7,20 +7,32 @@ are.
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from windrow.addressing import split_address
 from windrow.transport.base import Link, Listener, OnLink, backend, register
 
+if TYPE_CHECKING:
+    from windrow.tls import Security
+
 __all__ = ["Link", "Listener", "connect", "listen", "register"]
 
 
-async def connect(address: str, *, secret: bytes | None, timeout_s: float = 30.0, patience_s: float = 0.0) -> Link:
+async def connect(
+    address: str,
+    *,
+    secret: bytes | None,
+    timeout_s: float = 30.0,
+    patience_s: float = 0.0,
+    certificates: Security | None = None,
+    role: str = "client",
+) -> Link:
     """Return a link to a listener; assign its ``on_lost`` and ``on_batch`` then.
 
     Parameters
     ----------
     address
-        ``tcp://host:port`` or ``inproc://name``.
+        ``tcp://host:port``, ``tls://host:port`` or ``inproc://name``.
     secret
         The cluster's secret; None is enough for inproc only.
     timeout_s
@@ -28,12 +40,16 @@ async def connect(address: str, *, secret: bytes | None, timeout_s: float = 30.0
     patience_s
         If the connection breaks, the link goes on over another, which is tried for so long (`transport.lasting`); the
         listener must know of such links. What connects inside a process cannot break.
+    certificates, role
+        For tls: whose certificates, and of which role; by default those that are known to belong to the address.
 
     Raises
     ------
+    RuntimeError
+        ``certificates`` require encryption, and tcp has none.
     ValueError
         The scheme is unknown, or a tcp address is given without a secret.
-    WrongSecret, WrongVersion, ConnectionRefused
+    WrongSecret, WrongVersion, WrongCertificate, ConnectionRefused
         The other side answered and refuses, or is no windrow listener; not tried again.
     TimeoutError, OSError
         There was no answer.
@@ -55,7 +71,7 @@ async def connect(address: str, *, secret: bytes | None, timeout_s: float = 30.0
     [Close(reason='hello')]
     """
     scheme, location = split_address(address)
-    dial = partial(backend(scheme).connect, location, secret=secret)
+    dial = partial(backend(scheme).connect, location, secret=secret, **_options(scheme, address, certificates, role))
     link = await dial(timeout_s=timeout_s)
     if patience_s <= 0 or scheme == "inproc":
         return link
@@ -64,17 +80,26 @@ async def connect(address: str, *, secret: bytes | None, timeout_s: float = 30.0
     return Dialler(link, lambda timeout_s: dial(timeout_s=timeout_s), patience_s)
 
 
-async def listen(address: str, on_link: OnLink, *, secret: bytes | None) -> Listener:
+async def listen(
+    address: str,
+    on_link: OnLink,
+    *,
+    secret: bytes | None,
+    certificates: Security | None = None,
+    role: str = "scheduler",
+) -> Listener:
     """Accept connections; each becomes a link for ``on_link``, which assigns its handlers.
 
     Parameters
     ----------
     address
-        ``tcp://host:port`` (port 0: any that is free) or ``inproc://name``.
+        ``tcp://host:port``, ``tls://host:port`` (port 0: any that is free) or ``inproc://name``.
     on_link
         Called on the loop with each link whose other side has proved that it holds the secret.
     secret
-        The cluster's secret. A tcp listener without one is refused.
+        The cluster's secret. A tcp or tls listener without one is refused.
+    certificates, role
+        For tls: whose certificates, and of which role.
 
     Examples
     --------
@@ -83,4 +108,15 @@ async def listen(address: str, on_link: OnLink, *, secret: bytes | None) -> List
     'inproc://example'
     """
     scheme, location = split_address(address)
-    return await backend(scheme).listen(location, on_link, secret=secret)
+    return await backend(scheme).listen(
+        location, on_link, secret=secret, **_options(scheme, address, certificates, role)
+    )
+
+
+def _options(scheme: str, address: str, certificates: Security | None, role: str) -> dict[str, Any]:
+    """Return what a scheme that encrypts is told besides; refuse one that does not where that is required."""
+    if scheme == "tls":
+        return {"certificates": certificates, "role": role}
+    if certificates is not None and certificates.require_encryption and scheme != "inproc":
+        raise RuntimeError(f"encryption is required ({certificates!r}), and {address} has none: use tls://")
+    return {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from windrow.wire.messages import Message
 
@@ -141,14 +141,18 @@ OnLink: TypeAlias = Callable[[Link], None]
 class Backend(Protocol):
     """What the module of a scheme holds."""
 
-    async def connect(self, location: str, *, secret: bytes | None, timeout_s: float) -> Link:
+    async def connect(self, location: str, *, secret: bytes | None, timeout_s: float, **options: Any) -> Link:
         """Connect to ``scheme://location``."""
 
-    async def listen(self, location: str, on_link: OnLink, *, secret: bytes | None) -> Listener:
+    async def listen(self, location: str, on_link: OnLink, *, secret: bytes | None, **options: Any) -> Listener:
         """Listen on ``scheme://location``."""
 
 
-_modules = {"tcp": "windrow.transport.tcp", "inproc": "windrow.transport.inproc"}
+_modules = {
+    "tcp": "windrow.transport.tcp",
+    "tls": "windrow.transport.tls",
+    "inproc": "windrow.transport.inproc",
+}
 
 
 def register(scheme: str, module: str) -> None:

@@ -25,7 +25,7 @@ from typing import TypeAlias
 from windrow.errors import ConnectionRefused, WrongSecret, WrongVersion
 from windrow.wire.messages import PROTOCOL_VERSION
 
-__all__ = ["MAGIC", "Steps", "accept_steps", "connect_steps"]
+__all__ = ["MAGIC", "Steps", "accept_steps", "connect_steps", "refuse_steps"]
 
 MAGIC = b"windrow\n"
 REASON_BYTES_MAX = 200
@@ -69,6 +69,22 @@ def accept_steps(
         yield _refusal(_WRONG_SECRET, "wrong secret"), 0
         raise WrongSecret(f"{remote} does not hold this cluster's secret")
     return bytes([_WELCOME]) + _proof(secret, b"windrow listener", nonces, own_version)
+
+
+def refuse_steps(remote: str, reason: str) -> Steps:
+    """Return the side of a listener that takes nobody, and says why.
+
+    Examples
+    --------
+    >>> hello, need_bytes = next(refuse_steps("there", "full"))
+    >>> hello[:8], need_bytes
+    (b'windrow\\n', 10)
+    """
+    head = yield MAGIC + PROTOCOL_VERSION.to_bytes(2, "little") + os.urandom(_NONCE_BYTES), _HEAD_BYTES
+    if head[: len(MAGIC)] == MAGIC:
+        yield b"", _NONCE_BYTES + _PROOF_BYTES
+    yield _refusal(_OTHER, reason), 0
+    raise ConnectionRefused(f"{remote} was turned away: {reason}")
 
 
 def connect_steps(

@@ -1,4 +1,4 @@
-"""Links over tcp: frames on a socket, behind the handshake.
+"""Links over tcp, and over TLS on tcp: frames on a socket, behind the handshake.
 
 What lives here: one asyncio protocol that is the link, and connecting and listening with it. What this file must never
 know: what a message means, what is in a frame (`wire.framing`) or in the handshake (`transport.handshake`).
@@ -14,15 +14,19 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from windrow import config
 from windrow.addressing import join_address, join_host_port, own_ip, split_host_port
-from windrow.errors import ConnectionRefused, ProtocolError
+from windrow.errors import ConnectionRefused, ProtocolError, WrongCertificate
 from windrow.transport.base import Link, Listener, OnLink, Unanswered
-from windrow.transport.handshake import Steps, accept_steps, connect_steps
+from windrow.transport.door import Arrival, Door
+from windrow.transport.handshake import Steps, accept_steps, connect_steps, refuse_steps
 from windrow.wire.framing import GOODBYE, FrameEncoder, FrameParser
 from windrow.wire.messages import Message
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["TcpLink", "TcpListener", "connect", "listen"]
 
@@ -34,6 +38,8 @@ _BACKOFF_S = (0.01, 1.0)
 _DISCARD_BYTES = 64 * 1024
 _SILENT_DEATH = "the other side ended the connection without a goodbye: its process has probably died"
 _WILDCARDS = {"", "0.0.0.0", "::"}
+_CUTS_MAX = 3
+"""A listener that ends so many connections in a row, as soon as TLS stands, does not want this process."""
 
 
 class TcpLink(Link, asyncio.BufferedProtocol):
@@ -49,6 +55,8 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         Called once when it has not, or when the connection is lost before.
     remote
         The address that was connected to; empty on the listener's side, which learns it.
+    scheme
+        ``tls`` where the connection is encrypted.
     """
 
     def __init__(
@@ -57,8 +65,11 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         on_ready: Callable[[TcpLink], None],
         on_refused: Callable[[TcpLink, Exception], None],
         remote: str = "",
+        scheme: str = "tcp",
     ) -> None:
         super().__init__(remote)
+        self._scheme = scheme
+        self._is_encrypted = scheme == "tls"
         self._shake = shake
         self._on_ready = on_ready
         self._on_refused = on_refused
@@ -73,6 +84,8 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._encode = FrameEncoder().encode
         self._parser: FrameParser | None = None  # once the handshake has succeeded
         self._ready = False
+        self._early: list[list[Message]] = []  # of an encrypted one: what has come before there was an owner
+        self._lost_early = False
 
     # -- the owner's side
 
@@ -92,6 +105,10 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._reason = ""
         transport = self._transport
         transport.write(GOODBYE)
+        self._timer = self._loop.call_later(_CLOSE_GRACE_S, transport.abort)
+        if self._is_encrypted:  # which has no half of a connection to end: the other side ends it when it reads this
+            transport.resume_reading()
+            return
         # Only our direction ends. To close a socket with unread bytes in it would make the system drop what the other
         # side has not read yet; so what still comes is read and thrown away until the other side ends its direction.
         self._room = memoryview(bytearray(_DISCARD_BYTES))
@@ -101,7 +118,6 @@ class TcpLink(Link, asyncio.BufferedProtocol):
             transport.abort()
             return
         transport.resume_reading()
-        self._timer = self._loop.call_later(_CLOSE_GRACE_S, transport.abort)
 
     def abort(self, reason: str) -> None:
         if self._reason is None:
@@ -114,6 +130,14 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._loop.call_soon(self._resume)
 
     def _resume(self) -> None:
+        if self._is_encrypted:
+            early, self._early = self._early, []
+            ended, self._closed = self._closed, False  # what has come before the end is delivered before the end
+            self._deliver(early)
+            self._closed = self._closed or ended
+            if self._lost_early:
+                self._tell_loss()
+            return
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -125,19 +149,21 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         _tune(self._transport)
         if not self.remote:
-            self.remote = _peer_address(self._transport)
+            self.remote = _peer_address(self._transport, self._scheme)
         limit_s = config.seconds("windrow.handshake-timeout")
         self._timer = self._loop.call_later(limit_s, self._handshake_is_late, limit_s)
         self._steps = self._shake(self)
         self._step(next(self._steps))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        if self._parser is not None and not self._closed:
+        if self._parser is not None and (not self._closed or self._is_encrypted):
             return self._parser.get_buffer(sizehint)
         return self._room[self._room_filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._closed:
+            if self._is_encrypted and self._parser is not None:
+                self._look_for_goodbye(nbytes)
             return
         if self._parser is None:
             self._room_filled += nbytes
@@ -151,6 +177,16 @@ class TcpLink(Link, asyncio.BufferedProtocol):
             logger.warning("closing the connection to %s: %s", self.remote, error)
             self.abort(f"bytes that are no message of ours arrived: {error}")
             return
+        if self._is_encrypted and self._on_batch is None:
+            self._early += batches
+        else:
+            self._deliver(batches)
+        if self._is_encrypted and self._parser.ended and not self._closed:
+            self._reason = ""
+            self._closed = True
+            self._transport.close()
+
+    def _deliver(self, batches: list[list[Message]]) -> None:
         handler = self._on_batch
         assert handler is not None, "reading is paused until the owner has assigned on_batch"
         for batch in batches:
@@ -161,6 +197,17 @@ class TcpLink(Link, asyncio.BufferedProtocol):
                 self.abort(f"its handler of messages failed: {error!r}")
             if self._closed:
                 return
+
+    def _look_for_goodbye(self, nbytes: int) -> None:
+        """Throw away what arrives while closing; end when the other side has closed too."""
+        assert self._parser is not None
+        try:
+            self._parser.received(nbytes)
+        except ProtocolError:  # nobody wants it any more
+            self._transport.abort()
+            return
+        if self._parser.ended:
+            self._transport.close()
 
     def eof_received(self) -> None:
         """Note why the other side's direction has ended; asyncio closes ours when this returns."""
@@ -179,10 +226,17 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self.is_congested = False
         self._cancel_timer()
         if not self._ready:
-            self._refused(ConnectionResetError(f"{self.remote} ended the connection during the handshake"))
+            self._refused(_cut_short(self.remote, error))
             return
         if self._reason is None:
             self._reason = f"the connection broke: {error}" if error is not None else _SILENT_DEATH
+        if self._is_encrypted and self._on_batch is None:
+            self._lost_early = True
+        else:
+            self._tell_loss()
+
+    def _tell_loss(self) -> None:
+        assert self._reason is not None
         try:
             self.on_lost(self._reason)
         except Exception:
@@ -228,7 +282,8 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._room = memoryview(b"")
         self._parser = FrameParser(config.size_bytes("windrow.frame-limit"))
         self._ready = True
-        self._transport.pause_reading()
+        if not self._is_encrypted:  # uvloop's TLS never tells of the end of one that is paused when that comes
+            self._transport.pause_reading()
         self._on_ready(self)
 
     def _refused(self, error: Exception) -> None:
@@ -255,43 +310,72 @@ class TcpLink(Link, asyncio.BufferedProtocol):
 
 
 class TcpListener(Listener):
-    """A listening socket; made by `listen`."""
+    """A listening socket; made by `listen`.
 
-    def __init__(self, secret: bytes, on_link: OnLink) -> None:
+    Parameters
+    ----------
+    secret
+        What others have to prove.
+    on_link
+        Called with each link.
+    context
+        Of TLS; None: connections are not encrypted.
+    """
+
+    def __init__(self, secret: bytes, on_link: OnLink, context: ssl.SSLContext | None = None) -> None:
         self.address = ""
+        self._scheme = "tcp" if context is None else "tls"
         self._secret = secret
         self._on_link = on_link
-        self._server: asyncio.Server | None = None
-        self._shaking: set[TcpLink] = set()
+        self._context = context
+        self._door = Door(self._receive, self._tell)
         self._is_closed = False
 
     def close(self) -> None:
         self._is_closed = True
-        if self._server is not None:
-            self._server.close()
-        for link in list(self._shaking):
-            link.abort("the listener is closed")
+        self._door.close()
 
     async def _open(self, host: str, port: int) -> None:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(self._make_link, host or None, port, backlog=2048)
-        self._server = server
-        # One address for all: with several sockets, whose free ports may differ, that of IPv4.
-        sockets = sorted(server.sockets, key=lambda sock: sock.family != socket.AF_INET)
+        sockets = await self._door.open(host, port)
         contact, bound_port = sockets[0].getsockname()[:2]
         if contact in _WILDCARDS:
             contact = own_ip("2001:db8::1") if ":" in contact else own_ip()
-        self.address = join_address("tcp", join_host_port(contact, bound_port))
+        self.address = join_address(self._scheme, join_host_port(contact, bound_port))
 
-    def _make_link(self) -> TcpLink:
-        return TcpLink(self._shake, self._accepted, self._refused)
+    async def _receive(self, arrival: Arrival) -> None:
+        """Have one who has come shake hands; ends when that is over."""
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+
+        def accepted(link: TcpLink) -> None:
+            _settle(over)
+            self._accepted(link)
+
+        def refused(link: TcpLink, error: Exception) -> None:
+            _settle(over)
+            self._tell(link.remote, str(error))
+
+        context = self._context
+        if context is None:
+            link = TcpLink(self._shake, accepted, refused)
+            await loop.connect_accepted_socket(lambda: link, arrival.sock)
+        elif await arrival.speaks_tls():
+            from windrow.transport import tls
+
+            link = TcpLink(self._shake, accepted, refused, scheme="tls")
+            await tls.accept(lambda: link, arrival, context)
+        else:
+            link = TcpLink(self._turn_away, accepted, refused)
+            await loop.connect_accepted_socket(lambda: link, arrival.sock)
+        await over
 
     def _shake(self, link: TcpLink) -> Steps:
-        self._shaking.add(link)
         return accept_steps(self._secret, link.remote)
 
+    def _turn_away(self, link: TcpLink) -> Steps:
+        return refuse_steps(link.remote, f"this listener speaks TLS: use {self.address}")
+
     def _accepted(self, link: TcpLink) -> None:
-        self._shaking.discard(link)
         if self._is_closed:
             link.abort("the listener is closed")
             return
@@ -301,32 +385,44 @@ class TcpListener(Listener):
             logger.exception("%s could not take the connection of %s; closing it", self.address, link.remote)
             link.abort(f"its listener failed: {error!r}")
 
-    def _refused(self, link: TcpLink, error: Exception) -> None:
-        self._shaking.discard(link)
+    def _tell(self, remote: str, words: str) -> None:
+        """Log that somebody was refused."""
         if not self._is_closed:
-            logger.warning("%s refused a connection: %s", self.address, error)
+            logger.warning(
+                "%s refused a connection: %s", self.address, words if remote in words else f"{remote} {words}"
+            )
 
 
-async def listen(location: str, on_link: OnLink, *, secret: bytes | None) -> TcpListener:
+def _settle(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+async def listen(
+    location: str, on_link: OnLink, *, secret: bytes | None, context: ssl.SSLContext | None = None
+) -> TcpListener:
     """Listen on ``host:port``; an empty host means every interface of this machine."""
+    scheme = "tcp" if context is None else "tls"
     if not secret:
-        raise ValueError("a tcp listener needs a secret: pass secret=windrow.security.new_secret()")
+        raise ValueError(f"a {scheme} listener needs a secret: pass secret=windrow.security.new_secret()")
     host, port = split_host_port(location)
-    listener = TcpListener(secret, on_link)
+    listener = TcpListener(secret, on_link, context)
     try:
         await listener._open("127.0.0.1" if host == "localhost" else host, port)
     except OSError as error:
         raise OSError(
             error.errno,
-            f"cannot listen on tcp://{location}: {error.strerror or error}. Choose another port (0: any that is free) "
-            "or an address of this machine",
+            f"cannot listen on {scheme}://{location}: {error.strerror or error}. Choose another port (0: any that is "
+            "free) or an address of this machine",
         ) from error
     return listener
 
 
-async def connect(location: str, *, secret: bytes | None, timeout_s: float) -> TcpLink:
+async def connect(
+    location: str, *, secret: bytes | None, timeout_s: float, context: ssl.SSLContext | None = None
+) -> TcpLink:
     """Connect to ``host:port``, and try again while nobody answers."""
-    address = join_address("tcp", location)
+    address = join_address("tcp" if context is None else "tls", location)
     if not secret:
         raise ValueError(f"{address} cannot be reached without the cluster's secret: pass secret=…")
     host, port = split_host_port(location)
@@ -334,15 +430,22 @@ async def connect(location: str, *, secret: bytes | None, timeout_s: float) -> T
     pause_s, pause_max_s = _BACKOFF_S
     last = "no answer"
     reached: list[None] = []
+    cuts = 0
     while True:
         reached.clear()
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await _connect_once(host or "127.0.0.1", port, secret, address, reached)
+                return await _connect_once(host or "127.0.0.1", port, secret, address, reached, context)
         except ConnectionRefused:
             raise
         except OSError as error:  # TimeoutError is one too; the wordless one is that of the last try's own limit
             last = str(error) or last
+            cuts += bool(context is not None and reached and isinstance(error, ConnectionResetError))
+            if cuts >= _CUTS_MAX:
+                raise WrongCertificate(
+                    f"{address} ends each connection as soon as TLS stands: it does not take the certificate of this "
+                    "process, and its log says why"
+                ) from error
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 kind = Unanswered if reached else TimeoutError
@@ -354,7 +457,9 @@ async def connect(location: str, *, secret: bytes | None, timeout_s: float) -> T
         pause_s = min(2 * pause_s, pause_max_s)
 
 
-async def _connect_once(host: str, port: int, secret: bytes, address: str, reached: list[None]) -> TcpLink:
+async def _connect_once(
+    host: str, port: int, secret: bytes, address: str, reached: list[None], context: ssl.SSLContext | None
+) -> TcpLink:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[TcpLink] = loop.create_future()
 
@@ -368,11 +473,18 @@ async def _connect_once(host: str, port: int, secret: bytes, address: str, reach
         if not ready.done():
             ready.set_exception(error)
 
+    def make() -> TcpLink:
+        scheme = "tcp" if context is None else "tls"
+        return TcpLink(lambda link: connect_steps(secret, address), accepted, refused, address, scheme)
+
     transport: asyncio.BaseTransport | None = None
     try:
-        transport, _ = await loop.create_connection(
-            lambda: TcpLink(lambda link: connect_steps(secret, address), accepted, refused, address), host, port
-        )
+        if context is None:
+            transport, _ = await loop.create_connection(make, host, port)
+        else:
+            from windrow.transport import tls
+
+            transport = await tls.dial(make, host, port, address, context)
         reached.append(None)
         return await ready
     except BaseException:
@@ -395,6 +507,13 @@ def _tune(transport: asyncio.Transport) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _peer_address(transport: asyncio.Transport) -> str:
+def _peer_address(transport: asyncio.Transport, scheme: str) -> str:
     peer = transport.get_extra_info("peername")
-    return join_address("tcp", join_host_port(peer[0], peer[1])) if peer else "tcp://unknown"
+    return join_address(scheme, join_host_port(peer[0], peer[1]) if peer else "unknown")
+
+
+def _cut_short(remote: str, error: Exception | None) -> OSError:
+    """Return why a connection has ended before the handshake was over."""
+    if error is not None and type(error).__module__ == "ssl":
+        return WrongCertificate(f"{remote} does not take the certificate of this process: {error}")
+    return ConnectionResetError(f"{remote} ended the connection during the handshake")

@@ -116,11 +116,14 @@ async def _serve(options: dict[str, Any]) -> int:
 
 async def _started(options: dict[str, Any], status_fd: int) -> WorkerServer:
     """Make the worker, and have it listen and join."""
-    from windrow import security
+    from windrow import security, tls
     from windrow.worker import inherited
 
     scheduler = options["scheduler"]
-    security.remember(scheduler, bytes.fromhex(options["secret"]))
+    certificates = options.get("certificates")
+    security.remember(
+        scheduler, bytes.fromhex(options["secret"]), tls.Security.from_record(certificates) if certificates else None
+    )
     given = inherited.Inherited(
         options["nanny"], options["directory"], options["echoes"], _recorder(options["recorder_fd"], options["cells"])
     )

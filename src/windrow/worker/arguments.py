@@ -9,8 +9,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from windrow import addressing, config, listening, system
+from windrow import addressing, config, listening, system, tls
 from windrow.plugins.scratch import new_path
+
+_AS_ITS_SCHEDULER = tls.Security(require_encryption=False)
+"""Whether a worker's connections are encrypted is decided where its scheduler is started."""
 
 
 def scheduler_address(ip: object, port: object, file: object) -> str:
@@ -67,21 +70,37 @@ def checked_name(name: object) -> str | int:
 
 
 def listens(
-    listen_address: str | None, host: str | None, port: Any, interface: str | None, protocol: str | None, scheduler: str
+    listen_address: str | None,
+    host: str | None,
+    port: Any,
+    interface: str | None,
+    protocol: str | None,
+    scheduler: str,
+    security: tls.Security | None = None,
 ) -> list[str]:
-    """Return the addresses to try; none where nothing is said, or its scheduler is in this process alone."""
+    """Return the addresses to try; none where nothing is said, or its scheduler is in this process alone.
+
+    Raises
+    ------
+    RuntimeError
+        The scheduler, or the worker, would be without the encryption that is required.
+    """
     if listen_address is not None:
         if host is not None or interface is not None or port not in (None, 0):
             raise ValueError(f"listen_address={listen_address!r} says all that host, port and interface say")
         host = listen_address
     near = scheduler.startswith("inproc://")
+    if security is not None and security.require_encryption and scheduler.startswith("tcp://"):
+        raise RuntimeError(f"encryption is required ({security!r}), and the scheduler at {scheduler} has none")
     if near != (listening.scheme_of(protocol, host) == "inproc") and (protocol is not None or not near):
         raise ValueError(f"protocol={protocol!r} does not reach the scheduler at {scheduler}; leave it out")
     if near or (host is None and interface is None and port in (None, 0)):
         return []
     away = addressing.split_host_port(addressing.split_address(scheduler)[1])[0] if scheduler else "localhost"
     default = "127.0.0.1" if addressing.is_loopback(away) else addressing.own_ip(away)
-    return listening.choose(host, port, interface, protocol, default_host=default)
+    scheme = addressing.split_address(scheduler)[0] if scheduler else "tcp"
+    found = listening.choose(host, port, interface, None, default_host=default, security=_AS_ITS_SCHEDULER)
+    return [addressing.join_address(scheme, addressing.split_address(each)[1]) for each in found]
 
 
 def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]:

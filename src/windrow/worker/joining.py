@@ -10,8 +10,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from windrow import addressing, config, scheduler_file, security, transport
-from windrow.errors import WrongSecret
+from windrow import addressing, config, scheduler_file, security, tls, transport
+from windrow.errors import WrongCertificate, WrongSecret
 from windrow.transport import Link
 
 if TYPE_CHECKING:
@@ -77,8 +77,21 @@ async def _try(worker: WorkerServer) -> Link:
         worker.secret = await _published(address)
     try:
         patience_s = config.seconds("windrow.worker.reconnect-timeout")
-        return await transport.connect(address, secret=worker.secret, timeout_s=TRY_S, patience_s=patience_s)
+        if worker.config.certificates is None:  # published together with the secret
+            worker.security = security.certificates_for(address) or tls.checked("Worker", None)
+        return await transport.connect(
+            address,
+            secret=worker.secret,
+            timeout_s=TRY_S,
+            patience_s=patience_s,
+            certificates=worker.security,
+            role="worker",
+        )
     except TimeoutError as error:
+        raise _NotYet(str(error)) from error
+    except WrongCertificate as error:
+        if worker.security is not None or await _answers(address):
+            raise
         raise _NotYet(str(error)) from error
     except WrongSecret:
         if is_given and not path:

@@ -67,13 +67,19 @@ class Observed:
         worker = self.worker
         if not self._reached:
             address, secret = worker.address, worker.secret
-            if not address.startswith("tcp://") or secret is None:
+            certificates = None if worker.security is None else worker.security.to_record()
+            if not address.startswith(("tcp://", "tls://")) or secret is None:
                 secret = security.new_secret()
                 self._listener = await transport.listen("tcp://127.0.0.1:0", worker.accept_peer, secret=secret)
                 address = self._listener.address
                 if worker.ended.done():  # meanwhile
                     self._listener.close()
-            self._reached = {"address": address, "secret": secret.hex(), "party": "worker"}
+            self._reached = {
+                "address": address,
+                "secret": secret.hex(),
+                "certificates": certificates,
+                "party": "worker",
+            }
         return self._reached
 
     async def _answer(self, link: Link, call: int) -> None:

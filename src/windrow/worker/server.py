@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from windrow import addressing, listening, logs, transport
+from windrow import addressing, listening, logs, tls, transport
 from windrow.errors import PickleError, WindrowError
 from windrow.node import Server, Status
 from windrow.plugins.held import Held, arrive
@@ -80,6 +80,8 @@ class WorkerConfig(Struct, kw_only=True):
     nthreads: int = 1
     secret: bytes | None = None
     """The cluster's; None: what this user's runtime directory, or the scheduler file, says when the time has come."""
+    certificates: tls.Security | None = None
+    """Its own for TLS; None: what goes with the scheduler's address."""
     scheduler_file: str = ""
     listens: list[str] = []
     """Addresses to try until one is free; none: any port of the interface that the scheduler is reached by."""
@@ -121,6 +123,8 @@ class WorkerServer(WorkerFacade, Server):
         logs.remember()
         self.config = config
         self.secret = config.secret
+        self.security = config.certificates
+        """Its certificates, once known; None: there are none."""
         self.name = config.name
         self.nthreads = config.nthreads
         self.echoes = config.echoes
@@ -238,10 +242,16 @@ class WorkerServer(WorkerFacade, Server):
             return await transport.listen(own, self.accept_peer, secret=None)
         scheduler, _ = addressing.split_host_port(addressing.split_address(self.scheduler_address)[1])
         host = "127.0.0.1" if addressing.is_loopback(scheduler or "localhost") else addressing.own_ip(scheduler)
-        wanted = self.config.listens or [addressing.join_address("tcp", addressing.join_host_port(host, 0))]
+        scheme = addressing.split_address(self.scheduler_address)[0]
+        wanted = [
+            addressing.join_address(scheme, addressing.split_address(each)[1])  # it may have come to be known meanwhile
+            for each in self.config.listens or [addressing.join_host_port(host, 0)]
+        ]
         for last, address in zip([*[False] * (len(wanted) - 1), True], wanted, strict=True):
             try:
-                return await transport.listen(address, self.accept_peer, secret=self.secret)
+                return await transport.listen(
+                    address, self.accept_peer, secret=self.secret, certificates=self.security, role="worker"
+                )
             except OSError as error:
                 if last and len(wanted) > 1:
                     raise OSError(error.errno, f"none of {wanted[0]} to {wanted[-1]} is free: {error}") from error
@@ -646,7 +656,13 @@ class _Peer:
 
     async def _connect(self) -> None:
         try:
-            link = await transport.connect(self.address, secret=self.worker.secret, timeout_s=3.0)
+            link = await transport.connect(
+                self.address,
+                secret=self.worker.secret,
+                timeout_s=3.0,
+                certificates=self.worker.security,
+                role="worker",
+            )
         except (OSError, ValueError) as error:
             self._lost(str(error))
             return

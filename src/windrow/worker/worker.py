@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from windrow import addressing, config, keywords, logs, system
+from windrow import addressing, config, keywords, logs, system, tls
 from windrow.dashboard import address
 from windrow.plugins.base import WorkerPlugin, name_of
 from windrow.preload import Preloads, configured
@@ -45,7 +45,7 @@ _NO_EFFECT = {
     "low_level_profiler": "there is no profiler in this version",
     "profile_cycle_interval": "there is no profiler in this version",
     "reconnect": "what becomes of a lost connection is configured ('windrow.worker.reconnect-timeout')",
-    "scheduler_sni": "TLS is not in this version",
+    "scheduler_sni": "names of hosts are not checked",
     "services": "what is served over HTTP is the cluster's dashboard",
     "transition_counter_max": "an endless loop of transitions cannot happen; validate=True checks the state",
 }
@@ -79,7 +79,8 @@ class Worker(WorkerServer):
     preload, preload_argv
         Modules, files, web addresses or source text with a ``dask_setup(worker)``; and its arguments.
     security
-        None: TLS is not in this version.
+        The certificates with which it reaches a ``tls://`` scheduler, and its peers reach it: a `Security`; by default
+        what goes with the scheduler's address, or is configured. It listens as its scheduler does.
     contact_address
         The address to tell to others, in place of the one that it listens at.
     heartbeat_interval
@@ -171,7 +172,7 @@ class Worker(WorkerServer):
     ) -> None:
         given = inherited.take()
         keywords.refuse_unknown(type(self).__name__, kwargs, [*keywords.parameters(Worker), *_KNOWN_TOO])
-        keywords.refuse_security("Worker", security)
+        certificates = tls.checked("Worker", security)
         asked = {
             "services": services,
             "extensions": extensions,
@@ -184,10 +185,11 @@ class Worker(WorkerServer):
         arguments.refuse_executor(executor)
         scheduler = arguments.scheduler_address(scheduler_ip, scheduler_port, scheduler_file)
         threads = arguments.thread_count(nthreads)
-        listens = arguments.listens(listen_address, host, port, interface, protocol, scheduler)
+        listens = arguments.listens(listen_address, host, port, interface, protocol, scheduler, certificates)
         settings = WorkerConfig(
             scheduler=scheduler,
             secret=secret,
+            certificates=certificates,
             scheduler_file="" if scheduler_file is None else os.fspath(scheduler_file),
             name=arguments.checked_name(name),
             nthreads=threads,
