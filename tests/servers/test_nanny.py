@@ -223,7 +223,7 @@ def test_a_scheduler_whose_secret_is_not_for_this_user() -> None:
         ({"nthreads": 0}, ValueError, "nthreads must be"),
         ({"memory_limit": "lots"}, ValueError, "lots"),
         ({"env": "PATH"}, TypeError, "env must be a dict"),
-        ({"security": True}, NotImplementedError, "TLS"),
+        ({"security": "yes"}, TypeError, "must be a Security"),
         ({"death_timeout": "soon"}, ValueError, "soon"),
         ({"listen_address": "tcp://127.0.0.1:5", "host": "127.0.0.1"}, ValueError, "listen_address=.* and host="),
         ({"listen_address": "tcp://127.0.0.1:5", "worker_port": 5}, ValueError, "and worker_port=5"),
