@@ -35,6 +35,7 @@ def test_the_scheduler_is_on_the_first_machine(asked: list[Any]) -> None:
         "scheduler_options": {"port": 8786},
         "worker_class": "windrow.Nanny",
         "remote_python": None,
+        "security": None,
     }
 
 
