@@ -10,7 +10,7 @@ import pytest
 import windrow
 from windrow.client import Client, absent
 
-SOME = ["profile", "get_task_stream", "benchmark_hardware", "connection_args", "security"]
+SOME = ["profile", "get_task_stream", "benchmark_hardware", "connection_args"]
 
 
 @pytest.mark.parametrize("name", SOME)

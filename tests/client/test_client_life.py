@@ -65,7 +65,7 @@ def test_no_factory_no_cluster(monkeypatch):
         ({"address": 5}, TypeError, "address must be a string or a cluster, not int"),
         ({"address": "tcp://127.0.0.1:1", "n_workers": 2}, ValueError, "n_workers"),
         ({"address": "tcp://127.0.0.1:1", "timeout": None}, ValueError, "timeout"),
-        ({"address": "tcp://127.0.0.1:1", "security": object()}, NotImplementedError, "security"),
+        ({"address": "tcp://127.0.0.1:1", "security": object()}, TypeError, "security"),
         ({"address": "tcp://127.0.0.1:1", "secret": 5}, TypeError, "secret"),
         ({"address": "smoke://signal:1", "secret": b"x"}, ValueError, "smoke"),
         ({"address": "tcp://127.0.0.1:1", "secret": "zz"}, ValueError, "secret must be bytes"),
