@@ -186,6 +186,11 @@ def lasting_network(request: pytest.FixtureRequest) -> Iterator[Network]:
     yield from _network(request.param)
 
 
+@pytest.fixture(params=["tls", "tls-asyncio"])
+def tls_network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    yield from _network(request.param)
+
+
 @pytest.fixture(params=["tcp", "tcp-asyncio"])
 def tcp_network(request: pytest.FixtureRequest) -> Iterator[Network]:
     yield from _network(request.param)

@@ -22,11 +22,9 @@ from windrow.wire.messages import Close
 LIMIT_S = 10.0
 
 
-@pytest.fixture(params=["tls", "tls-asyncio"])
-def network(request: pytest.FixtureRequest) -> Network:  # type: ignore[misc]
-    from conftest import _network
-
-    yield from _network(request.param)  # type: ignore[misc]
+@pytest.fixture
+def network(tls_network: Network) -> Network:
+    return tls_network
 
 
 def dial(network: Network, address: str = "", secret: bytes = SECRET, security: Security | None = CERTIFICATES) -> None:
