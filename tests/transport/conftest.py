@@ -1,196 +1,28 @@
-"""All transports, each on the loops it has to work on, behind one way to drive them from a test."""
+"""All transports, each on the loops it has to work on."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import threading
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
 import pytest
-
-from windrow import runtime, transport
-from windrow.runtime import LoopThread
-from windrow.tls import Security
-from windrow.transport import Link, Listener
-from windrow.transport.lasting import Reception
-from windrow.wire.messages import Message
-
-T = TypeVar("T")
-
-SECRET = b"s" * 32
-LIMIT_S = 10.0
-
-_names = itertools.count()
-
-CERTIFICATES = Security.temporary()
-
-
-class End:
-    """One end of a connection as its owner sees it; every call is safe from the test's thread."""
-
-    def __init__(self, thread: LoopThread) -> None:
-        self.thread = thread
-        self.link: Link
-        self.batches: list[list[Message]] = []
-        self.lost: list[str] = []
-        self.handler: Callable[[list[Message]], None] = lambda batch: None
-        self._news = threading.Condition()
-
-    def adopt(self, link: Link) -> None:
-        """Become the owner of a link; on its loop."""
-        self.link = link
-        link.on_lost = self._on_lost
-        link.on_batch = self._on_batch
-
-    def do(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call a function on this end's loop, and wait for it."""
-
-        async def call() -> T:
-            return function(*arguments)
-
-        return self.thread.run(call(), LIMIT_S)
-
-    def send(self, *messages: Message) -> None:
-        self.do(lambda: self.link.send(list(messages)))
-
-    def close(self) -> None:
-        self.do(lambda: self.link.close())
-
-    def wait_until(self, happened: Callable[[], object]) -> None:
-        with self._news:
-            assert self._news.wait_for(happened, LIMIT_S), f"batches: {len(self.batches)}, lost: {self.lost}"
-
-    def wait_for_messages(self, count: int) -> list[Message]:
-        self.wait_until(lambda: sum(map(len, self.batches)) >= count)
-        return [message for batch in self.batches for message in batch]
-
-    def wait_lost(self) -> str:
-        self.wait_until(lambda: self.lost)
-        return self.lost[0]
-
-    def settle(self) -> None:
-        """Let whatever is due on this loop run."""
-        for _ in range(5):
-            self.do(lambda: None)
-
-    def _on_batch(self, batch: list[Message]) -> None:
-        try:
-            self.handler(batch)
-        finally:
-            with self._news:
-                self.batches.append(batch)
-                self._news.notify_all()
-
-    def _on_lost(self, reason: str) -> None:
-        with self._news:
-            self.lost.append(reason)
-            self._news.notify_all()
-
-
-class Network:
-    """One listener, and any number of connections to it."""
-
-    def __init__(self, scheme: str, near: LoopThread, far: LoopThread, patience_s: float = 0.0) -> None:
-        self.near, self.far = near, far
-        self.patience_s = patience_s
-        self.accepted: list[Link] = []
-        self.on_link: Callable[[Link], None] = self.accepted.append
-        location = "127.0.0.1:0" if scheme != "inproc" else f"test-{next(_names)}"
-        self.reception = Reception(lambda link: self.on_link(link))
-        accept = self.reception.accept if patience_s else lambda link: self.on_link(link)
-        self.certificates = CERTIFICATES if scheme == "tls" else None
-        listening = transport.listen(f"{scheme}://{location}", accept, secret=SECRET, certificates=self.certificates)
-        self.listener: Listener = far.run(listening, LIMIT_S)
-
-    @property
-    def address(self) -> str:
-        return self.listener.address
-
-    def near_end(self) -> End:
-        """Return an end on the near loop that has no link yet."""
-        return End(self.near)
-
-    def far_end(self) -> End:
-        """Return an end on the far loop that has no link yet."""
-        return End(self.far)
-
-    def connect(self) -> Link:
-        """Connect and leave the link as it is: on the near loop, with no owner yet."""
-        return self.near.run(self._connect(), LIMIT_S)
-
-    async def _connect(self) -> Link:
-        return await transport.connect(
-            self.address, secret=SECRET, patience_s=self.patience_s, certificates=self.certificates
-        )
-
-    def pair(self) -> tuple[End, End]:
-        """Return two owned ends of a new connection."""
-        near, far = self.near_end(), self.far_end()
-        is_there = threading.Event()
-
-        def accept(link: Link) -> None:
-            far.adopt(link)
-            is_there.set()
-
-        self.on_link = accept
-
-        async def connect() -> None:
-            near.adopt(await self._connect())
-
-        self.near.run(connect(), LIMIT_S)
-        assert is_there.wait(LIMIT_S)
-        return near, far
-
-
-KINDS = {
-    "tcp": ("tcp", None, False, 0.0),
-    "tcp-asyncio": ("tcp", asyncio.new_event_loop, False, 0.0),
-    "tls": ("tls", None, False, 0.0),
-    "tls-asyncio": ("tls", asyncio.new_event_loop, False, 0.0),
-    "inproc": ("inproc", None, False, 0.0),
-    "inproc-two-loops": ("inproc", None, True, 0.0),
-    "lasting": ("tcp", None, False, LIMIT_S),
-    "lasting-tls": ("tls", None, False, LIMIT_S),
-    "lasting-asyncio": ("tcp", asyncio.new_event_loop, False, LIMIT_S),
-}
-
-
-def _network(kind: str) -> Iterator[Network]:
-    scheme, make_loop, two_loops, patience_s = KINDS[kind]
-    with pytest.MonkeyPatch.context() as patch:
-        if make_loop is not None:
-            patch.setattr(runtime, "new_loop", make_loop)
-        near = LoopThread("near")
-        far = LoopThread("far") if two_loops else near
-    network = Network(scheme, near, far, patience_s)
-    yield network
-    far.run(_call(network.listener.close), LIMIT_S)
-    far.run(_call(network.reception.close), LIMIT_S)
-    near.stop()
-    far.stop()
-
-
-async def _call(function: Callable[[], None]) -> None:
-    function()
+from transport_bench import KINDS, Network, network_of
 
 
 @pytest.fixture(params=list(KINDS))
 def network(request: pytest.FixtureRequest) -> Iterator[Network]:
-    yield from _network(request.param)
+    yield from network_of(request.param)
 
 
 @pytest.fixture(params=["lasting", "lasting-asyncio"])
 def lasting_network(request: pytest.FixtureRequest) -> Iterator[Network]:
-    yield from _network(request.param)
+    yield from network_of(request.param)
 
 
 @pytest.fixture(params=["tls", "tls-asyncio"])
 def tls_network(request: pytest.FixtureRequest) -> Iterator[Network]:
-    yield from _network(request.param)
+    yield from network_of(request.param)
 
 
 @pytest.fixture(params=["tcp", "tcp-asyncio"])
 def tcp_network(request: pytest.FixtureRequest) -> Iterator[Network]:
-    yield from _network(request.param)
+    yield from network_of(request.param)

@@ -10,8 +10,8 @@ import ssl
 import time
 
 import pytest
+from transport_bench import CERTIFICATES, SECRET, Network
 
-from conftest import CERTIFICATES, SECRET, Network
 from windrow import transport
 from windrow.addressing import split_address, split_host_port
 from windrow.errors import ConnectionRefused, WrongCertificate, WrongSecret
