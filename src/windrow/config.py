@@ -135,6 +135,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "windrow.client.reconnect-timeout": Setting("30s", "How long a client whose connection was cut tries to come back"),
     "windrow.worker.reconnect-timeout": Setting("30s", "How long a worker or nanny does; 0: not at all"),
     "windrow.sign-of-life": Setting("5s", "How often a silent party of a connection says that it is there"),
+    "windrow.local-sockets": Setting(
+        True, "Whether parties on one host, of one user, use unix sockets where their address is a tcp one (Linux)"
+    ),
     "windrow.inline-limit": Setting("16 KiB", "Results up to this size travel inside the message that reports them"),
     "windrow.secret-file": Setting(
         None, "A file with the secret of clusters that did not publish theirs on this machine"

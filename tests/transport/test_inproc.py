@@ -95,7 +95,7 @@ def test_a_listener_of_a_dead_loop_does_not_hold_its_name() -> None:
 
 @pytest.mark.parametrize("address", ["ws://127.0.0.1:1", "nonsense://x"])
 def test_an_unknown_scheme_names_the_known_ones(address: str) -> None:
-    with pytest.raises(ValueError, match="inproc://, tcp://"):
+    with pytest.raises(ValueError, match="inproc://, local://, tcp://, tls://"):
         asyncio.run(transport.connect(address, secret=None))
-    with pytest.raises(ValueError, match="inproc://, tcp://"):
+    with pytest.raises(ValueError, match="inproc://, local://, tcp://, tls://"):
         asyncio.run(transport.listen(address, print, secret=None))

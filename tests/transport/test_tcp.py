@@ -228,17 +228,17 @@ def test_connect_waits_for_a_listener_to_come_up(tcp_network: Any, monkeypatch: 
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     listeners = []
-    connect_once = tcp._connect_once
+    shake_hands = tcp.shake_hands
 
-    async def then_listen(*arguments: Any) -> Any:
+    async def then_listen(*arguments: Any, **more: Any) -> Any:
         try:
-            return await connect_once(*arguments)
+            return await shake_hands(*arguments, **more)
         except ConnectionRefusedError:
             if not listeners:
                 listeners.append(await transport.listen(f"tcp://127.0.0.1:{port}", lambda link: None, secret=SECRET))
             raise
 
-    monkeypatch.setattr(tcp, "_connect_once", then_listen)
+    monkeypatch.setattr(tcp, "shake_hands", then_listen)
     link = tcp_network.near.run(transport.connect(f"tcp://127.0.0.1:{port}", secret=SECRET))
     assert link.remote == f"tcp://127.0.0.1:{port}"
     assert len(listeners) == 1

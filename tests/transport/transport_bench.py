@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pytest
 
 from windrow import runtime, transport
 from windrow.runtime import LoopThread
 from windrow.tls import Security
-from windrow.transport import Link, Listener
+from windrow.transport import Link, Listener, unix
 from windrow.transport.lasting import Reception
 from windrow.wire.messages import Message
 
@@ -97,7 +98,7 @@ class Network:
         self.patience_s = patience_s
         self.accepted: list[Link] = []
         self.on_link: Callable[[Link], None] = self.accepted.append
-        location = "127.0.0.1:0" if scheme != "inproc" else f"test-{next(_names)}"
+        location = "127.0.0.1:0" if scheme in {"tcp", "tls"} else f"test-{os.getpid()}-{next(_names)}"
         self.reception = Reception(lambda link: self.on_link(link))
         accept = self.reception.accept if patience_s else lambda link: self.on_link(link)
         self.certificates = CERTIFICATES if scheme == "tls" else None
@@ -144,32 +145,48 @@ class Network:
         return near, far
 
 
+class Kind(NamedTuple):
+    """A transport, and the loops on which it has to work."""
+
+    scheme: str
+    make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+    two_loops: bool = False
+    patience_s: float = 0.0
+    is_nearby: bool = False
+    """Whether unix sockets stand beside tcp ones."""
+
+
 KINDS = {
-    "tcp": ("tcp", None, False, 0.0),
-    "tcp-asyncio": ("tcp", asyncio.new_event_loop, False, 0.0),
-    "tls": ("tls", None, False, 0.0),
-    "tls-asyncio": ("tls", asyncio.new_event_loop, False, 0.0),
-    "inproc": ("inproc", None, False, 0.0),
-    "inproc-two-loops": ("inproc", None, True, 0.0),
-    "lasting": ("tcp", None, False, LIMIT_S),
-    "lasting-tls": ("tls", None, False, LIMIT_S),
-    "lasting-asyncio": ("tcp", asyncio.new_event_loop, False, LIMIT_S),
+    "tcp": Kind("tcp"),
+    "tcp-asyncio": Kind("tcp", asyncio.new_event_loop),
+    "nearby": Kind("tcp", is_nearby=True),
+    "nearby-asyncio": Kind("tcp", asyncio.new_event_loop, is_nearby=True),
+    "local": Kind("local"),
+    "tls": Kind("tls"),
+    "tls-asyncio": Kind("tls", asyncio.new_event_loop),
+    "inproc": Kind("inproc"),
+    "inproc-two-loops": Kind("inproc", two_loops=True),
+    "lasting": Kind("tcp", patience_s=LIMIT_S),
+    "lasting-nearby": Kind("tcp", patience_s=LIMIT_S, is_nearby=True),
+    "lasting-tls": Kind("tls", patience_s=LIMIT_S),
+    "lasting-asyncio": Kind("tcp", asyncio.new_event_loop, patience_s=LIMIT_S),
 }
 
 
 def network_of(kind: str) -> Iterator[Network]:
-    scheme, make_loop, two_loops, patience_s = KINDS[kind]
+    scheme, make_loop, two_loops, patience_s, is_nearby = KINDS[kind]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unix, "is_on", lambda: is_nearby)
         if make_loop is not None:
             patch.setattr(runtime, "new_loop", make_loop)
         near = LoopThread("near")
         far = LoopThread("far") if two_loops else near
-    network = Network(scheme, near, far, patience_s)
-    yield network
-    far.run(_call(network.listener.close), LIMIT_S)
-    far.run(_call(network.reception.close), LIMIT_S)
-    near.stop()
-    far.stop()
+        network = Network(scheme, near, far, patience_s)
+        yield network
+        far.run(_call(network.listener.close), LIMIT_S)
+        far.run(_call(network.reception.close), LIMIT_S)
+        near.stop()
+        far.stop()
 
 
 async def _call(function: Callable[[], None]) -> None:

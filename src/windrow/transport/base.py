@@ -46,6 +46,8 @@ class Link(ABC):
         Whether this side has aborted it.
     refused : bool
         Whether a link that outlives its connections has ended because who answers now does not know it any more.
+    is_local : bool
+        Whether it goes through a unix socket, to a process of the same host.
     """
 
     is_congested = False
@@ -56,6 +58,7 @@ class Link(ABC):
     broke_off = False
     refused = False
     is_cut = False
+    is_local = False
 
     def __init__(self, remote: str) -> None:
         self.remote = remote
@@ -97,7 +100,8 @@ class Link(ABC):
         """Break off now, and drop what is under way."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} to {self.remote}>"
+        local = ", by unix socket" if self.is_local else ""
+        return f"<{type(self).__name__} to {self.remote}{local}>"
 
 
 def _nothing() -> None:
@@ -152,6 +156,7 @@ _modules = {
     "tcp": "windrow.transport.tcp",
     "tls": "windrow.transport.tls",
     "inproc": "windrow.transport.inproc",
+    "local": "windrow.transport.local",
 }
 
 

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 
 from windrow import config
 from windrow.addressing import join_host_port
+from windrow.transport import unix
 
 __all__ = ["Arrival", "Door"]
 
@@ -46,15 +47,19 @@ class Arrival:
     sock
         The connection.
     peer
-        Where from.
+        Where from; None: from this host, by a unix socket.
     since_s
         When, by the loop's clock.
     """
 
-    def __init__(self, sock: socket.socket, peer: tuple[str, int], since_s: float) -> None:
+    def __init__(self, sock: socket.socket, peer: tuple[str, int] | None, since_s: float) -> None:
         self.sock = sock
-        self.host = peer[0]
-        self.remote = join_host_port(peer[0], peer[1])
+        self.is_local = peer is None
+        if peer is None:
+            pid, user = unix.other_side(sock)
+            self.host, self.remote = f"user {user}", f"pid-{pid}"
+        else:
+            self.host, self.remote = peer[0], join_host_port(peer[0], peer[1])
         self.since_s = since_s
         self.task: asyncio.Task[None] | None = None
 
@@ -128,7 +133,19 @@ class Door:
             self.close()
             raise
         self._accepting = [loop.create_task(self._accept(sock)) for sock in self._sockets]
-        return self._sockets
+        return list(self._sockets)
+
+    def open_local(self, place: str) -> None:
+        """Listen on a unix socket of this host too; the same limit holds for both together.
+
+        Raises
+        ------
+        OSError
+            It cannot be had.
+        """
+        sock = unix.bind(place)
+        self._sockets.append(sock)
+        self._accepting.append(asyncio.get_running_loop().create_task(self._accept(sock)))
 
     def close(self) -> None:
         """Take nobody more, and send away those who have proved nothing."""
@@ -155,7 +172,7 @@ class Door:
                 await asyncio.sleep(NO_ROOM_S)
                 continue
             self._told_full = False
-            arrival = Arrival(sock, peer[:2], loop.time())
+            arrival = Arrival(sock, None if listening.family == unix.FAMILY else peer[:2], loop.time())
             self._strangers[arrival] = None
             arrival.task = loop.create_task(self._deal_with(arrival))
             if len(self._strangers) > STRANGERS_MAX:

@@ -73,6 +73,7 @@ class LastingLink(Link):
 
     def __init__(self, connection: Link, id: str, patience_s: float) -> None:
         super().__init__(connection.remote)
+        self.is_local = connection.is_local
         self.id = id
         self.patience_s = patience_s
         self.on_end: Callable[[], None] | None = None
@@ -144,6 +145,7 @@ class LastingLink(Link):
         self._connection = connection
         self.is_cut = False
         self.remote = connection.remote
+        self.is_local = connection.is_local
         self._told_bytes = 0
         self._heard = True
         connection.on_lost = lambda reason: self._lost(connection, reason)

@@ -1,10 +1,13 @@
-"""Links over tcp, and over TLS on tcp: frames on a socket, behind the handshake.
+"""Links over tcp, over TLS on tcp, and over unix sockets beside tcp: frames on a socket, behind the handshake.
 
 What lives here: one asyncio protocol that is the link, and connecting and listening with it. What this file must never
 know: what a message means, what is in a frame (`wire.framing`) or in the handshake (`transport.handshake`).
 
 A link goes through three stages: the handshake, during which exactly the bytes that it calls for are received; open;
 and closing, in which the goodbye and all before it are on their way and what still arrives is thrown away.
+
+Parties of one host and user whose address is a tcp one meet on a unix socket (`transport.unix`), where that is to be
+had: half the work for the system. Whatever is amiss with it, there is tcp.
 """
 
 from __future__ import annotations
@@ -13,12 +16,14 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from windrow import config
 from windrow.addressing import join_address, join_host_port, own_ip, split_host_port
 from windrow.errors import ConnectionRefused, ProtocolError, WrongCertificate
+from windrow.transport import unix
 from windrow.transport.base import Link, Listener, OnLink, Unanswered
 from windrow.transport.door import Arrival, Door
 from windrow.transport.handshake import Steps, accept_steps, connect_steps, refuse_steps
@@ -28,7 +33,7 @@ from windrow.wire.messages import Message
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["TcpLink", "TcpListener", "connect", "listen"]
+__all__ = ["TcpLink", "TcpListener", "connect", "dial_unix", "listen", "shake_hands", "until_answered"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +45,8 @@ _SILENT_DEATH = "the other side ended the connection without a goodbye: its proc
 _WILDCARDS = {"", "0.0.0.0", "::"}
 _CUTS_MAX = 3
 """A listener that ends so many connections in a row, as soon as TLS stands, does not want this process."""
+_NEARBY_S, _NEARBY_PART = 3.0, 0.75
+"""So long, and such a part of the time that is left at most, a unix socket has to answer before tcp is tried."""
 
 
 class TcpLink(Link, asyncio.BufferedProtocol):
@@ -57,6 +64,8 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         The address that was connected to; empty on the listener's side, which learns it.
     scheme
         ``tls`` where the connection is encrypted.
+    is_local
+        Whether it is a unix socket.
     """
 
     def __init__(
@@ -66,8 +75,10 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         on_refused: Callable[[TcpLink, Exception], None],
         remote: str = "",
         scheme: str = "tcp",
+        is_local: bool = False,
     ) -> None:
         super().__init__(remote)
+        self.is_local = is_local
         self._scheme = scheme
         self._is_encrypted = scheme == "tls"
         self._shake = shake
@@ -341,6 +352,12 @@ class TcpListener(Listener):
         if contact in _WILDCARDS:
             contact = own_ip("2001:db8::1") if ":" in contact else own_ip()
         self.address = join_address(self._scheme, join_host_port(contact, bound_port))
+        if self._context is None and unix.is_on():
+            for place in dict.fromkeys(unix.beside(*sock.getsockname()[:2]) for sock in sockets):
+                try:
+                    self._door.open_local(place)
+                except OSError as error:  # another has its name: those of this host come by tcp
+                    logger.debug("no unix socket beside %s: %s", self.address, error)
 
     async def _receive(self, arrival: Arrival) -> None:
         """Have one who has come shake hands; ends when that is over."""
@@ -357,7 +374,8 @@ class TcpListener(Listener):
 
         context = self._context
         if context is None:
-            link = TcpLink(self._shake, accepted, refused)
+            remote = join_address("local", arrival.remote) if arrival.is_local else ""
+            link = TcpLink(self._shake, accepted, refused, remote, is_local=arrival.is_local)
             await loop.connect_accepted_socket(lambda: link, arrival.sock)
         elif await arrival.speaks_tls():
             from windrow.transport import tls
@@ -398,6 +416,9 @@ def _settle(over: asyncio.Future[None]) -> None:
         over.set_result(None)
 
 
+MakeLink: TypeAlias = Callable[[], TcpLink]
+
+
 async def listen(
     location: str, on_link: OnLink, *, secret: bytes | None, context: ssl.SSLContext | None = None
 ) -> TcpListener:
@@ -426,6 +447,65 @@ async def connect(
     if not secret:
         raise ValueError(f"{address} cannot be reached without the cluster's secret: pass secret=…")
     host, port = split_host_port(location)
+
+    async def dial(make: MakeLink) -> asyncio.BaseTransport:
+        if context is not None:
+            from windrow.transport import tls
+
+            return await tls.dial(make, host or "127.0.0.1", port, address, context)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(make, host or "127.0.0.1", port)
+        return transport
+
+    async def attempt(left_s: float, reached: list[None]) -> TcpLink:
+        if context is None and unix.is_on():
+            link = await _connect_nearby(unix.places(host, port), secret, address, left_s)
+            if link is not None:
+                return link
+        return await shake_hands(dial, secret, address, reached, scheme="tcp" if context is None else "tls")
+
+    return await until_answered(attempt, address, timeout_s, is_encrypted=context is not None)
+
+
+async def _connect_nearby(places: list[str], secret: bytes, address: str, left_s: float) -> TcpLink | None:
+    """Connect by a unix socket of this host; None where that is not to be had, for whatever reason."""
+    sock = next((sock for place in places if (sock := unix.reach(place)) is not None), None)
+    if sock is None:
+        return None
+    try:
+        async with asyncio.timeout(min(_NEARBY_S, _NEARBY_PART * left_s)):
+            return await shake_hands(partial(dial_unix, sock), secret, address, [], is_local=True)
+    except OSError as error:  # it is busy, or somebody else
+        logger.debug("%s is not reached by its unix socket, and tried by tcp: %s", address, error)
+        return None
+
+
+async def dial_unix(sock: socket.socket, make: MakeLink) -> asyncio.BaseTransport:
+    """Make a link of a connected unix socket."""
+    try:
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(make, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    return transport
+
+
+async def until_answered(
+    attempt: Callable[[float, list[None]], Awaitable[TcpLink]], address: str, timeout_s: float, is_encrypted: bool
+) -> TcpLink:
+    """Try to connect until somebody answers.
+
+    Parameters
+    ----------
+    attempt
+        Does it once, in so many seconds; notes in the list that somebody took the connection.
+    address
+        For the error that there may be.
+    timeout_s
+        When to give up.
+    is_encrypted
+        Whether a connection may be cut because the other side does not take this one's certificate.
+    """
     deadline = time.monotonic() + timeout_s
     pause_s, pause_max_s = _BACKOFF_S
     last = "no answer"
@@ -433,21 +513,23 @@ async def connect(
     cuts = 0
     while True:
         reached.clear()
+        left_s = max(0.0, deadline - time.monotonic())
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await _connect_once(host or "127.0.0.1", port, secret, address, reached, context)
+            async with asyncio.timeout(left_s):
+                return await attempt(left_s, reached)
         except ConnectionRefused:
             raise
-        except OSError as error:  # TimeoutError is one too; the wordless one is that of the last try's own limit
+        except OSError as error:  # TimeoutError is one too
+            is_over = type(error) is TimeoutError and not str(error)  # that of the line above has no words
             last = str(error) or last
-            cuts += bool(context is not None and reached and isinstance(error, ConnectionResetError))
+            cuts += bool(is_encrypted and reached and isinstance(error, ConnectionResetError))
             if cuts >= _CUTS_MAX:
                 raise WrongCertificate(
                     f"{address} ends each connection as soon as TLS stands: it does not take the certificate of this "
                     "process, and its log says why"
                 ) from error
             left_s = deadline - time.monotonic()
-            if left_s <= 0:
+            if left_s <= 0 or is_over:
                 kind = Unanswered if reached else TimeoutError
                 raise kind(
                     f"no connection to {address} within {timeout_s:g} s ({last}). Check that the "
@@ -457,11 +539,16 @@ async def connect(
         pause_s = min(2 * pause_s, pause_max_s)
 
 
-async def _connect_once(
-    host: str, port: int, secret: bytes, address: str, reached: list[None], context: ssl.SSLContext | None
+async def shake_hands(
+    dial: Callable[[MakeLink], Awaitable[asyncio.BaseTransport]],
+    secret: bytes,
+    address: str,
+    reached: list[None],
+    scheme: str = "tcp",
+    is_local: bool = False,
 ) -> TcpLink:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[TcpLink] = loop.create_future()
+    """Return a new link, when the other side has proved that it holds the secret, and has taken our proof."""
+    ready: asyncio.Future[TcpLink] = asyncio.get_running_loop().create_future()
 
     def accepted(link: TcpLink) -> None:
         if ready.done():  # the caller has given up
@@ -473,18 +560,11 @@ async def _connect_once(
         if not ready.done():
             ready.set_exception(error)
 
-    def make() -> TcpLink:
-        scheme = "tcp" if context is None else "tls"
-        return TcpLink(lambda link: connect_steps(secret, address), accepted, refused, address, scheme)
-
     transport: asyncio.BaseTransport | None = None
     try:
-        if context is None:
-            transport, _ = await loop.create_connection(make, host, port)
-        else:
-            from windrow.transport import tls
-
-            transport = await tls.dial(make, host, port, address, context)
+        transport = await dial(
+            lambda: TcpLink(lambda link: connect_steps(secret, address), accepted, refused, address, scheme, is_local)
+        )
         reached.append(None)
         return await ready
     except BaseException:
@@ -498,7 +578,7 @@ async def _connect_once(
 def _tune(transport: asyncio.Transport) -> None:
     """Send at once, and notice a host that has gone without a word."""
     sock = transport.get_extra_info("socket")
-    if sock is None:
+    if sock is None or sock.family == unix.FAMILY:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
