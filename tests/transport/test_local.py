@@ -264,7 +264,8 @@ def test_a_killed_process_leaves_nothing() -> None:
 
 
 def test_the_wait_for_a_busy_listener_ends_in_time(network: Network) -> None:
-    with socket.socket() as listener, unix.bind(unix.beside("127.0.0.1", port := free_port())):  # both take connections, and say nothing
+    place = unix.beside("127.0.0.1", port := free_port())
+    with socket.socket() as listener, unix.bind(place):  # both take connections, and say nothing
         listener.bind(("127.0.0.1", port))
         listener.listen()
         with pytest.raises(transport.base.Unanswered, match=r"within 0\.2 s"):
