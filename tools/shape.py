@@ -21,7 +21,7 @@ CORES = [
     *(f"scheduler/{name}.py" for name in ("state", "transitions", "placement", "balance", "core", "invariants")),
     *(f"scheduler/{name}.py" for name in ("attempts", "clients", "dispatch", "news", "requests", "workers")),
     *(f"scheduler/{name}.py" for name in ("copies", "replicas", "memory_manager", "graphs", "services")),
-    *(f"scheduler/{name}.py" for name in ("census", "scaling", "fitting")),
+    *(f"scheduler/{name}.py" for name in ("census", "scaling", "fitting", "tally")),
     *(f"worker/{name}.py" for name in ("state", "core", "store", "incoming", "memory")),
     "transport/replay.py",
 ]

@@ -65,7 +65,7 @@ BENDS: dict[str, Bend] = {
     "idle though busy": lambda w: w.state.idle.update({w.state.workers["tcp://w"]: None}),
     "gone, but still listed": lambda w: w.state.open.update({w.worker("x"): w.state.workers.pop("tcp://x")}),  # type: ignore[dict-item]
     "count of a queue": lambda w: setattr(w.state.queue, "_count", 7),
-    "count of a function's tasks": lambda w: setattr(w.state.functions[b"f"], "tasks", 0),
+    "count of a function's tasks": lambda w: setattr(w.state.functions[b"f"], "made", 0),
     "count of a function's clients": lambda w: setattr(w.state.functions[b"f"], "declared", 0),
     "status of a worker": lambda w: setattr(w.state.workers["tcp://w"], "status", "closed"),
     "key of a task": lambda w: setattr(w.task("mem"), "key", "other"),

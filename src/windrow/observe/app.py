@@ -160,7 +160,8 @@ class Counts(Answer):
 
     async def get(self) -> None:
         """Answer with counts of all things."""
-        self.write_json(figures.counts(await self.site.source.snapshot()))
+        snapshot, desired = await asyncio.gather(self.site.source.snapshot(), self.site.source.desired())
+        self.write_json({**figures.counts(snapshot), "desired_workers": desired})
 
 
 class Status(Answer):
@@ -181,13 +182,24 @@ class TheIdentity(Answer):
         self.write_json(identity)
 
 
+class Index(Answer):
+    """``/json/index.html``."""
+
+    async def get(self) -> None:
+        """Answer with links to the rest of its directory."""
+        names = [path.removeprefix("/json/") for path in self.site.paths if path.endswith(".json")]
+        links = "".join(f'<li><a href="{name}">{name}</a></li>' for name in names if "/" not in name)
+        self.write(f'<!DOCTYPE html><html lang="en"><title>JSON</title><ul>{links}</ul></html>')
+
+
 class Metrics(Answer):
     """``/metrics``."""
 
     async def get(self) -> None:
         """Answer with figures for Prometheus."""
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-        self.write(metrics.text(await self.site.source.snapshot()))
+        source = self.site.source
+        self.write(metrics.text(*await asyncio.gather(source.snapshot(), source.tallies(), source.desired())))
 
 
 class Sitemap(Answer):
@@ -223,6 +235,7 @@ EVERYWHERE: dict[str, type[RequestHandler]] = {
 
 SCHEDULER: dict[str, type[RequestHandler]] = {
     "/json/counts.json": Counts,
+    "/json/index.html": Index,
     "/json/identity.json": TheIdentity,
     "/json/status.json": Status,
     "/metrics": Metrics,

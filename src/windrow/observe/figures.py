@@ -48,6 +48,7 @@ def counts(snapshot: Snapshot) -> dict[str, int]:
         "tasks": overview["tasks"],
         "unrunnable": overview["unrunnable"],
         "waiting": by_state["waiting"],
+        "waiting_data": overview["needed"],
         "workers": len(workers),
     }
 

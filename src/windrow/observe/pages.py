@@ -15,7 +15,7 @@ from tornado.web import HTTPError, RequestHandler
 from windrow.keys import Key, from_plain, is_key, label
 from windrow.observe import figures
 from windrow.observe.app import Answer
-from windrow.wire.messages import Facts, Processing, RecentLogs
+from windrow.wire.messages import Facts, Processing, RecentLogs, WorkerFacts
 
 __all__ = ["PAGES", "ROUTES", "Page"]
 
@@ -117,8 +117,63 @@ class Task(Page):
                     facts[name] = [label(from_plain(other)) for other in facts[name][:KEYS_MAX]]
                 if facts["erred_on"] is not None:
                     facts["erred_on"] = label(from_plain(facts["erred_on"]))
-                self.show("task.html", f"Task {text}", facts=facts)
+                self.show("task.html", f"Task {text}", facts=facts, text=text)
                 return
+        raise HTTPError(404, f"the scheduler knows no task {text!r}")
+
+
+class Clients(Page):
+    """``/info/main/clients.html``."""
+
+    async def get(self) -> None:
+        """Answer with a row a client."""
+        overview = (await self.site.source.snapshot()).overview
+        self.show("clients.html", "Clients", clients=overview["client_rows"], count=overview["clients"])
+
+
+class OfWorker(Page):
+    """Base of pages of what a worker says of itself."""
+
+    async def told(self, address: str) -> dict[str, Any]:
+        """Return what it says; if there is no such worker, the page is not there."""
+        [told] = await self.site.source.ask(WorkerFacts(address))
+        if told is None:
+            raise HTTPError(404, f"there is no worker {address!r}")
+        return dict(told)
+
+
+class WorkerLogs(OfWorker):
+    """``/info/logs/ADDRESS.html``."""
+
+    async def get(self, address: str) -> None:
+        """Answer with a worker's log."""
+        told = await self.told(address)
+        self.show("logs.html", f"Logs of worker {told['identity']['name']}", records=told["logs"])
+
+
+class WorkerStacks(OfWorker):
+    """``/info/call-stacks/ADDRESS.html``."""
+
+    async def get(self, address: str) -> None:
+        """Answer with where all tasks of a worker are in their code."""
+        told = await self.told(address)
+        self.show("stacks.html", f"Call stacks of worker {told['identity']['name']}", stacks=told["stacks"])
+
+
+class TaskStack(OfWorker):
+    """``/info/call-stack/KEY.html``."""
+
+    async def get(self, text: str) -> None:
+        """Answer with where a task is in its code."""
+        for key in _keys(text):
+            [found] = await self.site.source.ask(Facts([key], ["processing_on"]))
+            if not found:
+                continue
+            address = found[0][1]["processing_on"]
+            told = {} if address is None else await self.told(address)
+            stacks = [stack for stack in told.get("stacks", ()) if stack[0] == label(key)]
+            self.show("stacks.html", f"Call stack of task {text}", stacks=stacks)
+            return
         raise HTTPError(404, f"the scheduler knows no task {text!r}")
 
 
@@ -140,6 +195,7 @@ def _keys(text: str) -> list[Key]:
 PAGES = (
     ("status", "Status"),
     ("info/main/workers.html", "Workers"),
+    ("info/main/clients.html", "Clients"),
     ("info/main/exceptions.html", "Exceptions"),
     ("info/main/logs.html", "Logs"),
 )
@@ -149,9 +205,13 @@ ROUTES: dict[str, type[RequestHandler]] = {
     "/info": Info,
     "/info/": Info,
     "/info/main/workers.html": Workers,
+    "/info/main/clients.html": Clients,
     "/info/main/exceptions.html": Exceptions,
     "/info/main/logs.html": Logs,
     r"/info/worker/(.+)\.html": Worker,
     r"/info/task/(.+)\.html": Task,
+    r"/info/logs/(.+)\.html": WorkerLogs,
+    r"/info/call-stacks/(.+)\.html": WorkerStacks,
+    r"/info/call-stack/(.+)\.html": TaskStack,
 }
 """Paths, and what answers on them."""

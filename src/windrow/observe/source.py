@@ -13,10 +13,10 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from windrow import transport
+from windrow import config, transport
 from windrow.transport import Link
 from windrow.transport.asker import Asker
-from windrow.wire.messages import HelloObserver, Identity, Overview, Request, WorkerFacts
+from windrow.wire.messages import AdaptiveTarget, HelloObserver, Identity, Overview, Request, Tallies, WorkerFacts
 
 __all__ = ["Snapshot", "Source"]
 
@@ -63,6 +63,8 @@ class Source:
         self._last: Snapshot | None = None
         self._snapshots = _Shared(self._look)
         self._workers = _Shared(self._look_at_worker)
+        self._tallies = _Shared(self._look_at_tallies)
+        self._desired = _Shared(self._look_at_demand)
         self._asker.say(HelloObserver(f"Observer-{os.getpid()}"))
 
     @classmethod
@@ -90,9 +92,25 @@ class Source:
         """Return what the scheduler says, or said less than a second ago."""
         return await self._snapshots.get()
 
+    async def tallies(self) -> dict[str, Any]:
+        """Return what has happened in the scheduler's life, as it says, or said less than a second ago."""
+        return await self._tallies.get()
+
+    async def desired(self) -> int:
+        """Return how many workers the work at hand asks for, as adaptive scaling would have it."""
+        return await self._desired.get()
+
     async def worker(self) -> dict[str, Any]:
         """Return what a worker says, or said less than a second ago; of a source that is connected to one."""
         return await self._workers.get()
+
+    async def _look_at_tallies(self) -> dict[str, Any]:
+        [facts] = await self.ask(Tallies())
+        return dict(facts)
+
+    async def _look_at_demand(self) -> int:
+        [count] = await self.ask(AdaptiveTarget(config.seconds("distributed.adaptive.target-duration")))
+        return int(count)
 
     async def _look_at_worker(self) -> dict[str, Any]:
         [facts] = await self.ask(WorkerFacts())

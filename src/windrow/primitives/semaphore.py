@@ -98,13 +98,18 @@ class Lease:
 class Record:
     """One semaphore: who holds it, and who waits, first come first."""
 
-    __slots__ = ("kept", "leases", "max_leases", "name", "users", "waiting")
+    __slots__ = ("acquired", "kept", "leases", "max_leases", "name", "released", "users", "waited_s", "waiting")
 
     def __init__(self, name: Key, max_leases: int) -> None:
         self.name = name
         self.max_leases = max_leases
         self.leases: dict[str, Lease] = {}
-        self.waiting: dict[str, Question] = {}
+        self.waiting: dict[str, tuple[Question, float]] = {}
+        """Questions, and since when they wait."""
+        self.acquired = 0
+        self.released = 0
+        self.waited_s = 0.0
+        """How long those who have acquired it waited, together."""
         self.kept = False
         self.users: dict[str, None] = {}
         """Clients for whose sake it is kept."""
@@ -175,12 +180,13 @@ class Semaphores(Service):
             self._grant(record, request.lease, question)
         elif request.wait:
             question.note = request
-            record.waiting[request.lease] = question
+            record.waiting[request.lease] = (question, self.desk.now_s)
         else:
             question.answer()
 
     def _grant(self, record: Record, lease: str, question: Question) -> None:
         record.leases[lease] = Lease(question.client, self.desk.now_s)
+        record.acquired += 1
         self.leases += 1
         question.answer(self.lease_timeout_s)
 
@@ -196,9 +202,12 @@ class Semaphores(Service):
         for lease in leases:
             del record.leases[lease]
         self.leases -= len(leases)
+        record.released += len(leases)
         while record.waiting and len(record.leases) < record.max_leases:
             lease = next(iter(record.waiting))
-            self._grant(record, lease, record.waiting.pop(lease))
+            question, since_s = record.waiting.pop(lease)
+            record.waited_s += self.desk.now_s - since_s
+            self._grant(record, lease, question)
         self._forget_if_idle(record)
 
     def _forget_if_idle(self, record: Record) -> None:
@@ -221,7 +230,7 @@ class Semaphores(Service):
         if record is None:
             return
         self.leases -= len(record.leases)
-        for question in record.waiting.values():
+        for question, _ in record.waiting.values():
             question.refuse(RuntimeError(f"the semaphore {name!r} was closed while this waited for it"))
 
     def withdraw(self, question: Question) -> None:
@@ -255,6 +264,22 @@ class Semaphores(Service):
             if expired := [key for key in expired if not self.desk.is_away(record.leases[key].client)]:
                 self._free(record, expired)
 
+    def figures(self, most: int) -> list[dict[str, Any]]:
+        """Return what monitors are told of semaphores that are kept (a lock is none): no more than so many."""
+        kept = [record for record in self.records.values() if record.kept]
+        return [
+            {
+                "name": str(record.name),
+                "max_leases": record.max_leases,
+                "active": len(record.leases),
+                "pending": len(record.waiting),
+                "acquired": record.acquired,
+                "released": record.released,
+                "waited_s": record.waited_s,
+            }
+            for record in kept[:most]
+        ]
+
     @property
     def is_waiting(self) -> bool:
         """Whether a lease may expire."""
@@ -269,7 +294,7 @@ class Semaphores(Service):
             assert record.leases or (record.kept and record.users), f"{name!r} is kept for nobody"
             for lease, holder in record.leases.items():
                 assert self.desk.is_here(holder.client), f"{holder.client} is gone, and holds {lease} of {name!r}"
-            for lease, question in record.waiting.items():
+            for lease, (question, _) in record.waiting.items():
                 assert question.open, f"{question} is answered, and waits for {lease} of {name!r}"
             for client in record.users:
                 assert self.desk.is_here(client), f"{client} is gone, and uses {name!r}"

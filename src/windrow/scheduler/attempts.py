@@ -19,6 +19,7 @@ def send_attempt(state: State, task: Task) -> None:
     if function.id not in worker.functions:
         worker.functions[function.id] = None
         state.tell(worker, Function(function.id, function.name, function.code))
+    function.started += 1
     cost = task.cost_s = function.expected_s
     if not worker.processing:
         worker.progress_s = state.now_s

@@ -43,6 +43,8 @@ def _recall(state: State, worker: WorkerRecord) -> int:
         state.open_or_idle(worker)
         worker.recalled = dict.fromkeys(not_started)
         state.tell(worker, Recall([task.id for task in not_started]))
+        state.tally.recalled += len(not_started)
+        state.tally.recalled_s += sum([task.expected_s for task in not_started])
     return len(not_started)
 
 

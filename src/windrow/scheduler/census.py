@@ -13,12 +13,15 @@ from __future__ import annotations
 from typing import Any
 
 from windrow.keys import Key, label
+from windrow.scheduler import scaling
 from windrow.scheduler.state import ERRED, FORGOTTEN, MEMORY, Keeper, State, Task, WorkerRecord
 
 STEP_TASKS = 1_500
 """How many are counted at a tick, which is every 25 ms."""
 APART_S = 0.5
 """How long after the beginning of a count the next may begin."""
+CLIENTS_MAX = 200
+"""So many clients are told of."""
 ERRED_MAX = 50
 """So many of the tasks that have erred are named."""
 
@@ -46,6 +49,10 @@ class Census:
         self.begun_s = now_s
         self.counts: dict[str, dict[str, int]] = {}
         """How many tasks are in each state, by prefix."""
+        self.needed = 0
+        """How many tasks others wait for."""
+        self.prefix_bytes: dict[str, int] = {}
+        """The size of results in memory, by prefix."""
         self.bytes = 0
         """The size of all results in memory, each counted once."""
         self.stored_bytes: dict[str, int] = {}
@@ -62,7 +69,8 @@ class Census:
         """Count the next ``n``; say whether that was all."""
         part = self._tasks[self._place : self._place + n]
         self._place += n
-        prefixes, counts, weights = self._prefixes, self.counts, self._weights
+        prefixes, counts, weights, sizes = self._prefixes, self.counts, self._weights, self.prefix_bytes
+        needed = 0
         for task in part:
             state = task.state
             if state == FORGOTTEN:
@@ -80,9 +88,14 @@ class Census:
             by_state[state] = by_state.get(state, 0) + 1
             if state == MEMORY:
                 holders = task.holders
-                weights[holders] = weights.get(holders, 0) + task.nbytes
+                nbytes = task.nbytes
+                weights[holders] = weights.get(holders, 0) + nbytes
+                sizes[prefix] = sizes.get(prefix, 0) + nbytes
             elif state == ERRED:
                 self._note(task)
+            if task.waiters:
+                needed += 1
+        self.needed += needed
         done = self._place >= len(self._tasks)
         if done:
             self._sum_up()
@@ -134,18 +147,27 @@ def go_on(state: State) -> None:
 def overview(state: State) -> dict[str, Any]:
     """Return how much of everything there is, as plain data; what is counted, as of the last count.
 
-    ``counted`` says when that began, on the scheduler's clock, or is None while there was none; ``now`` is the time.
+    ``counted`` says when that began, on the scheduler's clock, or is None while there was none; ``now`` is the time;
+    ``client_rows`` are, of some clients, id, name, the worker that it belongs to, what it wants, and whether it is cut.
     """
     begin(state)
     census: Census | None = state.counted
+    present = [client for client in state.clients.values() if not isinstance(client, Keeper)]
     return {
         "now": state.now_s,
         "counted": None if census is None else census.begun_s,
         "tasks": len(state.tasks),
         "prefixes": {} if census is None else census.counts,
         "bytes": 0 if census is None else census.bytes,
+        "prefix_bytes": {} if census is None else census.prefix_bytes,
+        "needed": 0 if census is None else census.needed,
         "erred": [] if census is None else census.erred,
-        "clients": sum(not isinstance(client, Keeper) for client in state.clients.values()),
+        "clients": len(present),
+        "client_rows": [
+            [client.id, client.name, client.worker, len(client.wants), client.cut_s is not None]
+            for client in present[:CLIENTS_MAX]
+        ],
+        "idle_since": scaling.idle_since_s(state),
         "unrunnable": len(state.unrunnable),
         "workers": {
             worker.address: _worker(state, worker, census)

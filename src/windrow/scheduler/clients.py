@@ -46,6 +46,7 @@ def join(state: State, hello: HelloClient) -> ClientRecord:
     client = ClientRecord(hello.id, hello.name)
     client.worker = hello.worker
     state.clients[client.id] = client
+    state.tally.clients_added += 1
     if state.news is not None:
         state.news.append(Came("client", client.id))
     return client
@@ -56,6 +57,7 @@ def leave(state: State, client: ClientRecord) -> None:
     if state.clients.get(client.id) is not client:
         return
     state.cut.pop(client, None)
+    state.tally.clients_removed += 1
     for record in [client, *(parts.keeper for parts in client.graphs.values())]:
         drop_all(state, record)
     client.graphs.clear()
@@ -128,7 +130,7 @@ def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
         if inputs and not _link_inputs(state, client, task, inputs[index]):
             continue
         tasks[key] = by_id[task.id] = task
-        function.tasks += 1
+        function.made += 1
         wants[task] = None
         task.clients = alone
         if simple:  # what `need` comes to for a task without inputs or restriction, ten thousand times a tick

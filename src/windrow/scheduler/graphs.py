@@ -119,7 +119,7 @@ def _make_tasks(state: State, parts: Parts, message: Graph, fresh: list[Task]) -
                     dependents = source.dependents = {}  # type: ignore[union-attr]
                 dependents[task] = None
             tasks[key] = by_id[task.id] = task
-            function.tasks += 1
+            function.made += 1
             if task.restriction is not None:
                 state.restrict(task)
             numbered.append(task)

@@ -53,6 +53,7 @@ from windrow.wire.messages import (
     Scatter,
     UnregisterPlugin,
     WhoHas,
+    WorkerFacts,
     WorkersToClose,
 )
 
@@ -60,10 +61,10 @@ from windrow.wire.messages import (
 class Relay(Struct, eq=False):
     """A question of a client that workers, or nannies, answer in parts."""
 
-    client: ClientRecord
+    client: Peer[Any]
     call: int
     blobs: list[Blob | None]
-    value: list[str]
+    value: Any
     keys: list[Key]
     open: dict[int, tuple[Peer[Any], list[int]]]
     """Calls under way: id -> (whose, places of its answers in ``blobs``)."""
@@ -174,6 +175,15 @@ def describe(state: State) -> dict[str, Any]:
 def overview(state: State, peer: Peer[Any], call: int, request: Overview) -> None:
     """Answer how much of everything there is."""
     _answer(state, peer, call, census.overview(state))
+
+
+def worker_facts(state: State, peer: Peer[Any], call: int, request: WorkerFacts) -> None:
+    """Ask a worker what it says of itself."""
+    relay = Relay(peer, call, [], None, [], {})
+    worker = state.workers.get(request.address)
+    if worker is not None and worker.is_alive:
+        _ask(state, relay, worker, [], WorkerFacts(request.address))
+    _finish_if_complete(state, relay)
 
 
 def recipe(state: State, peer: Peer[Any], call: int, request: Recipe) -> None:
@@ -429,6 +439,8 @@ def on_reply(state: State, party: Peer[Any], reply: Reply) -> None:
     if relay is None:
         return
     _, places = relay.open.pop(reply.id)
+    if reply.value is not None:
+        relay.value = reply.value
     for place, blob in zip(places, reply.blobs, strict=False):
         relay.blobs[place] = blob
         if blob is None and relay.keys and isinstance(party, WorkerRecord):
@@ -476,9 +488,12 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     UnregisterPlugin: unregister_plugin,
     ActorCall: call_actor,
     Overview: overview,
+    WorkerFacts: worker_facts,
     AdaptiveTarget: adaptive_target,
     WorkersToClose: workers_to_close,
 }
 
-FOR_OBSERVERS = frozenset({WhoHas, HasWhat, Processing, Facts, Identity, Overview})
-"""What may be asked by who only looks. (The shell answers `RecentLogs`, too.)"""
+FOR_OBSERVERS = frozenset(
+    {WhoHas, HasWhat, Processing, Facts, Identity, Overview, WorkerFacts, AdaptiveTarget, WorkersToClose}
+)
+"""What may be asked by who only looks. (The shell answers `RecentLogs` and `Tallies`, too.)"""

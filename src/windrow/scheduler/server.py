@@ -23,7 +23,8 @@ from windrow import addressing, config, listening, logs, security, tls, transpor
 from windrow.dashboard.dashboard import Dashboard
 from windrow.node import Server, Status
 from windrow.plugins import scratch
-from windrow.scheduler import blocking, requests
+from windrow.pulse import Pulse
+from windrow.scheduler import blocking, requests, tally
 from windrow.scheduler.blocking import Blocked
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.facade import SchedulerView
@@ -54,6 +55,7 @@ from windrow.wire.messages import (
     Request,
     RunOnScheduler,
     Shutdown,
+    Tallies,
     UnregisterPlugin,
     Welcome,
 )
@@ -152,6 +154,7 @@ class SchedulerServer(Server):
         """Called after a party has joined or left."""
         self.on_shutdown = on_shutdown
         self.dashboard = Dashboard(dashboard_address, self._make_observable, _host_of(self._listens), http_prefix)
+        self._pulse = Pulse()
         self._observable: str | None = None
         """Where observers reach it, once one was to come."""
         self.tell: Callable[[logging.Logger, int, str, str], object] = _log
@@ -227,6 +230,7 @@ class SchedulerServer(Server):
         self.give_up_start()
         await self._prepare_end()
         await self.dashboard.close()
+        self._pulse.stop()
         await self.plugins.end("before_close")
         self.status = Status.closed
         self._closed = True
@@ -422,9 +426,17 @@ class SchedulerServer(Server):
     def _answer_fact(self, link: Link, message: Message) -> bool:
         """Answer what this process knows of itself, whoever asks; False for any other message."""
         request = message.request if type(message) is Call else None
-        if type(message) is not Call or type(request) not in (Identity, RecentLogs):
+        value: object
+        if type(message) is not Call:
             return False
-        value = logs.recent("scheduler", request.n) if type(request) is RecentLogs else self.identity()
+        if type(request) is Identity:
+            value = self.identity()
+        elif type(request) is RecentLogs:
+            value = logs.recent("scheduler", request.n)
+        elif type(request) is Tallies:
+            value = {**tally.report(self.core.state), "pulse": self._pulse.facts()}
+        else:
+            return False
         link.send([Reply(message.id, value)])
         return True
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from windrow.account import Account
 from windrow.runqueue import RunQueue
+from windrow.scheduler.tally import Tally, Totals, add_up
 from windrow.wire.messages import Blob, Finished, FreeFunctions, Key, TaskId
 
 RELEASED: Final = "released"  # known, not in memory, and nobody needs it now
@@ -84,22 +85,26 @@ class Failure(Struct, eq=False):
     text: str
 
 
-class FunctionRecord(Struct, eq=False):
+class FunctionRecord(Totals, eq=False):
     """A function under the number that workers know it by, and what its tasks have cost so far."""
 
     id: int
     digest: bytes
     name: str
     code: Blob
-    tasks: int = 0
     queued: int = 0
     """How many of its tasks are queued, without those that ask for workers or resources."""
     declared: int = 0
     expected_s: float = UNKNOWN_S
-    count: int = 0
+
+    @property
+    def tasks(self) -> int:
+        """How many of its tasks there are."""
+        return self.made - self.forgotten
 
     def learn(self, seconds: float) -> None:
         """Take one measured duration into the expectation (the first one is believed, later ones weigh a tenth)."""
+        self.seconds += seconds
         seconds += OVERHEAD_S
         if self.count:
             self.expected_s += (seconds - self.expected_s) * 0.1
@@ -336,6 +341,7 @@ class State:
         self.tasks: dict[Key, Task] = {}
         self.by_id: dict[TaskId, Task] = {}
         self.functions: dict[bytes, FunctionRecord] = {}
+        self.tally = Tally()
         self.workers: dict[str, WorkerRecord] = {}
         self.clients: dict[str, ClientRecord] = {}
         self.nannies: dict[str, NannyRecord] = {}
@@ -432,7 +438,9 @@ class State:
             finished.types.append(task.value_type)
 
     def forget_function(self, function: FunctionRecord) -> None:
-        """Have workers drop a function that no task and no client names."""
+        """Have workers drop a function that no task and no client names; what its tasks did is still counted."""
+        if function.made:
+            add_up(self.tally.ended, function.name, function)
         for worker in self.workers.values():
             if function.id in worker.functions:
                 del worker.functions[function.id]

@@ -193,8 +193,8 @@ def forget(state: State, task: Task) -> None:
         state.unrestrict(task)
     function = task.function
     if function is not None:
-        function.tasks -= 1
-        if not function.tasks and not function.declared:
+        function.forgotten += 1
+        if not function.declared and function.made == function.forgotten:
             del state.functions[function.digest]
             state.forget_function(function)
 
@@ -445,6 +445,8 @@ def _spread_failure(state: State, task: Task) -> None:
     """Report a failure, and hand it to dependents; many keys of one failure leave as one message."""
     failure = task.failure
     assert failure is not None
+    if task.function is not None:
+        task.function.erred += 1
     for follower in task.dependents or ():
         if follower.state is WAITING or follower.state is PROCESSING:
             state.agenda.append((inherit_failure, follower))

@@ -102,6 +102,7 @@ def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
     worker.dashboard_link = hello.dashboard_link
     worker.extra = hello.extra
     state.workers[worker.address] = worker
+    state.tally.workers_added += 1
     fitting.note_limits(state)
     placement.add_worker(state, worker)
     if state.desk is not None:
@@ -143,6 +144,8 @@ def on_erred(state: State, worker: WorkerRecord, message: Erred) -> None:
     task = _ending(state, worker, message.task, message.attempt)
     if task is None:
         return
+    if task.function is not None:
+        task.function.seconds += message.seconds
     if state.moves is not None:
         state.attempt_s = message.seconds
     if task.retries > 0:
@@ -342,6 +345,7 @@ def remove(
         return
     known = account if isinstance(account, Account) else Account(said=account)
     del state.workers[worker.address]
+    state.tally.workers_removed += 1
     state.cut.pop(worker, None)
     worker.status = "closed"
     state.gone.append(worker)
@@ -394,6 +398,8 @@ def _lose_actor(state: State, worker: WorkerRecord, task: Task, end: str) -> Non
 def _blame(state: State, task: Task, account: Account) -> None:
     """A task was running when its worker died: count it, and err the task when that was once too often."""
     task.deaths = [*(task.deaths or ()), account]
+    if task.function is not None:
+        task.function.suspected += 1
     suspicions = sum(isinstance(peer, WorkerRecord) and task in peer.suspected for peer in state.cut)
     if len(task.deaths) - suspicions > state.config.allowed_failures:
         error, text = failure.dump(KilledWorker(task.key, task.deaths, state.config.allowed_failures))

@@ -24,7 +24,7 @@ from windrow.keys import Key as Key
 
 TaskId = NewType("TaskId", int)
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 
 class Buffer:
@@ -715,7 +715,16 @@ class RecentLogs(Struct, tag=141, array_like=True):
 
 
 class WorkerFacts(Struct, tag=142, array_like=True):
-    """Reply value: what a worker says of itself to an observer: tasks, call stacks, logs (`worker.observed`)."""
+    """Reply value: what a worker says of itself to an observer: tasks, call stacks, logs (`worker.observed`).
+
+    A scheduler asks it of the worker at ``address``; the value is None if there is none, or if it goes meanwhile.
+    """
+
+    address: str = ""
+
+
+class Tallies(Struct, tag=215, array_like=True):
+    """Reply value: what has happened in the scheduler's life, in numbers (`scheduler.tally.report`)."""
 
 
 class AdaptiveTarget(Struct, tag=150, array_like=True):
@@ -769,6 +778,7 @@ Request: TypeAlias = (
     | Overview
     | RecentLogs
     | WorkerFacts
+    | Tallies
     | AdaptiveTarget
     | WorkersToClose
 )

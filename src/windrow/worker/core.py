@@ -414,6 +414,8 @@ class WorkerCore:
                 self._give_up(attempt, id, fetch.tried, attempt.inputs)
             self._copied(id, False)
             return
+        self.incoming.received += 1
+        self.incoming.received_bytes += fetch.nbytes
         self.data.receive(id, blob)
         self._came(id)
 

@@ -77,6 +77,9 @@ class Incoming:
         self.fetches: dict[int, Fetch] = {}
         self.questions = 0
         self.bytes = 0
+        self.received = 0
+        self.received_bytes = 0
+        """What has come, ever."""
         self._queue: list[tuple[Rank, int]] = []
         """What is not asked for yet; an id may stand there twice, or be of no interest any more."""
 

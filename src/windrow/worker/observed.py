@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from windrow import logs, security, transport
 from windrow.dashboard.dashboard import Dashboard
 from windrow.keys import label
+from windrow.pulse import Pulse
 from windrow.transport import Link, Listener
 from windrow.wire.messages import Call, HelloObserver, Message, Reply, WorkerFacts
 from windrow.worker import facts
@@ -39,6 +42,7 @@ class Observed:
     def __init__(self, worker: WorkerServer, address: str | int | None, prefix: str | None) -> None:
         self.worker = worker
         self.dashboard = Dashboard(address, self._make_options, worker.config.host, prefix)
+        self.pulse = Pulse()
         self._listener: Listener | None = None
         self._reached: dict[str, Any] = {}
 
@@ -49,6 +53,7 @@ class Observed:
 
     def close(self) -> None:
         """End the process, and give the address back."""
+        self.pulse.stop()
         self.dashboard.stop()
         if self._listener is not None:
             self._listener.close()
@@ -86,6 +91,8 @@ class Observed:
         worker = self.worker
         with worker.executor.lock:
             attempts = list(worker.core.attempts.values())
+            data = worker.core.data
+            on_disk = sum(data.get(id) is marker for id, marker in data.files.items())
         stacks = await facts.call_stacks(None, worker)
         value = {
             "identity": {
@@ -98,10 +105,28 @@ class Observed:
                 "memory_limit": worker.config.memory_limit,
                 "resources": worker.config.resources,
             },
-            "metrics": worker.metrics_now(),
+            "metrics": {**worker.metrics_now(), "on_disk": on_disk},
             "states": dict(Counter(attempt.state for attempt in attempts)),
             "tasks": [[label(attempt.key), attempt.state] for attempt in attempts[:TASKS_MAX]],
             "stacks": [[label(key), frames] for key, frames in stacks.items()],
-            "logs": [list(record) for record in logs.recent("worker", LOG_RECORDS)],
+            "logs": [list(record) for record in logs.recent("worker", LOG_RECORDS, worker.address)],
+            "transfers": self._transfers(),
+            "spills": {
+                "disk-write": structs.asdict(worker.memory_manager.disk.written),
+                "disk-read": structs.asdict(worker.memory_manager.disk.read),
+            },
+            "pulse": self.pulse.facts(),
         }
         link.send([Reply(call, value)])
+
+    def _transfers(self) -> dict[str, float]:
+        incoming, outgoing = self.worker.core.incoming, self.worker.outgoing
+        return {
+            "incoming": incoming.questions,
+            "incoming_bytes": incoming.bytes,
+            "received": incoming.received,
+            "received_bytes": incoming.received_bytes,
+            "outgoing": outgoing.active,
+            "sent": outgoing.sent,
+            "sent_bytes": outgoing.sent_bytes,
+        }

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from windrow.transport import Link
+from windrow.wire import payload
 from windrow.wire.messages import Blob, Reply, TaskId
 from windrow.worker.core import WorkerCore
 
@@ -35,6 +36,9 @@ class Outgoing:
     def __init__(self, serve: Serve, core: WorkerCore, limit: int) -> None:
         self.limit = limit
         self.active = 0
+        self.sent = 0
+        self.sent_bytes = 0
+        """What has left, ever."""
         self._serve = serve
         self._core = core
         self._waiting: deque[tuple[Link, int, list[TaskId]]] = deque()
@@ -55,6 +59,9 @@ class Outgoing:
             self._serve(ids, lambda blobs, link=link, call=call: self._answer(link, call, blobs))  # type: ignore[misc]
 
     def _answer(self, link: Link, call: int, blobs: list[Blob | None]) -> None:
+        there = [blob for blob in blobs if blob is not None]
+        self.sent += len(there)
+        self.sent_bytes += sum(map(payload.nbytes, there))
         link.send([Reply(call, blobs=blobs)])
         if link.is_congested:
             self._draining[link] = self._draining.get(link, 0) + 1

@@ -174,7 +174,7 @@ class WorkerServer(WorkerFacade, Server):
         self._run_pool = ThreadPoolExecutor(RUN_THREADS, "windrow-run")
         self.actors = Stage(self, self._run_pool)
         self.observed = Observed(self, config.dashboard_address, config.http_prefix)
-        self._outgoing = Outgoing(self._serve_values, self.core, config.memory.outgoing)
+        self.outgoing = Outgoing(self._serve_values, self.core, config.memory.outgoing)
 
     def __repr__(self) -> str:
         return f"<Worker {self.name!r} {self.address} threads={self.nthreads} {self.core!r}>"
@@ -386,6 +386,8 @@ class WorkerServer(WorkerFacade, Server):
             "executing": float(core.running),
             "ready": float(len(core.ready)),
             "in_memory": float(len(core.data)),
+            "received_bytes": float(core.incoming.received_bytes),
+            "sent_bytes": float(self.outgoing.sent_bytes),
         }
 
     # ------------------------------------------------------------ the scheduler
@@ -498,7 +500,7 @@ class WorkerServer(WorkerFacade, Server):
 
         def on_lost(reason: str) -> None:
             self._callers.remove(link)
-            self._outgoing.lost(link)
+            self.outgoing.lost(link)
 
         self._callers.append(link)
         link.on_lost = on_lost
@@ -510,7 +512,7 @@ class WorkerServer(WorkerFacade, Server):
         if self.ended.done():  # the connection is about to close, which answers it
             return
         if type(request) is GetData:
-            self._outgoing.ask(link, call.id, request.tasks)
+            self.outgoing.ask(link, call.id, request.tasks)
             return
         if type(request) is RunFunction:
             count = 1
@@ -520,6 +522,8 @@ class WorkerServer(WorkerFacade, Server):
             future = asyncio.wrap_future(self.actors.answer(request), loop=self.loop)
         elif isinstance(request, RegisterPlugin | UnregisterPlugin):
             self.background(self._change_plugins(link, call.id, request))
+            return
+        elif self.observed.takes(link, call):
             return
         else:
             link.send([Reply(call.id, error=failure.dump(WindrowError(f"a worker cannot answer {request!r}"))[0])])

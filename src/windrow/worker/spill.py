@@ -14,6 +14,7 @@ import itertools
 import mmap
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from io import FileIO
@@ -42,6 +43,21 @@ class Frame(Struct, frozen=True):
     size: int
     stored: int
     codec: str | None
+
+
+class Traffic(Struct):
+    """What has gone one way between memory and disk, ever."""
+
+    count: int = 0
+    bytes: int = 0
+    """On disk: compressed."""
+    seconds: float = 0.0
+
+    def add(self, nbytes: int, since_s: float) -> None:
+        """Take one value in, which was begun then (`time.perf_counter`)."""
+        self.count += 1
+        self.bytes += nbytes
+        self.seconds += time.perf_counter() - since_s
 
 
 class Disk:
@@ -85,6 +101,8 @@ class Disk:
         self._discard = remove if discard is None else discard
         self._numbers = itertools.count(1)
         self._closed = False
+        self.written = Traffic()
+        self.read = Traffic()
         self._lock = threading.Lock()
         self._given_back: deque[int] = deque()
 
@@ -121,6 +139,7 @@ class Disk:
         if size > self.room:
             raise MaxSpillExceeded(f"{size} bytes do not fit into the {self.room:.0f} that are left of {self.limit}")
         parts = [blob] if type(blob) is bytes else [buffer.data for buffer in blob.frames]  # type: ignore[union-attr]
+        since_s = time.perf_counter()
         path, fd = self._open()
         try:
             frames = tuple([_write(fd, memoryview(part).cast("B"), self.codec) for part in parts])
@@ -129,7 +148,9 @@ class Disk:
             remove(path)
             raise
         os.close(fd)
-        self._settle(sum([frame.stored for frame in frames]))
+        stored = sum([frame.stored for frame in frames])
+        self._settle(stored)
+        self.written.add(stored, since_s)
         return Spilled(self, path, frames, type(blob) is bytes, nbytes)
 
     def _open(self) -> tuple[str, int]:
@@ -153,6 +174,11 @@ class Disk:
         """Nobody needs a file any more. Called at the end of its marker, so it takes no lock."""
         self._given_back.append(stored)
         self._discard(path)
+
+    def note_read(self, nbytes: int, since_s: float) -> None:
+        """A value was read back, in any thread."""
+        with self._lock:
+            self.read.add(nbytes, since_s)
 
     def _settle(self, added: int = 0) -> None:
         with self._lock:
@@ -190,11 +216,13 @@ class Spilled(Elsewhere):
 
     def pack(self) -> Blob:
         """Read the value as it travels, without unpickling it."""
+        since_s = time.perf_counter()
         try:
             with open(self.path, "rb", buffering=0) as file:
                 pieces = [_read(file, frame) for frame in self._frames]
         except (OSError, ValueError) as error:
             raise LostValueError(f"a value was written to {self.path}, and cannot be read back: {error}") from error
+        self._disk.note_read(self.stored, since_s)
         if self._is_plain:
             return bytes(pieces[0])
         return Attached([Buffer(piece) for piece in pieces])  # type: ignore[arg-type]
