@@ -18,6 +18,7 @@ never know: how or where they are raised.
     │   ├── WrongCertificate         that of either side, or there is none (TLS)
     │   ├── WrongSecret
     │   └── WrongVersion
+    ├── NotAllowed (PermissionError)     the role that was proved may not do that
     ├── ProtocolError                bytes on a connection that are no frame of ours
     └── WorkerStartError             a worker process did not come up
         └── WorkerStartTimeoutError (TimeoutError)
@@ -214,6 +215,41 @@ class WrongCertificate(ConnectionRefused):
 
 class WrongVersion(ConnectionRefused):
     """The two sides speak different versions of the protocol; the message says which to upgrade."""
+
+
+class NotAllowed(WindrowError, PermissionError):
+    """The role that this process has proved may not do what it asked for; nothing was done.
+
+    Parameters
+    ----------
+    what
+        What was asked for.
+    needed, held
+        The least role that may, and the one that was proved.
+
+    Examples
+    --------
+    >>> print(NotAllowed("Shutdown", "administer", "submit"))
+    Shutdown takes the role administer, and this connection has submit: nothing was done. Connect with the cluster's \
+secret (the scheduler file, or the secret file), or ask who runs the cluster.
+    """
+
+    def __init__(self, what: str, needed: str, held: str) -> None:
+        super().__init__(f"{what} takes the role {needed}")
+        self.what = what
+        self.needed = needed
+        self.held = held
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return NotAllowed, (self.what, self.needed, self.held)
+
+    def __str__(self) -> str:
+        own = "the cluster's secret (the scheduler file, or the secret file)"
+        how = own if self.needed == "administer" else f"a {self.needed} token (windrow token {self.needed})"
+        return (
+            f"{self.what} takes the role {self.needed}, and this connection has {self.held}: nothing was done. Connect "
+            f"with {how}, or ask who runs the cluster."
+        )
 
 
 class ProtocolError(WindrowError):

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from windrow import security, tls
+from windrow import roles, security, tls
 
 __all__ = ["read", "remove", "write"]
 
@@ -30,7 +30,7 @@ def write(
     address
         Where others reach the scheduler.
     secret
-        The cluster's.
+        The cluster's, or a token.
     certificates
         What others need to reach it over TLS. Keys go along where they are the cluster's own (temporary ones).
     **facts
@@ -49,7 +49,7 @@ def write(
 
     record = {"type": "Scheduler", **facts, "address": address, "pid": os.getpid()}
     if secret is not None:
-        record["secret"] = secret.hex()
+        record["secret"] = roles.to_text(secret)
     if certificates is not None:
         record["tls"] = certificates.to_record(private=certificates.is_shared)
     target = Path(path)
@@ -64,7 +64,7 @@ def write(
 
 
 def read(path: str | os.PathLike[str]) -> tuple[str, bytes | None] | None:
-    """Return address and secret; None while the file is not there, or not whole.
+    """Return address and secret (or token); None while the file is not there, or not whole.
 
     The certificates that it has are known to this process from then on (`security.certificates_for`).
 
@@ -92,7 +92,12 @@ def read(path: str | os.PathLike[str]) -> tuple[str, bytes | None] | None:
     secret = record.get("secret")
     if isinstance(record.get("tls"), dict):
         security.remember(record["address"], None, tls.Security.from_record(record["tls"]))
-    return record["address"], bytes.fromhex(secret) if isinstance(secret, str) and secret else None
+    if not isinstance(secret, str) or not secret:
+        return record["address"], None
+    try:
+        return record["address"], roles.from_text(secret)
+    except ValueError:
+        raise ValueError(f"{os.fspath(path)!r} is no scheduler file: its secret is none") from None
 
 
 def remove(path: str | os.PathLike[str], address: str) -> None:

@@ -14,9 +14,9 @@ import stat
 import sys
 from pathlib import Path
 
-from windrow import config, tls
+from windrow import config, roles, tls
 from windrow.addressing import is_loopback, join_host_port, normalize, split_address, split_host_port
-from windrow.errors import WrongSecret
+from windrow.errors import NotAllowed, WrongSecret
 
 __all__ = [
     "SECRET_BYTES",
@@ -29,6 +29,7 @@ __all__ = [
     "remember",
     "runtime_directory",
     "secret_for",
+    "whole",
     "withdraw",
 ]
 
@@ -199,7 +200,7 @@ def _record(address: str) -> dict[str, object] | None:
 
 
 def from_file(path: str | os.PathLike[str], create: bool = False) -> bytes:
-    """Return the secret that a file holds, in hexadecimal digits.
+    """Return the secret that a file holds, in hexadecimal digits, or the token.
 
     Parameters
     ----------
@@ -226,13 +227,13 @@ def from_file(path: str | os.PathLike[str], create: bool = False) -> bytes:
         _make_file(path)
     text = Path(path).read_text(encoding="utf-8", errors="replace").strip()
     try:
-        secret = bytes.fromhex(text)
-    except ValueError:  # its words would show a part of the secret
+        secret = roles.from_text(text)
+    except ValueError:
         secret = b""
     if len(secret) < SECRET_BYTES_MIN:
         raise ValueError(
             f"the file {os.fspath(path)!r} holds no secret: that is at least {2 * SECRET_BYTES_MIN} hexadecimal "
-            "digits, and nothing else"
+            "digits, or a token (watch:… or submit:…), and nothing else"
         )
     return secret
 
@@ -287,6 +288,25 @@ user who started it, or name a file that holds it (windrow.secret-file)
             f"no secret for {address} is known to this user: pass secret=…, run as the user who started it, or name a "
             "file that holds it (windrow.secret-file)"
         )
+    return secret
+
+
+def whole(secret: bytes, who: str) -> bytes:
+    """Return a secret that is to be the cluster's own.
+
+    Raises
+    ------
+    NotAllowed
+        It is a token of a lesser role.
+
+    Examples
+    --------
+    >>> whole(b"s" * 32, "A worker") == b"s" * 32
+    True
+    """
+    role, _ = roles.split(secret)
+    if role is not roles.Role.ADMINISTER:
+        raise NotAllowed(who, str(roles.Role.ADMINISTER), str(role))
     return secret
 
 

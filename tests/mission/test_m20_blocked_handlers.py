@@ -6,6 +6,7 @@ import dask
 import pytest
 
 from windrow import Client, LocalCluster
+from windrow.roles import Role, token
 
 
 def test_what_is_blocked_is_refused_and_the_rest_goes_on() -> None:
@@ -35,3 +36,13 @@ def test_a_cluster_may_scale_whatever_its_clients_may() -> None:
 def test_names_that_nobody_knows() -> None:
     with pytest.raises(ValueError, match=r"there is no request 'run_functions' \(did you mean 'run_function'\?\)"):
         LocalCluster(n_workers=0, processes=False, blocked_handlers=["run_functions"])
+
+
+def test_every_role_is_refused_what_is_blocked() -> None:
+    names = ["who_has", "gather"]
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", blocked_handlers=names) as own:
+        for role in Role:
+            with Client(own.scheduler_address, secret=token(own.secret, role), set_as_default=False) as client:
+                with pytest.raises(PermissionError, match="the scheduler refuses 'who_has': its blocked_handlers"):
+                    client.who_has()
+                assert client.has_what()

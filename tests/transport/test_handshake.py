@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from windrow.errors import ConnectionRefused, WindrowError, WrongSecret, WrongVersion
-from windrow.transport.handshake import MAGIC, Steps, accept_steps, connect_steps
+from windrow.roles import Role, split, token
+from windrow.transport.handshake import MAGIC, Proved, Steps, accept_steps, connect_steps
 from windrow.wire.messages import PROTOCOL_VERSION
 
 
@@ -18,6 +19,7 @@ class Side:
         self.received = b""
         self.need_bytes = 0
         self.result: WindrowError | None = None
+        self.proved: Proved | None = None
         self.is_done = False
         self._take(lambda: next(steps))
 
@@ -32,7 +34,8 @@ class Side:
             reply, self.need_bytes = step()  # type: ignore[operator]
             self.sent += reply
         except StopIteration as end:
-            self.sent += end.value
+            self.proved = end.value
+            self.sent += end.value.reply
             self.is_done = True
         except WindrowError as error:
             self.result = error
@@ -130,3 +133,49 @@ def test_no_side_ever_asks_for_much() -> None:
             asked += side.need_bytes
             side.receive(MAGIC + PROTOCOL_VERSION.to_bytes(2, "little") if asked <= 10 else b"\xff" * side.need_bytes)
         assert asked < 400
+
+
+@pytest.mark.parametrize("role", list(Role), ids=str)
+def test_each_role_proves_its_token(role: Role) -> None:
+    listener, connector = Side(accept_steps(b"s" * 32, "there")), Side(connect_steps(token(b"s" * 32, role), "here"))
+    assert exchange(listener, connector) == (None, None)
+    assert listener.proved is not None
+    assert connector.proved is not None
+    assert listener.proved.role is connector.proved.role is role
+
+
+@pytest.mark.parametrize("claimed", [Role.SUBMIT, Role.ADMINISTER], ids=str)
+def test_a_token_does_not_prove_a_higher_role(claimed: Role) -> None:
+    _, key = split(token(b"s" * 32, Role.WATCH))
+    forged = key if claimed is Role.ADMINISTER else token(b"x" * 32, claimed)[:-32] + key
+    assert split(forged) == (claimed, key)
+    mine, theirs = exchange(Side(accept_steps(b"s" * 32, "tcp://peer")), Side(connect_steps(forged, "tcp://listener")))
+    assert isinstance(mine, WrongSecret)
+    assert str(mine).startswith("tcp://peer does not hold this cluster's")
+    assert isinstance(theirs, WrongSecret)
+
+
+def test_a_recorded_proof_is_not_good_for_another_role() -> None:
+    listener, connector = Side(accept_steps(b"s" * 32, "")), Side(connect_steps(token(b"s" * 32, Role.WATCH), ""))
+    connector.receive(listener.sent)
+    claim = bytearray(connector.sent)
+    assert claim[10] == Role.WATCH
+    claim[10] = Role.ADMINISTER
+    listener.receive(bytes(claim))
+    assert isinstance(listener.result, WrongSecret)
+
+
+@pytest.mark.parametrize("role", [0, 4, 255])
+def test_a_role_that_there_is_not(role: int) -> None:
+    listener = Side(accept_steps(b"s", "tcp://peer"))
+    listener.receive(MAGIC + PROTOCOL_VERSION.to_bytes(2, "little") + bytes([role]) + bytes(64))
+    assert str(listener.result) == f"tcp://peer claims the role {role}, which there is not"
+
+
+def test_a_proof_is_bound_to_its_encrypted_connection() -> None:
+    """Who sits in between has two encrypted connections, and hands on what is said inside of them."""
+    listener = Side(accept_steps(b"s", "", binding=b"one"))
+    connector = Side(connect_steps(b"s", "", binding=b"other"))
+    mine, theirs = exchange(listener, connector)
+    assert isinstance(mine, WrongSecret)
+    assert isinstance(theirs, WrongSecret)

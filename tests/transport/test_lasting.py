@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from windrow import config, system, transport
+from windrow.roles import Role, token
 from windrow.transport import lasting
 from windrow.transport.lasting import Dialler, LastingLink
 from windrow.wire.messages import Attached, Buffer, Close, Reply, Resume
@@ -240,3 +241,25 @@ def test_marks_of_processes() -> None:
 def test_no_link_is_made_lasting_inside_a_process(network: Any) -> None:
     near, _ = network.pair()
     assert isinstance(near.link, Dialler) == bool(network.patience_s)
+
+
+def test_a_session_is_resumed_by_its_own_role_alone(lasting_network: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has come to know its name has not come to have its token."""
+    near, far = lasting_network.pair()
+    news = follow(far)
+    submit = token(SECRET, Role.SUBMIT)
+    other = lasting_network.near_end()
+
+    async def connect() -> None:
+        other.adopt(await transport.connect(lasting_network.address, secret=submit))
+
+    lasting_network.near.run(connect(), LIMIT_S)
+    assert other.link.role is Role.SUBMIT
+    with caplog.at_level(logging.WARNING):
+        other.send(Resume(near.link.id, 0))
+        [answer] = other.wait_for_messages(1)
+    assert isinstance(answer, Close)
+    assert "wants to go on with a session of the role administer, and has submit" in caplog.text
+    near.send(Close("still here"))
+    assert far.wait_for_messages(1) == [Close("still here")]
+    assert news == []

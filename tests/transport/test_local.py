@@ -160,7 +160,7 @@ def feign(endpoint: socket.socket) -> bytes:
     """Play a listener as well as one can who does not hold the secret."""
     hello, _ = next(accept_steps(b"another secret", "squatter"))
     endpoint.sendall(hello)
-    said = endpoint.recv(74, socket.MSG_WAITALL)
+    said = endpoint.recv(75, socket.MSG_WAITALL)
     endpoint.sendall(bytes(33))
     return said + until_end(endpoint)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import logging
 import pickle
@@ -148,3 +149,39 @@ def test_half_open_connections_do_not_keep_real_ones_out(network: Network, monke
 def test_what_requires_encryption_does_not_take_tcp(network: Network) -> None:
     with pytest.raises(RuntimeError, match="encryption is required"):
         dial(network, network.address.replace("tls", "tcp"))
+
+
+def test_who_sits_in_between_with_a_certificate_of_the_house_cannot_hand_proofs_on(
+    network: Network, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each side of it is good TLS, and what is said inside is handed on byte by byte."""
+    seen: list[bytes] = []
+
+    async def hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            seen.append(data)
+            writer.write(data)
+        writer.close()
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = split_host_port(split_address(network.address)[1])
+        context = CERTIFICATES.context("client", server=False)
+        far_reader, far_writer = await asyncio.open_connection(host, port, ssl=context)
+        await asyncio.gather(hand_on(reader, far_writer), hand_on(far_reader, writer))
+
+    async def start() -> asyncio.Server:
+        context = CERTIFICATES.context("scheduler", server=True)
+        return await asyncio.start_server(receive, "127.0.0.1", 0, ssl=context)
+
+    between = network.near.run(start(), LIMIT_S)
+    port = between.sockets[0].getsockname()[1]
+    with caplog.at_level(logging.WARNING), pytest.raises(WrongSecret, match="refuses this process: wrong secret"):
+        dial(network, f"tls://127.0.0.1:{port}")
+    assert "does not hold this cluster's secret" in until_logged(caplog, "refused a connection")
+    assert b"windrow\n" in b"".join(seen)
+    network.near.run(_close(between), LIMIT_S)
+    works(network)
+
+
+async def _close(server: asyncio.Server) -> None:
+    server.close()

@@ -267,7 +267,8 @@ def secret_of(path: str | None, create: bool = False) -> bytes | None:
         It cannot be read, or holds none.
     """
     try:
-        return security.from_file(path, create=create) if path else security.configured(create=create)
+        found = security.from_file(path, create=create) if path else security.configured(create=create)
+        return found and security.whole(found, "A scheduler or worker")
     except (OSError, ValueError) as error:
         raise Contradiction(str(error)) from None
 

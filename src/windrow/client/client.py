@@ -303,8 +303,11 @@ class Client(
 
     @property
     def status(self) -> str:
-        """One of connecting (not yet, or again after its connection was cut), running, closed."""
-        return "connecting" if self.session.is_cut and self.session.status == "running" else self.session.status
+        """One of connecting (not yet, or again after its connection was cut), running, watching, closed.
+
+        It is watching where its token lets it ask what there is, and nothing else.
+        """
+        return "connecting" if self.session.is_cut and self.session.is_open else self.session.status
 
     @property
     def loop(self) -> AbstractEventLoop | None:
@@ -320,7 +323,7 @@ class Client(
     def dashboard_link(self) -> str | None:
         """Where to look at the cluster, if it shows itself."""
         if self.cluster is None:
-            if self._identity is None and self.status == "running" and not self.asynchronous:
+            if self._identity is None and self.session.is_open and not self.asynchronous:
                 self._ask_identity(self._timeout_s)
             link = (self._identity or {}).get("dashboard_link")
         else:
@@ -352,7 +355,7 @@ class Client(
 
     def __repr__(self) -> str:
         identity = None
-        if self.status == "running":
+        if self.status in ("running", "watching"):
             try:
                 identity = self.scheduler_info() if self.asynchronous else self._ask_identity(1.0)
             except (TimeoutError, OSError, RuntimeError):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from windrow import config, scheduler_file, security, tls
+from windrow import config, roles, scheduler_file, security, tls
 from windrow.addressing import normalize, split_address
 from windrow.client.session import Session
 from windrow.client.waiting import Steps, follow
@@ -37,7 +37,7 @@ class Connection:
     loop_thread
         To run on instead of a thread of one's own (synchronous clients of an address only).
     secret
-        The cluster's secret; None to look it up among those published for this user.
+        The cluster's secret, or a token; None to look it up among those published for this user.
     certificates
         For TLS; None: what goes with the address, or is configured.
     timeout_s
@@ -212,14 +212,11 @@ async def _say_goodbye(session: Session, reason: str) -> None:
 
 
 def checked_secret(secret: object) -> bytes | None:
-    """The secret as bytes; hexadecimal text is taken too."""
+    """The secret or token as bytes; their text is taken too."""
     if secret is None or isinstance(secret, bytes):
         return secret
     if isinstance(secret, str):
-        try:
-            return bytes.fromhex(secret)
-        except ValueError:  # its words would show a part of the secret
-            raise ValueError("secret must be bytes, or their hexadecimal text, which this str is not") from None
+        return roles.from_text(secret)
     raise TypeError(f"secret must be bytes, not {type(secret).__name__}")
 
 

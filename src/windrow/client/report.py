@@ -19,7 +19,7 @@ def describe_identity(status: str, identity: dict[str, Any] | None) -> str:
     >>> describe_identity("closed", None)
     '<Client: No scheduler connected>'
     """
-    if status != "running":
+    if status not in ("running", "watching"):
         return "<Client: No scheduler connected>"
     if identity is None:
         return "<Client: scheduler gives no answer>"

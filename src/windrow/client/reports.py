@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from windrow import keys as keys_
-from windrow import logs, security
+from windrow import logs, roles, security
 from windrow.client import dump, facts
 from windrow.client.base import Base
 from windrow.client.future import futures_of, given_futures
@@ -145,7 +145,7 @@ class ReportMethods(Base):
         return self._report(steps, "dump_cluster_state")
 
     def write_scheduler_file(self, scheduler_file: str) -> None:
-        """Write a file for ``Client(scheduler_file=…)``: where the scheduler is, and the cluster's secret if known.
+        """Write a file for ``Client(scheduler_file=…)``: where the scheduler is, and this client's secret or token.
 
         The file is for its owner's eyes only. ValueError if this client itself has come by such a file.
         """
@@ -158,7 +158,7 @@ class ReportMethods(Base):
         record = dict(client.scheduler_info())
         secret = connection.secret
         if secret:
-            record["secret"] = secret.hex()
+            record["secret"] = roles.to_text(secret)
         certificates = connection.certificates or security.certificates_for(str(record["address"]))
         if certificates is not None:
             record["tls"] = certificates.to_record(private=certificates.is_shared)

@@ -20,6 +20,7 @@ from windrow import errors
 from windrow.client.entry import BAD, CANCELLED, ERROR, FINISHED, LOST, PENDING, UNDONE, Entry, Latch, Waiter
 from windrow.client.functions import Declared, Function
 from windrow.client.options import Options
+from windrow.roles import Role
 from windrow.wire import messages as m
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ class Session:
         self.remote = link.remote
         self.loop = loop
         self.thread_id = threading.get_ident()
-        self.status = "running"
+        if link.role is Role.WATCH:
+            self._outgoing = [m.HelloObserver(self.id)]
+        self.status = "watching" if link.role is Role.WATCH else "running"
         link.on_batch = self.on_batch
         link.on_lost = self.on_lost
         link.on_cut = self._on_cut
@@ -239,7 +242,7 @@ class Session:
 
     def close(self, reason: str) -> None:
         """Say goodbye, on the loop: what is due leaves first."""
-        if self.status == "running":
+        if self.is_open:
             with self.lock:
                 self._append(m.Close(reason))
             self.flush()
@@ -267,8 +270,15 @@ class Session:
         self._outgoing.append(message)
         self._tail = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether questions can be asked, though perhaps nothing else."""
+        return self.status in ("running", "watching")
+
     def check_open(self) -> None:
-        """Raise ClosedClientError unless messages can leave."""
+        """Raise ClosedClientError unless messages can leave; NotAllowed if they would be refused."""
+        if self.status == "watching":
+            raise errors.NotAllowed("To submit work and hold results", str(Role.SUBMIT), str(Role.WATCH))
         if self.status != "running":
             raise errors.ClosedClientError(f"This client takes no work: {self.reason}.")
 
@@ -280,7 +290,8 @@ class Session:
     def ask(self, request: m.Request) -> Question:
         """Send a `Call`; the question opens with its reply."""
         with self.lock:
-            self.check_open()
+            if not self.is_open:
+                self.check_open()
             self._asked += 1
             question = Question(self._asked)
             self._questions[question.id] = question

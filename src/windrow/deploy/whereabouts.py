@@ -122,12 +122,16 @@ class Whereabouts:
         ------
         ConnectionRefused
             It is there, and will not have us.
+        NotAllowed
+            There is a token where the secret should be.
         """
         begun_s = asyncio.get_running_loop().time()
         told = False
         while True:
             missing = await self._missing()
             if not missing:
+                assert self.secret is not None or self.near
+                security.whole(self.secret or b"", "A nanny")
                 try:
                     return await transport.connect(
                         self.near or self.address,

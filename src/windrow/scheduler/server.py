@@ -21,9 +21,11 @@ from typing import Any
 
 from windrow import addressing, config, listening, logs, security, tls, transport
 from windrow.dashboard.dashboard import Dashboard
+from windrow.errors import NotAllowed
 from windrow.node import Server, Status
 from windrow.plugins import scratch
 from windrow.pulse import Pulse
+from windrow.roles import Role, token
 from windrow.scheduler import blocking, requests, tally
 from windrow.scheduler.blocking import Blocked
 from windrow.scheduler.core import SchedulerCore
@@ -40,6 +42,7 @@ from windrow.scheduler.state import (
 )
 from windrow.transport import Link, Listener, inproc
 from windrow.transport.asker import Asker
+from windrow.transport.gate import Gate
 from windrow.transport.lasting import Reception
 from windrow.wire import failure, payload
 from windrow.wire.messages import (
@@ -162,6 +165,7 @@ class SchedulerServer(Server):
         self._listeners: list[Listener] = []
         self._links: dict[Link, Peer[Any] | None] = {}
         self._reception = Reception(self._accept)
+        self._gate = Gate(logger)
         self._cut: set[Link] = set()
         """Those whose connection is gone, and may come back."""
         self._flush_due = False
@@ -266,6 +270,10 @@ class SchedulerServer(Server):
         now_s = self.loop.time()
         peer = self._links.get(link)
         try:
+            if link.role is not Role.ADMINISTER:
+                messages = self._gate.let_through(link, messages)
+                if not messages:
+                    return
             if peer is None and self._is_arrival(link, messages):
                 return
             if peer is None:
@@ -279,11 +287,12 @@ class SchedulerServer(Server):
                 self._tell("%s has joined", _named(peer))
                 self._changed()
             if type(peer) is ClientRecord:
-                messages = self._answer_own(link, messages)
+                messages = self._answer_own(link, self._unblocked(link, messages))
             elif type(peer) is ObserverRecord:
-                messages = [message for message in messages if not self._answer_fact(link, message)]
+                unblocked = self._unblocked(link, messages)
+                messages = [message for message in unblocked if not self._answer_fact(link, message)]
             self.core.receive(peer, messages, now_s)
-        except Unexpected as refusal:
+        except (Unexpected, NotAllowed) as refusal:
             logger.warning("closing the connection of %s: %s", link.remote, refusal)
             link.send([Close(str(refusal))])
             link.close()
@@ -293,6 +302,7 @@ class SchedulerServer(Server):
         peer = self._links.pop(link, None)
         self._cut.discard(link)
         self._arriving.pop(link, None)
+        self._gate.forget(link)
         if peer is not None and not self._closed:
             self._tell("%s has left: %s", _named(peer), reason or "the connection is closed")
             self.core.lost(peer, reason, self.loop.time())
@@ -418,7 +428,7 @@ class SchedulerServer(Server):
         certificates = None if self.security is None else self.security.to_record()
         return {
             "address": self._observable,
-            "secret": self.secret.hex(),
+            "secret": token(self.secret, Role.WATCH).hex(),
             "certificates": certificates,
             "party": "scheduler",
         }
@@ -440,6 +450,19 @@ class SchedulerServer(Server):
         link.send([Reply(message.id, value)])
         return True
 
+    def _unblocked(self, link: Link, messages: list[Message]) -> list[Message]:
+        """Answer the requests that nobody may make, whatever the role; return the other messages."""
+        if not self.blocked or link is self._house_link:
+            return messages
+        others: list[Message] = []
+        for message in messages:
+            refusal = blocking.refusal(self.blocked, message.request) if type(message) is Call else None
+            if type(message) is Call and refusal is not None:
+                link.send([Reply(message.id, error=failure.dump(refusal)[0])])
+            else:
+                others.append(message)
+        return others
+
     def _answer_own(self, link: Link, messages: list[Message]) -> list[Message]:
         others: list[Message] = []
         for message in messages:
@@ -447,13 +470,7 @@ class SchedulerServer(Server):
                 others.append(message)
                 continue
             request = message.request
-            if (
-                self.blocked
-                and link is not self._house_link
-                and (refusal := blocking.refusal(self.blocked, request)) is not None
-            ):
-                link.send([Reply(message.id, error=failure.dump(refusal)[0])])
-            elif self._answer_fact(link, message):
+            if self._answer_fact(link, message):
                 continue
             elif type(request) is RunOnScheduler:
                 self._start(self._run(link, message.id, request))

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+from windrow.roles import Role
 from windrow.wire.messages import Message
 
 __all__ = ["Backend", "Link", "Listener", "OnBatch", "OnLink", "OnLost", "Unanswered", "backend", "register"]
@@ -25,6 +26,8 @@ class Link(ABC):
     ----------
     remote : str
         The other side's address, for logs and errors.
+    role : Role
+        What its maker has proved that it may do; whoever is in the same process may do everything.
     on_batch : callable
         Called with each batch that arrives. Nothing is delivered, neither batches nor the loss, until the owner has
         assigned it. A handler that raises costs this link, and nothing else.
@@ -53,6 +56,7 @@ class Link(ABC):
     is_congested = False
     """Whether a good part of what was sent waits to be taken by the network."""
 
+    role = Role.ADMINISTER
     patience_s = 0.0
     received_bytes = 0
     broke_off = False

@@ -1,4 +1,4 @@
-"""The handshake of a tcp connection: both sides prove that they hold the cluster's secret, before anything is decoded.
+"""The handshake of a connection: both sides prove what they hold of the cluster, before anything is decoded.
 
 What lives here: the exchange as two generators that never touch a socket, so that every step can be tested as bytes.
 What this file must never know: sockets, event loops, messages.
@@ -6,12 +6,16 @@ What this file must never know: sockets, event loops, messages.
 All fields have a fixed size, and a side never accepts more than the exchange calls for::
 
     listener  -> connector   magic, version, nonce
-    connector -> listener    magic, version, then nonce, HMAC(secret, "windrow connector" + both nonces + version)
-    listener  -> connector   0 and HMAC(secret, "windrow listener" + both nonces + version)
+    connector -> listener    magic, version, then role, nonce, HMAC(key, "windrow connector" + what was exchanged)
+    listener  -> connector   0 and HMAC(key, "windrow listener" + what was exchanged)
                              or 1 (secret), 2 (version), 3 (other), a length, and a reason in UTF-8
 
+The key is that of the role which the connector claims (`windrow.roles`): the secret itself, or what its token holds.
+What was exchanged is the role, both nonces, the version, and the *binding*: what an encrypted connection has of its own
+and both its ends know. So a proof is good for one connection, one direction and one role.
+
 A generator yields what is to be sent now and how many bytes it needs next, is sent exactly those, and returns the last
-bytes to send. It raises when one side refuses the other.
+bytes to send, with the role. It raises when one side refuses the other.
 """
 
 from __future__ import annotations
@@ -20,12 +24,13 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable, Generator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from windrow.errors import ConnectionRefused, WrongSecret, WrongVersion
+from windrow.roles import Role, key_of, split
 from windrow.wire.messages import PROTOCOL_VERSION
 
-__all__ = ["MAGIC", "Steps", "accept_steps", "connect_steps", "refuse_steps"]
+__all__ = ["MAGIC", "Proved", "Steps", "accept_steps", "connect_steps", "refuse_steps"]
 
 MAGIC = b"windrow\n"
 REASON_BYTES_MAX = 200
@@ -33,19 +38,42 @@ REASON_BYTES_MAX = 200
 _NONCE_BYTES = 32
 _PROOF_BYTES = 32
 _HEAD_BYTES = len(MAGIC) + 2
+_CLAIM_BYTES = 1 + _NONCE_BYTES + _PROOF_BYTES
 _WELCOME, _WRONG_SECRET, _WRONG_VERSION, _OTHER = range(4)
 
-Steps: TypeAlias = Generator[tuple[bytes, int], bytes, bytes]
+
+class Proved(NamedTuple):
+    """How an exchange has ended well."""
+
+    reply: bytes
+    """The last bytes to send."""
+    role: Role
+    """What the connector may do."""
+
+
+Steps: TypeAlias = Generator[tuple[bytes, int], bytes, Proved]
 
 
 def accept_steps(
     secret: bytes,
     remote: str,
     *,
+    binding: bytes = b"",
     version: int = PROTOCOL_VERSION,
     random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> Steps:
     """Return the listener's side of the exchange.
+
+    Parameters
+    ----------
+    secret
+        The cluster's; the tokens of all roles follow from it.
+    remote
+        The other side, for errors.
+    binding
+        What the encrypted connection has of its own.
+    version, random_bytes
+        For tests.
 
     Examples
     --------
@@ -63,12 +91,17 @@ def accept_steps(
     if theirs != version:
         yield _refusal(_WRONG_VERSION, f"protocol {version} is spoken here"), 0
         raise WrongVersion(f"{remote} speaks protocol {theirs}, this process {version}: {_advice(theirs, version)}")
-    proof = yield b"", _NONCE_BYTES + _PROOF_BYTES
-    nonces = nonce + proof[:_NONCE_BYTES]
-    if not hmac.compare_digest(proof[_NONCE_BYTES:], _proof(secret, b"windrow connector", nonces, own_version)):
+    claim = yield b"", _CLAIM_BYTES
+    if claim[0] not in list(Role):
+        yield _refusal(_OTHER, "there is no such role"), 0
+        raise ConnectionRefused(f"{remote} claims the role {claim[0]}, which there is not")
+    role = Role(claim[0])
+    key = key_of(secret, role)
+    exchanged = bytes([role]) + nonce + claim[1 : 1 + _NONCE_BYTES] + own_version + binding
+    if not hmac.compare_digest(claim[1 + _NONCE_BYTES :], _proof(key, b"windrow connector", exchanged)):
         yield _refusal(_WRONG_SECRET, "wrong secret"), 0
-        raise WrongSecret(f"{remote} does not hold this cluster's secret")
-    return bytes([_WELCOME]) + _proof(secret, b"windrow listener", nonces, own_version)
+        raise WrongSecret(f"{remote} does not hold this cluster's {_held(role)}")
+    return Proved(bytes([_WELCOME]) + _proof(key, b"windrow listener", exchanged), role)
 
 
 def refuse_steps(remote: str, reason: str) -> Steps:
@@ -82,7 +115,7 @@ def refuse_steps(remote: str, reason: str) -> Steps:
     """
     head = yield MAGIC + PROTOCOL_VERSION.to_bytes(2, "little") + os.urandom(_NONCE_BYTES), _HEAD_BYTES
     if head[: len(MAGIC)] == MAGIC:
-        yield b"", _NONCE_BYTES + _PROOF_BYTES
+        yield b"", _CLAIM_BYTES
     yield _refusal(_OTHER, reason), 0
     raise ConnectionRefused(f"{remote} was turned away: {reason}")
 
@@ -91,10 +124,18 @@ def connect_steps(
     secret: bytes,
     remote: str,
     *,
+    binding: bytes = b"",
     version: int = PROTOCOL_VERSION,
     random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> Steps:
     """Return the connector's side of the exchange.
+
+    Parameters
+    ----------
+    secret
+        The cluster's secret, or a token, whose role is claimed then.
+    remote, binding, version, random_bytes
+        As for `accept_steps`.
 
     Examples
     --------
@@ -116,31 +157,36 @@ def connect_steps(
         )
     their_nonce = yield b"", _NONCE_BYTES
     nonce = random_bytes(_NONCE_BYTES)
-    nonces = their_nonce + nonce
-    proof = _proof(secret, b"windrow connector", nonces, own_version)
-    [status] = yield MAGIC + own_version + nonce + proof, 1
+    role, key = split(secret)
+    exchanged = bytes([role]) + their_nonce + nonce + own_version + binding
+    claim = bytes([role]) + nonce + _proof(key, b"windrow connector", exchanged)
+    [status] = yield MAGIC + own_version + claim, 1
     if status == _WELCOME:
         proof = yield b"", _PROOF_BYTES
-        if not hmac.compare_digest(proof, _proof(secret, b"windrow listener", nonces, own_version)):
+        if not hmac.compare_digest(proof, _proof(key, b"windrow listener", exchanged)):
             raise WrongSecret(
-                f"what listens on {remote} has not proved that it holds the cluster's secret: it is another cluster, "
-                "or no windrow at all. Nothing was sent to it"
+                f"what listens on {remote} has not proved that it holds the cluster's {_held(role)}: it is another "
+                "cluster, or no windrow at all. Nothing was sent to it"
             )
-        return b""
+        return Proved(b"", role)
     [length] = yield b"", 1
     reason = (yield b"", length).decode("utf-8", "replace") if length else "no reason given"
     if status == _WRONG_SECRET:
         raise WrongSecret(
-            f"{remote} refuses this process: wrong secret. Pass the secret of that cluster (secret=…), or run as the "
-            "user who started it"
+            f"{remote} refuses this process: wrong {_held(role)}. Pass the {_held(role)} of that cluster (secret=…), "
+            "or run as the user who started it"
         )
     if status == _WRONG_VERSION:
         raise WrongVersion(f"{remote} refuses this process, which speaks protocol {version}: {reason}")
     raise ConnectionRefused(f"{remote} refuses this process: {reason}")
 
 
-def _proof(secret: bytes, role: bytes, nonces: bytes, version: bytes) -> bytes:
-    return hmac.digest(secret, role + nonces + version, hashlib.sha256)
+def _proof(key: bytes, side: bytes, exchanged: bytes) -> bytes:
+    return hmac.digest(key, side + exchanged, hashlib.sha256)
+
+
+def _held(role: Role) -> str:
+    return "secret" if role is Role.ADMINISTER else f"{role} token"
 
 
 def _refusal(status: int, reason: str) -> bytes:

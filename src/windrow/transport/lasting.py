@@ -75,6 +75,7 @@ class LastingLink(Link):
         super().__init__(connection.remote)
         self.is_local = connection.is_local
         self.id = id
+        self.role = connection.role
         self.patience_s = patience_s
         self.on_end: Callable[[], None] | None = None
         """Called before `on_lost`, for whoever keeps books of sessions."""
@@ -461,6 +462,10 @@ class Reception:
 
     def _resume(self, link: Link, resume: Resume) -> LastingLink | None:
         session = self._sessions.get(resume.id)
+        if session is not None and session.role is not link.role:
+            words = "%s wants to go on with a session of the role %s, and has %s"
+            logger.warning(words, link.remote, session.role, link.role)
+            session = None  # who made it has not lost its token
         if session is None or session._closed or not session._replay.can_go_on(resume.count):
             self._refuse(
                 link, "what answers there does not know the session any more: it was started anew, or has given it up"

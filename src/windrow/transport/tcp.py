@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from windrow import config
 from windrow.addressing import join_address, join_host_port, own_ip, split_host_port
 from windrow.errors import ConnectionRefused, ProtocolError, WrongCertificate
+from windrow.roles import Role, split
 from windrow.transport import unix
 from windrow.transport.base import Link, Listener, OnLink, Unanswered
 from windrow.transport.door import Arrival, Door
-from windrow.transport.handshake import Steps, accept_steps, connect_steps, refuse_steps
+from windrow.transport.handshake import Proved, Steps, accept_steps, connect_steps, refuse_steps
 from windrow.wire.framing import GOODBYE, FrameEncoder, FrameParser
 from windrow.wire.messages import Message
 
@@ -97,6 +98,15 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._ready = False
         self._early: list[list[Message]] = []  # of an encrypted one: what has come before there was an owner
         self._lost_early = False
+
+    @property
+    def binding(self) -> bytes:
+        """What this encrypted connection has of its own, and both its ends know; nothing without encryption.
+
+        It goes into the proofs: who sits in between with a certificate that both sides take cannot hand them on.
+        """
+        encryption = self._transport.get_extra_info("ssl_object")
+        return (encryption.get_channel_binding("tls-unique") or b"") if encryption is not None else b""
 
     # -- the owner's side
 
@@ -271,7 +281,9 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         try:
             self._step(steps.send(received))
         except StopIteration as end:
-            self._transport.write(end.value)
+            proved: Proved = end.value
+            self.role = proved.role
+            self._transport.write(proved.reply)
             self._begin()
         except ConnectionRefused as error:
             self._refused(error)
@@ -334,6 +346,8 @@ class TcpListener(Listener):
     """
 
     def __init__(self, secret: bytes, on_link: OnLink, context: ssl.SSLContext | None = None) -> None:
+        if (role := split(secret)[0]) is not Role.ADMINISTER:
+            raise ValueError(f"a listener needs the cluster's secret, and not a {role} token")
         self.address = ""
         self._scheme = "tcp" if context is None else "tls"
         self._secret = secret
@@ -388,7 +402,7 @@ class TcpListener(Listener):
         await over
 
     def _shake(self, link: TcpLink) -> Steps:
-        return accept_steps(self._secret, link.remote)
+        return accept_steps(self._secret, link.remote, binding=link.binding)
 
     def _turn_away(self, link: TcpLink) -> Steps:
         return refuse_steps(link.remote, f"this listener speaks TLS: use {self.address}")
@@ -560,11 +574,12 @@ async def shake_hands(
         if not ready.done():
             ready.set_exception(error)
 
+    def shake(link: TcpLink) -> Steps:
+        return connect_steps(secret, address, binding=link.binding)
+
     transport: asyncio.BaseTransport | None = None
     try:
-        transport = await dial(
-            lambda: TcpLink(lambda link: connect_steps(secret, address), accepted, refused, address, scheme, is_local)
-        )
+        transport = await dial(lambda: TcpLink(shake, accepted, refused, address, scheme, is_local))
         reached.append(None)
         return await ready
     except BaseException:

@@ -75,6 +75,9 @@ async def _try(worker: WorkerServer) -> Link:
     is_given = worker.config.secret is not None or bool(path and worker.secret)
     if not is_given:
         worker.secret = await _published(address)
+    assert worker.secret is not None or not is_given
+    if worker.secret is not None:
+        security.whole(worker.secret, "A worker")
     try:
         patience_s = config.seconds("windrow.worker.reconnect-timeout")
         if worker.config.certificates is None:  # published together with the secret

@@ -14,6 +14,7 @@ from windrow import logs, security, transport
 from windrow.dashboard.dashboard import Dashboard
 from windrow.keys import label
 from windrow.pulse import Pulse
+from windrow.roles import Role, token
 from windrow.transport import Link, Listener
 from windrow.wire.messages import Call, HelloObserver, Message, Reply, WorkerFacts
 from windrow.worker import facts
@@ -81,7 +82,7 @@ class Observed:
                     self._listener.close()
             self._reached = {
                 "address": address,
-                "secret": secret.hex(),
+                "secret": token(secret, Role.WATCH).hex(),
                 "certificates": certificates,
                 "party": "worker",
             }

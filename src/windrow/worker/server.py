@@ -19,13 +19,14 @@ from typing import Any
 from msgspec import Struct, field
 
 from windrow import addressing, listening, logs, tls, transport
-from windrow.errors import PickleError, WindrowError
+from windrow.errors import NotAllowed, PickleError, WindrowError
 from windrow.node import Server, Status
 from windrow.plugins.held import Held, arrive
 from windrow.plugins.scratch import Scratch, new_path
 from windrow.primitives import plain
 from windrow.primitives.topics import names_of
 from windrow.transport import Link, Listener
+from windrow.transport.gate import Gate
 from windrow.wire import failure, payload
 from windrow.wire.messages import (
     ActorCall,
@@ -167,6 +168,7 @@ class WorkerServer(WorkerFacade, Server):
         self._listener: Listener | None = None
         self._peers: dict[str, _Peer] = {}
         self._callers: list[Link] = []
+        self._gate = Gate(logger)
         self._heartbeat: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Future[Any]] = set()
         # Pools of their own: whatever functions do, values still leave for those who need them.
@@ -489,7 +491,12 @@ class WorkerServer(WorkerFacade, Server):
         """Answer another worker, or an observer."""
 
         def on_batch(messages: list[Message]) -> None:
-            for message in messages:
+            try:
+                allowed = self._gate.let_through(link, messages)
+            except NotAllowed as refusal:
+                link.abort(str(refusal))
+                return
+            for message in allowed:
                 if type(message) is Call and type(message.request) is GetData:
                     self._answer(link, message)
                 elif not self.observed.takes(link, message):
@@ -501,6 +508,7 @@ class WorkerServer(WorkerFacade, Server):
         def on_lost(reason: str) -> None:
             self._callers.remove(link)
             self.outgoing.lost(link)
+            self._gate.forget(link)
 
         self._callers.append(link)
         link.on_lost = on_lost

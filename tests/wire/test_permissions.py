@@ -1,0 +1,85 @@
+"""The table of roles: complete, so that a new message cannot be forgotten, and what it says of those that matter."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from windrow.primitives.catalog import SERVICES
+from windrow.roles import Role
+from windrow.scheduler.core import HANDLERS
+from windrow.scheduler.memory_manager import MemoryManager
+from windrow.scheduler.requests import ANSWERS, FOR_OBSERVERS
+from windrow.scheduler.state import ClientRecord, NannyRecord, ObserverRecord, WorkerRecord
+from windrow.wire import messages as m
+from windrow.wire import permissions
+from windrow.wire.permissions import needed
+
+
+def test_every_message_is_in_the_table() -> None:
+    assert set(permissions.MESSAGES) == set(typing.get_args(m.Message)) - {m.Call}
+
+
+def test_every_request_is_in_the_table() -> None:
+    assert set(permissions.REQUESTS) == set(typing.get_args(m.Request))
+
+
+def test_every_service_is_in_the_table() -> None:
+    assert set(permissions.SERVICES) == {service.name for service in (*SERVICES, MemoryManager)}
+
+
+def test_who_watches_may_ask_what_observers_may_and_no_more() -> None:
+    of_watchers = {request for request, role in permissions.REQUESTS.items() if role is Role.WATCH}
+    assert of_watchers == FOR_OBSERVERS | {m.RecentLogs, m.WorkerFacts}
+    said = {kind for kind, role in permissions.MESSAGES.items() if role is Role.WATCH}
+    assert said - {m.Begin, m.Resume, m.Resumed, m.Ack} == {m.HelloObserver, m.Close}
+    assert set(HANDLERS[ObserverRecord]) == {m.Call, m.Close}
+
+
+def test_a_client_needs_no_more_than_submit_for_what_is_no_question() -> None:
+    assert {permissions.MESSAGES[kind] for kind in HANDLERS[ClientRecord] if kind is not m.Call} == {
+        Role.WATCH,  # Close
+        Role.SUBMIT,
+    }
+
+
+@pytest.mark.parametrize("record", [WorkerRecord, NannyRecord])
+def test_what_parties_of_the_cluster_say_takes_the_secret(record: type) -> None:
+    shared = {m.Close, m.Log, m.Reply}
+    own = {permissions.MESSAGES[kind] for kind in HANDLERS[record] if kind not in shared}
+    assert own == {Role.ADMINISTER}
+    assert needed(m.HelloWorker("tcp://x", "x", 1)) is needed(m.HelloNanny("x", 0)) is Role.ADMINISTER
+    assert needed(m.Call(0, m.Arrive("worker"))) is Role.ADMINISTER
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        m.Shutdown(),
+        m.Restart(),
+        m.RestartWorkers([]),
+        m.Retire([]),
+        m.RunOnScheduler(b""),
+        m.RunFunction(b"", nanny=True),
+        m.RegisterPlugin("worker", "p", b""),
+        m.UnregisterPlugin("worker", "p"),
+        m.Ask("amm", "stop"),
+        m.GetData([]),
+        m.Ask("a service that there is not", None),
+    ],
+    ids=lambda request: type(request).__name__,
+)
+def test_what_takes_the_secret(request_: m.Request) -> None:
+    assert needed(m.Call(1, request_)) is Role.ADMINISTER
+
+
+def test_what_is_in_no_table_is_for_nobody_but_administrators() -> None:
+    class New(m.Struct, tag=999, array_like=True):
+        pass
+
+    assert needed(New()) is needed(m.Call(1, New())) is Role.ADMINISTER  # type: ignore[arg-type]
+
+
+def test_every_answer_of_the_scheduler_is_in_the_table() -> None:
+    assert set(ANSWERS) <= set(permissions.REQUESTS)
