@@ -24,6 +24,8 @@ CORES = [
     *(f"scheduler/{name}.py" for name in ("census", "scaling", "fitting", "tally")),
     *(f"worker/{name}.py" for name in ("state", "core", "store", "incoming", "memory")),
     "transport/replay.py",
+    "roles.py",
+    "wire/permissions.py",
 ]
 """Modules of the two cores, relative to the package. One that is not there (yet) is passed over by this tool."""
 

@@ -104,7 +104,7 @@ def to_text(held: bytes) -> str:
     >>> to_text(b"secret")
     '736563726574'
     >>> to_text(token(b"s" * 32, Role.WATCH))[:12]
-    'watch:f7dc6b'
+    'watch:5e24ce'
     """
     role, key = split(held)
     return key.hex() if role is Role.ADMINISTER else f"{role}:{key.hex()}"

@@ -1,4 +1,4 @@
-"""What an attacker has: raw sockets, handshakes of his own, frames of any content, and a canary that tells of his success."""
+"""What an attacker has: raw sockets, handshakes of his own, frames of any content, and a canary."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def test_names_that_nobody_knows() -> None:
 
 
 def test_every_role_is_refused_what_is_blocked() -> None:
-    names = ["who_has", "gather"]
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", blocked_handlers=names) as own:
+    how = {"processes": False, "protocol": "tcp", "blocked_handlers": ["who_has", "gather"]}
+    with LocalCluster(n_workers=1, threads_per_worker=1, **how) as own:
         for role in Role:
             with Client(own.scheduler_address, secret=token(own.secret, role), set_as_default=False) as client:
                 with pytest.raises(PermissionError, match="the scheduler refuses 'who_has': its blocked_handlers"):

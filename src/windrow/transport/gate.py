@@ -10,7 +10,6 @@ sender would wait for what never comes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from windrow.errors import NotAllowed
 from windrow.roles import Role
@@ -46,7 +45,7 @@ class Gate:
     def __repr__(self) -> str:
         return f"<Gate told={sum(map(len, self._told.values()))}>"
 
-    def let_through(self, link: Link, messages: Sequence[Message]) -> Sequence[Message]:
+    def let_through(self, link: Link, messages: list[Message]) -> list[Message]:
         """Return those of a batch that the link's role may say; questions among the others are answered.
 
         Raises
