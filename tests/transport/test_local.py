@@ -178,7 +178,7 @@ def test_a_squatter_gets_nothing_and_tcp_takes_over(
     assert far.wait_for_messages(1) == [Close("by tcp")]
     said = squatter.join()
     assert SECRET not in said
-    assert len(said) == (74 if deal is feign else 0)  # a proof that is good for this one exchange
+    assert len(said) == (75 if deal is feign else 0)  # a proof that is good for this one exchange
 
 
 def test_another_users_socket_is_left_alone(
