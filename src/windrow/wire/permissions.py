@@ -84,6 +84,9 @@ REQUESTS: dict[type[Struct], Role] = {
     m.Facts: Role.WATCH,
     m.RecentLogs: Role.WATCH,
     m.WorkerFacts: Role.WATCH,
+    m.Tallies: Role.WATCH,
+    m.AdaptiveTarget: Role.WATCH,
+    m.WorkersToClose: Role.WATCH,
     # What work needs.
     m.Gather: Role.SUBMIT,
     m.Scatter: Role.SUBMIT,
@@ -91,8 +94,6 @@ REQUESTS: dict[type[Struct], Role] = {
     m.ActorCall: Role.SUBMIT,
     m.Replicate: Role.SUBMIT,
     m.Rebalance: Role.SUBMIT,
-    m.AdaptiveTarget: Role.SUBMIT,
-    m.WorkersToClose: Role.SUBMIT,
     m.RunFunction: Role.SUBMIT,  # on workers, where tasks run; see `needed` for nannies
     m.Ask: Role.SUBMIT,  # see `SERVICES`
     # What runs code in the scheduler or in nannies, changes workers for all, or ends them.
