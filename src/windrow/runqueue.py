@@ -11,6 +11,7 @@ whose item no longer names this queue is passed over.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
 from heapq import heappop, heappush
@@ -33,6 +34,8 @@ class Queueable(Protocol):
 
 T = TypeVar("T", bound=Queueable)
 
+COUNTED_MAX = 10_000
+"""So many items are counted one by one when somebody asks for a place."""
 STALE_MAX = 64
 """Removed items that may stand in a queue before it is looked at whether they outnumber the others."""
 
@@ -81,6 +84,36 @@ class RunQueue(Generic[T]):
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield what is here, high priorities first; within one, nearly in order."""
+        for rank in sorted(self._order):
+            yield from (item for item in self._lanes[-rank].items() if item.queue is self)
+
+    def before(self, item: T) -> tuple[int, int]:
+        """Return how many items are before one that is here, and how many of those have a higher priority.
+
+        Exact in a short queue; in one of many thousands removed items may be counted along.
+
+        Examples
+        --------
+        >>> from types import SimpleNamespace as Item
+        >>> queue, last = RunQueue(), Item(id=3, priority=0.0, queue=None)
+        >>> for item in (Item(id=1, priority=0.0, queue=None), Item(id=2, priority=5.0, queue=None), last):
+        ...     queue.push(item)
+        >>> queue.before(last)
+        (2, 1)
+        """
+        assert item.queue is self
+        if self._count <= COUNTED_MAX:
+            higher = sum(other.priority > item.priority for other in self)
+            same = sum(other.priority == item.priority and other.id < item.id for other in self)
+            return higher + same, higher
+        lanes = self._lanes
+        higher = sum(len(lane.fifo) + len(lane.early) for rank, lane in lanes.items() if rank > item.priority)
+        lane = lanes[item.priority]
+        same = bisect_left(lane.fifo, item.id, key=lambda other: other.id)
+        return higher + same + sum(id < item.id for id, _, _ in lane.early), higher
 
     def push(self, item: T) -> None:
         """Add an item that is in no queue."""

@@ -20,7 +20,9 @@ from typing import Any
 
 import msgspec
 
+from windrow import explanation
 from windrow.account import Account
+from windrow.scheduler import overviews
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import ClientRecord, NannyRecord, Peer, SchedulerConfig, Task, WorkerRecord
@@ -35,6 +37,7 @@ from windrow.wire.messages import (
     Died,
     Done,
     Erred,
+    Explain,
     Failed,
     Finished,
     Free,
@@ -314,6 +317,16 @@ class World:
         del self.inbox[teacher], self.inbox[client]
 
     # ------------------------------------------------------------ looking
+
+    def why(self, *keys: str, worker: str | None = None, several: bool = False) -> str:
+        """What is told of tasks, a worker or (without either) everything; and that tells changes nothing."""
+        request = Explain([*keys] or None, worker, several)
+        told = overviews.answer(self.state, request)
+        plain = msgspec.msgpack.decode(msgspec.msgpack.encode(explanation.to_plain(told)))
+        assert explanation.from_plain(plain) == told, "its plain form is not the whole of it"
+        assert repr(told) == "\n".join(plain["text"])
+        self._check()
+        return repr(told)
 
     def task(self, key: str) -> Task:
         """A task's record."""

@@ -30,6 +30,7 @@ COMMANDS: dict[str, Home] = {
     "spec": Home("windrow.cli.spec", "Run parties from a specification."),
     "ssh": Home("windrow.cli.ssh", "Start a cluster on machines that ssh reaches."),
     "token": Home("windrow.cli.token", "Print a token for who may only watch, or submit."),
+    "explain": Home("windrow.cli.explain", "Say why a task waits, or was run again."),
     "demo": Home("windrow.cli.demo", "Start a cluster here, and see it at work."),
 }
 """The commands, in the order in which the help shows them."""

@@ -25,6 +25,7 @@ from windrow.client.cluster import ClusterMethods
 from windrow.client.connection import Connection, checked_secret, configured_address
 from windrow.client.data import DataMethods
 from windrow.client.datasets import DatasetMethods
+from windrow.client.explain import ExplainMethods
 from windrow.client.graphs import GraphMethods
 from windrow.client.metadata import MetadataMethods
 from windrow.client.options import Duration
@@ -74,6 +75,7 @@ class Client(
     MetadataMethods,
     DatasetMethods,
     ReportMethods,
+    ExplainMethods,
     ActorMethods,
 ):
     """Connects to a cluster, and runs functions on it.

@@ -174,6 +174,10 @@ class Future:
         """Cancel the task, for all futures on this key; see ``Client.cancel``."""
         return self.bound().cancel([self], force=force, reason=reason, msg=msg)
 
+    def explain(self) -> Any:
+        """Say why it is not done, or why it is where it is; see ``Client.explain``."""
+        return self.bound().explain(self)
+
     def retry(self, **kwargs: Any) -> Any:
         """Run the task again, if it raised."""
         return self.bound().retry([self])

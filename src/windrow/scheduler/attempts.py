@@ -23,7 +23,7 @@ def send_attempt(state: State, task: Task) -> None:
     cost = task.cost_s = function.expected_s
     if not worker.processing:
         worker.progress_s = state.now_s
-    worker.processing[task] = None
+    worker.processing[task] = state.now_s
     worker.expected_s += cost
     if task.restriction is not None:
         for name, quantity in task.restriction.resources:

@@ -34,6 +34,7 @@ NAMES: dict[str, list[tuple[type, Test]]] = {
     "broadcast": [(m.RunFunction, _any)],
     "call_actor": [(m.ActorCall, _any)],
     "events": [(m.Ask, _of_service("events"))],
+    "explain": [(m.Explain, _any)],
     "facts": [(m.Facts, _any)],
     "feed": [],
     "gather": [(m.Gather, _any)],

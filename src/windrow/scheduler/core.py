@@ -16,6 +16,7 @@ from windrow.primitives.catalog import SERVICES
 from windrow.scheduler import balance, census, clients, copies, graphs, replicas, requests, scaling, workers
 from windrow.scheduler.dispatch import dispatch
 from windrow.scheduler.memory_manager import MemoryManager
+from windrow.scheduler.notes import MARK_S
 from windrow.scheduler.services import FrontDesk
 from windrow.scheduler.state import (
     ClientRecord,
@@ -220,6 +221,8 @@ class SchedulerCore:
             if state.workers.get(peer.address) is not peer:
                 return  # it has been taken out; what it still says is of forgotten attempts
             peer.last_seen_s = now_s
+        elif now_s - state.notes.marked_s >= MARK_S:
+            state.notes.mark(state.next_id, now_s)
         handlers = HANDLERS[type(peer)]
         agenda = state.agenda
         for message in messages:

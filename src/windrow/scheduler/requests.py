@@ -11,8 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from windrow import explanation
 from windrow.errors import ActorLostError
-from windrow.scheduler import census, clients, replicas, scaling, workers
+from windrow.scheduler import census, clients, overviews, replicas, scaling, workers
 from windrow.scheduler.news import Restarted
 from windrow.scheduler.state import (
     MEMORY,
@@ -30,6 +31,7 @@ from windrow.wire.messages import (
     AdaptiveTarget,
     Blob,
     Call,
+    Explain,
     Facts,
     Gather,
     GetData,
@@ -184,6 +186,11 @@ def worker_facts(state: State, peer: Peer[Any], call: int, request: WorkerFacts)
     if worker is not None and worker.is_alive:
         _ask(state, relay, worker, [], WorkerFacts(request.address))
     _finish_if_complete(state, relay)
+
+
+def explain(state: State, peer: Peer[Any], call: int, request: Explain) -> None:
+    """Answer why something is as it is."""
+    _answer(state, peer, call, explanation.to_plain(overviews.answer(state, request)))
 
 
 def recipe(state: State, peer: Peer[Any], call: int, request: Recipe) -> None:
@@ -489,11 +496,12 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     ActorCall: call_actor,
     Overview: overview,
     WorkerFacts: worker_facts,
+    Explain: explain,
     AdaptiveTarget: adaptive_target,
     WorkersToClose: workers_to_close,
 }
 
 FOR_OBSERVERS = frozenset(
-    {WhoHas, HasWhat, Processing, Facts, Identity, Overview, WorkerFacts, AdaptiveTarget, WorkersToClose}
+    {WhoHas, HasWhat, Processing, Facts, Identity, Overview, WorkerFacts, AdaptiveTarget, WorkersToClose, Explain}
 )
 """What may be asked by who only looks. (The shell answers `RecentLogs` and `Tallies`, too.)"""

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from windrow.account import Account
 from windrow.runqueue import RunQueue
+from windrow.scheduler.notes import Notes
 from windrow.scheduler.tally import Tally, Totals, add_up
 from windrow.wire.messages import Blob, Finished, FreeFunctions, Key, TaskId
 
@@ -244,7 +245,7 @@ class WorkerRecord(Peer[Any]):
         self.suspected: dict[Task, Account] = {}  # tasks that are blamed for its end, while it may come back
         self.paused = False  # its own word, whatever else it is
         self.alone: tuple[WorkerRecord, ...] = (self,)  # shared by all tasks that it alone holds
-        self.processing: dict[Task, None] = {}
+        self.processing: dict[Task, float] = {}  # and when each was sent
         self.expected_s = 0.0
         self.holds: dict[Task, None] = {}
         self.stored = 0  # bytes of `holds`
@@ -375,6 +376,8 @@ class State:
         """Workers and nannies just taken out, whose parts of answers will not come."""
         self.obituaries: list[Account] = []
         """Workers that have died, for the log of whoever hosts this core; taken away there."""
+        self.notes = Notes()
+        """Rare events of tasks, for those who ask why (explain)."""
         self.plugins: dict[str, dict[str, Blob]] = {"worker": {}, "nanny": {}}
         """Pickled plugins of workers and of nannies, by name, for those that come later."""
         self.news: list[Any] | None = None

@@ -20,9 +20,11 @@ from msgspec.structs import replace
 
 from windrow.account import Account
 from windrow.errors import KilledWorker
+from windrow.keys import label
 from windrow.scheduler import copies, fitting, placement
 from windrow.scheduler.attempts import come_back_to_threads, lay_ghost, leave_threads
 from windrow.scheduler.news import Came, Left
+from windrow.scheduler.notes import SLOW_S, last_line
 from windrow.scheduler.state import ERRED, MEMORY, WAITING, Failure, NannyRecord, State, Task, Unexpected, WorkerRecord
 from windrow.scheduler.transitions import (
     fail,
@@ -127,6 +129,8 @@ def on_done(state: State, worker: WorkerRecord, message: Done) -> None:
     function = task.function
     if function is not None:
         function.learn(message.seconds)
+    if message.seconds >= SLOW_S:
+        state.notes.add_run(task.id, state.now_s, worker.processing[task], message.seconds)
     task.value = message.value
     task.value_type = message.value_type
     task.nbytes = message.nbytes
@@ -150,6 +154,7 @@ def on_erred(state: State, worker: WorkerRecord, message: Erred) -> None:
         state.attempt_s = message.seconds
     if task.retries > 0:
         task.retries -= 1
+        state.notes.add(state.now_s, "raised", [task.id], str(worker.name), last_line(message.text))
         return_attempt(state, task)
     else:
         fail(state, task, Failure(task.key, message.error, message.text))
@@ -160,10 +165,20 @@ def on_returned(state: State, worker: WorkerRecord, message: Returned) -> None:
     if len(message.tasks) != len(message.attempts):
         raise Unexpected("the columns of Returned differ in length")
     worker.recalled = {}
+    if message.tasks:
+        state.notes.add(state.now_s, "returned", message.tasks, str(worker.name), _why_returned(state, worker))
     for task_id, attempt in zip(message.tasks, message.attempts, strict=True):
         task = _ending(state, worker, task_id, attempt)
         if task is not None:
             return_attempt(state, task)
+
+
+def _why_returned(state: State, worker: WorkerRecord) -> str:
+    if worker.paused:
+        return "its memory is short"
+    if worker.status == "closing_gracefully":
+        return "it is to leave"
+    return "it had no news for a while, and others were idle" if worker.stalled else "others were idle"
 
 
 def on_missing(state: State, worker: WorkerRecord, message: Missing) -> None:
@@ -173,6 +188,8 @@ def on_missing(state: State, worker: WorkerRecord, message: Missing) -> None:
         return
     return_attempt(state, task)
     source = state.by_id.get(message.input)
+    what = "of which nothing is known any more" if source is None else label(source.key)
+    state.notes.add(state.now_s, "missing", [task.id], str(worker.name), what)
     if source is None or source.state is not MEMORY:
         return
     for address in message.holders:
@@ -188,6 +205,7 @@ def on_missing(state: State, worker: WorkerRecord, message: Missing) -> None:
             free(state, holder, source)
             copies.stop(state, source, holder)
     if not source.holders and source.value is None:
+        state.notes.add(state.now_s, "lost", [source.id], detail="no worker that was to have it had it")
         lose(state, source)
 
 
@@ -208,6 +226,7 @@ def on_copied(state: State, worker: WorkerRecord, message: Copied) -> None:
     if task is not None and not message.held and worker in task.holders:
         state.remove_holder(task, worker)
         if not task.holders and task.value is None:
+            state.notes.add(state.now_s, "lost", [task.id], detail=f"worker {worker.name!r} does not have it")
             lose(state, task)
 
 
@@ -239,6 +258,7 @@ def on_rescheduled(state: State, worker: WorkerRecord, message: Rescheduled) -> 
     worker.stalled = False
     task = _ending(state, worker, message.task, message.attempt)
     if task is not None:
+        state.notes.add(state.now_s, "rescheduled", [task.id], str(worker.name))
         return_attempt(state, task)
 
 
@@ -372,6 +392,7 @@ def remove(
     )
     if blame:
         state.obituaries.append(known)
+    state.notes.add(state.now_s, "died", [task.id for task in worker.processing], str(worker.name), known.end)
     for task in list(worker.processing):
         if task.worker is not worker:  # it came back with one before it
             continue
@@ -380,6 +401,9 @@ def remove(
         else:
             return_attempt(state, task)
     copies.worker_left(state, worker)
+    last = [task.id for task in worker.holds if task.holders == worker.alone and task.value is None]
+    detail = f"worker {worker.name!r}, which alone had it, has ended: {known.end}"
+    state.notes.add(state.now_s, "lost", last, str(worker.name), detail)
     for task in list(worker.holds):
         state.remove_holder(task, worker)
         if task in worker.actors:
@@ -497,4 +521,5 @@ def _run_elsewhere(state: State, worker: WorkerRecord, blame: bool) -> None:
             task.deaths = [*(task.deaths or ()), account]
             worker.suspected[task] = account
         free(state, worker, task)
+        state.notes.add(state.now_s, "cut", [task.id], str(worker.name))
         return_attempt(state, task)

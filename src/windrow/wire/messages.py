@@ -752,6 +752,18 @@ class WorkersToClose(Struct, tag=151, array_like=True):
     idle_only: bool = False
 
 
+class Explain(Struct, tag=180, array_like=True):
+    """Why tasks, a worker (by name or address), or all (None) are as they are. Reply value: a dict of plain data.
+
+    It is what `windrow.explanation` makes objects of; under "text" it has the sentences. Keys may be given as text.
+    ``several``: to be summed up, even if there is one key.
+    """
+
+    keys: list[Key] | None = None
+    worker: str | None = None
+    several: bool = False
+
+
 Request: TypeAlias = (
     WhoHas
     | HasWhat
@@ -781,6 +793,7 @@ Request: TypeAlias = (
     | Tallies
     | AdaptiveTarget
     | WorkersToClose
+    | Explain
 )
 
 FromClient: TypeAlias = (

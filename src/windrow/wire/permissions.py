@@ -82,6 +82,7 @@ REQUESTS: dict[type[Struct], Role] = {
     m.HasWhat: Role.WATCH,
     m.Processing: Role.WATCH,
     m.Facts: Role.WATCH,
+    m.Explain: Role.WATCH,
     m.RecentLogs: Role.WATCH,
     m.WorkerFacts: Role.WATCH,
     m.Tallies: Role.WATCH,

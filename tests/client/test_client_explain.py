@@ -1,0 +1,124 @@
+"""What `Client.explain` takes, and what a client adds to what the scheduler says; and a real cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+
+import pytest
+from click.testing import CliRunner
+
+from windrow import Client, LocalCluster
+from windrow.cli.main import main
+from windrow.client.explain import keys_in
+from windrow.client.future import Future
+
+
+def test_what_is_to_be_explained() -> None:
+    future = Future.unbound("x")
+    assert keys_in(future) == (["x"], False)
+    assert keys_in([future, future]) == (["x"], True)
+    assert keys_in({"a": [future]}) == (["x"], True)
+    assert keys_in("inc-1") == (["inc-1"], False)
+    assert keys_in(("x", 0)) == ([("x", 0)], False)
+    assert keys_in(["x", ("x", 0)]) == (["x", ("x", 0)], True)
+    with pytest.raises(TypeError, match="what must be a future"):
+        keys_in(object())
+
+
+gate = threading.Event()
+"""Tasks of workers in this process wait for it."""
+
+
+def wait_at_gate() -> int:
+    gate.wait(60)
+    return -1
+
+
+def test_explanations_of_a_real_cluster() -> None:
+    gate.clear()
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        running = client.submit(wait_at_gate, key="running")
+        try:
+            waiting = client.submit(abs, running, key="waiting")
+            never = client.submit(abs, -1, key="never", resources={"GPU": 1})
+            told = waiting.explain()
+            assert told.state in ("waiting", "processing")
+            assert told.to_dict()["text"] == str(told).splitlines()
+            again = client.submit(abs, -1, key="never")
+            shared = client.explain(never)
+            assert shared.futures == 2
+            assert "2 futures of this client share this key: equal calls are one task" in repr(shared)
+            assert shared.causes[0].kind == "resource"
+            del again
+            both = client.explain([waiting, never])
+            assert sum(both.states.values()) >= 2
+            [worker] = client.scheduler_info()["workers"]
+            assert client.explain(worker=worker).processing >= 1
+            assert "GPU=1" in repr(client.explain())
+            never.cancel()
+            assert "cancelled by its client" in repr(client.explain(never))
+            assert client.explain("nobody's").state == "unknown"
+            with pytest.raises(TypeError, match="a task or a worker, not both"):
+                client.explain(never, worker=worker)
+            gate.set()
+            assert waiting.result() == 1
+            assert client.explain(waiting).state == "memory"
+        finally:
+            gate.set()
+
+
+def test_an_asynchronous_client_awaits_it() -> None:
+    async def run() -> str:
+        async with (
+            LocalCluster(n_workers=1, processes=False, dashboard_address=None, asynchronous=True) as cluster,
+            Client(cluster, asynchronous=True) as client,
+        ):
+            future = client.submit(abs, -1)
+            await future
+            told = await client.explain(future)
+            return str((await future.explain()).state) + told.state
+
+    assert asyncio.run(run()) == "memorymemory"
+
+
+def test_the_command_asks_a_scheduler() -> None:
+    with (
+        LocalCluster(n_workers=0, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        future = client.submit(abs, -1, key="never", workers=["alice"])
+        address = cluster.scheduler_address
+        client.explain(future)  # it has arrived
+        shown = CliRunner().invoke(main, ["explain", "never", address])
+        assert shown.exit_code == 0, shown.output
+        assert shown.output.startswith(
+            "'never' is queued: no worker can run it now: it names worker 'alice'; there are no"
+        )
+        facts = json.loads(CliRunner().invoke(main, ["explain", "--json", "never", address]).output)
+        assert facts["causes"][0]["kind"] == "no-workers"
+        nobody = CliRunner().invoke(main, ["explain", "--worker", "0", address])
+        assert (nobody.exit_code, "There is no such worker; there are none" in nobody.output) == (1, True)
+        assert "1 task, such as 'never'" in CliRunner().invoke(main, ["explain", "--all", address]).output
+        unknown = CliRunner().invoke(main, ["explain", "nope", address])
+        assert (unknown.exit_code, unknown.output[:20]) == (1, "'nope' is not known:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "what is to be explained?"),
+        (["x", "tcp://127.0.0.1:1", "--scheduler-file", "f"], "both say where the scheduler is"),
+        (["x", "--scheduler-file", "/no/such/file"], "there is no such file"),
+        (["x"], "which scheduler?"),
+        (["--worker", "a", "--all"], "give one of them"),
+    ],
+)
+def test_the_command_refuses_what_makes_no_sense(arguments: list[str], words: str) -> None:
+    result = CliRunner().invoke(main, ["explain", *arguments])
+    assert result.exit_code == 1
+    assert words in result.output.replace("\n", " ")
