@@ -43,6 +43,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "distributed.scheduler.allowed-failures": Setting(3, "Deaths of workers that a task may survive"),
     "distributed.scheduler.blocked-handlers": Setting([], "Requests that the scheduler refuses, by name"),
     "distributed.scheduler.contact-address": Setting(None, "The address that a scheduler tells to others"),
+    "distributed.scheduler.dashboard.tasks.task-stream-length": Setting(
+        100_000, "Rows of the task stream that the scheduler keeps, once somebody has asked for it"
+    ),
     "distributed.scheduler.idle-timeout": Setting(None, "A scheduler without work for so long closes its cluster"),
     "distributed.scheduler.locks.lease-timeout": Setting(
         "30s", "Silence of a holder that frees a lock or semaphore; 'inf': never"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-__all__ = ["DEPTH_MAX", "Key", "as_bytes", "checked", "from_plain", "is_key", "label"]
+__all__ = ["DEPTH_MAX", "Key", "as_bytes", "checked", "from_plain", "is_key", "label", "prefix", "prefix_of"]
 
 _Scalar: TypeAlias = str | int | float
 _Key3: TypeAlias = _Scalar | tuple[_Scalar, ...]
@@ -151,3 +151,32 @@ def from_plain(key: Any) -> Key:
         parts: Any = tuple([from_plain(part) for part in key])
         return parts  # type: ignore[no-any-return]
     return key  # type: ignore[no-any-return]
+
+
+def prefix_of(key: Key) -> str:
+    """Return what keys of one kind begin with: the words before one with a digit in it.
+
+    Examples
+    --------
+    >>> prefix_of(("sum-aggregate-40c5474a", 0, 1)), prefix_of("inc-1"), prefix_of("x1"), prefix_of(7)
+    ('sum-aggregate', 'inc', 'x1', '7')
+    """
+    first = key
+    while type(first) is tuple:
+        first = first[0]
+    words = str(first).split("-")
+    count = next((place for place, word in enumerate(words[1:], 1) if any(map(str.isdigit, word))), len(words))
+    return "-".join(words[:count])
+
+
+def prefix(key: Key, function: str = "") -> str:
+    """Return the kind of task that a key belongs to: its function's name, if known, or else what its key begins with.
+
+    The chunks of a collection are called after the collection, whatever their functions.
+
+    Examples
+    --------
+    >>> prefix("inc-8d10e2b1", "inc"), prefix(("sum-40c5474a", 0), "apply"), prefix("load-1")
+    ('inc', 'sum', 'load')
+    """
+    return function if function and type(key) is not tuple else prefix_of(key)

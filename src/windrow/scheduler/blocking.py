@@ -38,6 +38,7 @@ NAMES: dict[str, list[tuple[type, Test]]] = {
     "facts": [(m.Facts, _any)],
     "feed": [],
     "gather": [(m.Gather, _any)],
+    "get_task_stream": [(m.TaskStream, _any)],
     "has_what": [(m.HasWhat, _any)],
     "identity": [(m.Identity, _any)],
     "processing": [(m.Processing, _any)],

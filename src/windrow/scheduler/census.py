@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from windrow.keys import Key, label
+from windrow.keys import Key, label, prefix_of
 from windrow.scheduler import scaling
 from windrow.scheduler.state import ERRED, FORGOTTEN, MEMORY, Keeper, State, Task, WorkerRecord
 
@@ -111,22 +111,6 @@ class Census:
     def _note(self, task: Task) -> None:
         if len(self.erred) < ERRED_MAX and task.failure is not None and task.failure.root == task.key:
             self.erred.append([label(task.key), task.function.name if task.function else "", task.failure.text])
-
-
-def prefix_of(key: Key) -> str:
-    """Return what keys of one kind begin with: the words before one with a digit in it.
-
-    Examples
-    --------
-    >>> prefix_of(("sum-aggregate-40c5474a", 0, 1)), prefix_of("inc-1"), prefix_of("x1"), prefix_of(7)
-    ('sum-aggregate', 'inc', 'x1', '7')
-    """
-    first = key
-    while type(first) is tuple:
-        first = first[0]
-    words = str(first).split("-")
-    count = next((place for place, word in enumerate(words[1:], 1) if any(map(str.isdigit, word))), len(words))
-    return "-".join(words[:count])
 
 
 def begin(state: State) -> None:

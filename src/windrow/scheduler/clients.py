@@ -6,6 +6,7 @@ how a task is placed, or what workers say.
 
 from __future__ import annotations
 
+from windrow.scheduler import recording
 from windrow.scheduler.news import Asked, Came, Left, note_move
 from windrow.scheduler.state import (
     ERRED,
@@ -64,6 +65,7 @@ def leave(state: State, client: ClientRecord) -> None:
     on_undeclare(state, client, Undeclare(list(client.declared)))
     if state.desk is not None:
         state.desk.left(client)
+    recording.leave(state, client)
     if state.news is not None:
         state.news.append(Left("client", client.id))
 

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from windrow.primitives.catalog import SERVICES
-from windrow.scheduler import balance, census, clients, copies, graphs, replicas, requests, scaling, workers
+from windrow.scheduler import balance, census, clients, copies, graphs, recording, replicas, requests, scaling, workers
 from windrow.scheduler.dispatch import dispatch
 from windrow.scheduler.memory_manager import MemoryManager
 from windrow.scheduler.notes import MARK_S
@@ -42,6 +42,7 @@ from windrow.wire.messages import (
     Died,
     Done,
     Erred,
+    Executed,
     Failed,
     Finished,
     Ghosts,
@@ -143,6 +144,7 @@ HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
         Rescheduled: workers.on_rescheduled,
         Stopped: workers.on_stopped,
         Paused: workers.on_paused,
+        Executed: recording.on_executed,
         Log: _on_log,
         Heartbeat: workers.on_heartbeat,
         Supply: workers.on_supply,
@@ -294,6 +296,7 @@ class SchedulerCore:
         copies.look_for_silence(state)
         balance.rebalance(state)
         census.go_on(state)
+        recording.lapse(state)
         if self.desk.is_waiting:
             self.desk.tick()
         self._settle()

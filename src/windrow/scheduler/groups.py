@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from windrow.scheduler.census import prefix_of
+from windrow.keys import prefix_of
 from windrow.scheduler.plugins import typename
 from windrow.scheduler.state import MEMORY, STATES, Task
 

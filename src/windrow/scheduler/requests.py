@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from windrow import explanation
 from windrow.errors import ActorLostError
-from windrow.scheduler import census, clients, overviews, replicas, scaling, workers
+from windrow.scheduler import census, clients, overviews, recording, replicas, scaling, workers
 from windrow.scheduler.news import Restarted
 from windrow.scheduler.state import (
     MEMORY,
@@ -53,6 +53,7 @@ from windrow.wire.messages import (
     Retire,
     RunFunction,
     Scatter,
+    TaskStream,
     UnregisterPlugin,
     WhoHas,
     WorkerFacts,
@@ -191,6 +192,11 @@ def worker_facts(state: State, peer: Peer[Any], call: int, request: WorkerFacts)
 def explain(state: State, peer: Peer[Any], call: int, request: Explain) -> None:
     """Answer why something is as it is."""
     _answer(state, peer, call, explanation.to_plain(overviews.answer(state, request)))
+
+
+def task_stream(state: State, peer: Peer[Any], call: int, request: TaskStream) -> None:
+    """Answer what threads have done."""
+    _answer(state, peer, call, recording.rows(state, peer, request))
 
 
 def recipe(state: State, peer: Peer[Any], call: int, request: Recipe) -> None:
@@ -497,11 +503,24 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     Overview: overview,
     WorkerFacts: worker_facts,
     Explain: explain,
+    TaskStream: task_stream,
     AdaptiveTarget: adaptive_target,
     WorkersToClose: workers_to_close,
 }
 
 FOR_OBSERVERS = frozenset(
-    {WhoHas, HasWhat, Processing, Facts, Identity, Overview, WorkerFacts, AdaptiveTarget, WorkersToClose, Explain}
+    {
+        WhoHas,
+        HasWhat,
+        Processing,
+        Facts,
+        Identity,
+        Overview,
+        WorkerFacts,
+        AdaptiveTarget,
+        WorkersToClose,
+        Explain,
+        TaskStream,
+    }
 )
 """What may be asked by who only looks. (The shell answers `RecentLogs` and `Tallies`, too.)"""

@@ -85,6 +85,7 @@ def read_config() -> SchedulerConfig:
         manage_memory_every_s=config.seconds("distributed.scheduler.active-memory-manager.interval"),
         lease_timeout_s=_lease_timeout_s(),
         unknown_s=config.seconds("distributed.scheduler.unknown-task-duration"),
+        rows_kept=_rows_kept(),
         events_kept=int(config.get("distributed.admin.low-level-log-length")),  # type: ignore[call-overload]
     )
 
@@ -92,6 +93,10 @@ def read_config() -> SchedulerConfig:
 def _worker_ttl_s() -> float:
     key = "distributed.scheduler.worker-ttl"
     return math.inf if config.get(key) is None else config.seconds(key)
+
+
+def _rows_kept() -> int:
+    return int(config.get("distributed.scheduler.dashboard.tasks.task-stream-length"))  # type: ignore[call-overload,no-any-return]
 
 
 def _lease_timeout_s() -> float:

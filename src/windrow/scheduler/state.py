@@ -76,6 +76,8 @@ class SchedulerConfig(Struct, frozen=True):
     manage_memory_every_s: float = 2.0
     events_kept: int = 1000
     """How many events of a topic are kept."""
+    rows_kept: int = 100_000
+    """How many rows of the task stream are kept (``scheduler.recording``)."""
 
 
 class Failure(Struct, eq=False):
@@ -183,6 +185,7 @@ class WorkerRecord(Peer[Any]):
         "actors",
         "address",
         "alone",
+        "behind_s",
         "dashboard_link",
         "expected_s",
         "extra",
@@ -254,6 +257,7 @@ class WorkerRecord(Peer[Any]):
         self.local: RunQueue[Task] = RunQueue()
         self.recalled: dict[Task, None] = {}
         self.metrics: dict[str, float] = {}
+        self.behind_s: float | None = None  # its clock, against the scheduler's (recording.clock_behind)
         self.last_seen_s = now_s
         self.progress_s = now_s
         self.account: tuple[Account, list[TaskId] | None] | None = None  # its nanny's, while its link's end is awaited
@@ -394,6 +398,8 @@ class State:
         """The count of tasks that is under way (census.Census)."""
         self.counted: Any = None
         """The last such count that was completed."""
+        self.recording: Any = None
+        """The task stream, once somebody has asked for it (recording.Recording)."""
         self.worked_s = 0.0
         """When something was last done; see ``scaling.idle_since_s``."""
         self.looked_s = -inf

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from windrow.account import Account
 from windrow.errors import KilledWorker
 from windrow.keys import label
-from windrow.scheduler import copies, fitting, placement
+from windrow.scheduler import copies, fitting, placement, recording
 from windrow.scheduler.attempts import come_back_to_threads, lay_ghost, leave_threads
 from windrow.scheduler.news import Came, Left
 from windrow.scheduler.notes import SLOW_S, last_line
@@ -107,6 +107,7 @@ def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
     state.tally.workers_added += 1
     fitting.note_limits(state)
     placement.add_worker(state, worker)
+    recording.greet(state, worker)
     if state.desk is not None:
         state.desk.note("add-worker", worker)
     if state.news is not None:
@@ -270,6 +271,9 @@ def on_stopped(state: State, worker: WorkerRecord, message: Stopped) -> None:
 def on_heartbeat(state: State, worker: WorkerRecord, message: Heartbeat) -> None:
     """A sign of life."""
     worker.metrics = message.metrics
+    sent_s = message.metrics.get("time")
+    if isinstance(sent_s, float):
+        worker.behind_s = recording.clock_behind(worker.behind_s, state.epoch_s + state.now_s - sent_s)
 
 
 def on_supply(state: State, worker: WorkerRecord, message: Supply) -> None:

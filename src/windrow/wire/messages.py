@@ -337,6 +337,15 @@ class Welcome(Struct, tag=37, array_like=True):
     """The worker has joined."""
 
 
+class Record(Struct, tag=190, array_like=True):
+    """Note when tasks run, and say so in `Executed`; None: no more.
+
+    All that take ``apart_s`` or longer are noted, and of the shorter ones one in so long; with 0 it is all of them.
+    """
+
+    apart_s: float | None
+
+
 # ---------------------------------------------------------------- worker -> scheduler
 
 
@@ -443,6 +452,25 @@ class Copied(Struct, tag=53, array_like=True):
     task: TaskId
     number: int
     held: bool
+
+
+class Executed(Struct, tag=191, array_like=True):
+    """What threads have done, as columns; precedes the `Done` of the tasks that it is about. See `Record`.
+
+    ``kinds`` are those of `windrow.worker.recording`; a thread 0 is the loop, and all that is under way on it;
+    ``starts`` are seconds since the epoch, by the worker's clock; ``words`` are places in ``table``: of an attempt, the
+    type of its result, of a transfer, where it came from. ``left_out`` more attempts have ended since the last one.
+    """
+
+    tasks: list[TaskId]
+    kinds: list[int]
+    threads: list[int]
+    starts: list[float]
+    seconds: list[float]
+    nbytes: list[int]
+    words: list[int]
+    table: list[str]
+    left_out: int = 0
 
 
 class Paused(Struct, tag=57, array_like=True):
@@ -727,6 +755,21 @@ class Tallies(Struct, tag=215, array_like=True):
     """Reply value: what has happened in the scheduler's life, in numbers (`scheduler.tally.report`)."""
 
 
+class TaskStream(Struct, tag=195, array_like=True):
+    """Reply value: what threads have done, from row ``since`` on (below 0: so many before the last), as columns.
+
+    See `windrow.scheduler.recording.rows`. That somebody asks has it recorded, from then on and for ``keep_s``, or
+    until the one who asks leaves; ``complete`` with every task (not for observers). Several who ask over one link are
+    told apart by ``lease``, and end it with ``keep_s=0``.
+    """
+
+    since: int = -1000
+    count: int = 5000
+    complete: bool = False
+    keep_s: float = 15.0
+    lease: str = ""
+
+
 class AdaptiveTarget(Struct, tag=150, array_like=True):
     """How many workers would do the work at hand in about ``target_duration_s``? Reply value: an int.
 
@@ -791,6 +834,7 @@ Request: TypeAlias = (
     | RecentLogs
     | WorkerFacts
     | Tallies
+    | TaskStream
     | AdaptiveTarget
     | WorkersToClose
     | Explain
@@ -813,7 +857,9 @@ FromClient: TypeAlias = (
     | Close
 )
 ToClient: TypeAlias = Finished | Failed | Lost | Cancelled | Topic | Call | Reply | Close
-ToWorker: TypeAlias = Function | Run | Free | Recall | Put | FreeFunctions | Copy | Welcome | Call | Reply | Close
+ToWorker: TypeAlias = (
+    Function | Run | Free | Recall | Put | FreeFunctions | Copy | Welcome | Record | Call | Reply | Close
+)
 FromWorker: TypeAlias = (
     HelloWorker
     | Done
@@ -826,6 +872,7 @@ FromWorker: TypeAlias = (
     | Seceded
     | Rescheduled
     | Stopped
+    | Executed
     | Paused
     | Log
     | Heartbeat
@@ -874,6 +921,7 @@ Message: TypeAlias = (
     | FreeFunctions
     | Copy
     | Welcome
+    | Record
     | HelloWorker
     | Done
     | Erred
@@ -885,6 +933,7 @@ Message: TypeAlias = (
     | Seceded
     | Rescheduled
     | Stopped
+    | Executed
     | Paused
     | Log
     | Heartbeat

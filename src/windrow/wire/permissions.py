@@ -45,6 +45,7 @@ _OF_THE_CLUSTER = (
     m.FreeFunctions,
     m.Copy,
     m.Welcome,
+    m.Record,
     m.HelloWorker,
     m.Done,
     m.Erred,
@@ -56,6 +57,7 @@ _OF_THE_CLUSTER = (
     m.Seceded,
     m.Rescheduled,
     m.Stopped,
+    m.Executed,
     m.Paused,
     m.Heartbeat,
     m.Supply,
@@ -86,6 +88,7 @@ REQUESTS: dict[type[Struct], Role] = {
     m.RecentLogs: Role.WATCH,
     m.WorkerFacts: Role.WATCH,
     m.Tallies: Role.WATCH,
+    m.TaskStream: Role.WATCH,
     m.AdaptiveTarget: Role.WATCH,
     m.WorkersToClose: Role.WATCH,
     # What work needs.

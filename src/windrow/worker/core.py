@@ -31,6 +31,7 @@ from windrow.wire.messages import (
     Paused,
     Put,
     Recall,
+    Record,
     Rescheduled,
     Returned,
     Run,
@@ -39,6 +40,7 @@ from windrow.wire.messages import (
     TaskId,
 )
 from windrow.worker.incoming import LAST, Incoming, Limits
+from windrow.worker.recording import Notes
 from windrow.worker.state import READY, RUNNING, WAITING, Attempt, Hosted
 from windrow.worker.store import CRUMB_BYTES, Elsewhere, Packed, Store
 
@@ -86,6 +88,10 @@ class WorkerCore:
         """Values that were put or copied here, and nobody has looked at yet; None where nobody will."""
         self.moves: list[tuple[Key, str, str]] | None = None
         """Moves of tasks, for plugins: (key, start, finish); None while nobody asks."""
+        self.notes: Notes | None = None
+        """What threads have done; None while nobody looks."""
+        self.epoch_s = 0.0
+        """When the clock of these notes was 0, in seconds since the epoch; the shell sets it."""
 
     def __repr__(self) -> str:
         return f"<WorkerCore ready={len(self.ready)} running={self.running} holds={len(self.data)}>"
@@ -231,6 +237,17 @@ class WorkerCore:
             self.functions.pop(number, None)
         self.forgotten_functions.extend(message.functions)
 
+    def on_record(self, message: Record) -> None:
+        """Note what threads do, or no more."""
+        if message.apart_s is None:
+            if self.notes:
+                self.out.append(self.notes.take(self.epoch_s))
+            self.notes = None
+        elif self.notes is None:
+            self.notes = Notes(message.apart_s)
+        else:
+            self.notes.apart_s = message.apart_s
+
     def start_afresh(self) -> None:
         """Forget all that is a scheduler's, for the sake of another; what runs goes on, and its threads are taken."""
         self.on_free(Free([*self.attempts, *self.data, *self.actors]))  # type: ignore[list-item]
@@ -241,6 +258,7 @@ class WorkerCore:
             books.clear()
         if self.brought is not None:
             self.brought.clear()
+        self.notes = None
         self.out.clear()
         if self.paused:
             self.out.append(Paused(True))
@@ -444,8 +462,10 @@ class WorkerCore:
     # ------------------------------------------------------------ what the loop takes away
 
     def take_out(self) -> list[Any]:
-        """Take what is to be said to the scheduler."""
+        """Take what is to be said to the scheduler; what is noted of tasks goes before word of their end."""
         out, self.out = self.out, []
+        if self.notes:
+            out.insert(0, self.notes.take(self.epoch_s))
         return out
 
     def take_requests(self) -> list[tuple[str, list[TaskId]]]:
@@ -469,4 +489,5 @@ HANDLERS: dict[type, Callable[[WorkerCore, Any], None]] = {
     Copy: WorkerCore.on_copy,
     Function: WorkerCore.on_function,
     FreeFunctions: WorkerCore.on_free_functions,
+    Record: WorkerCore.on_record,
 }

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from functools import partial
+from threading import get_ident
 from time import perf_counter
 from typing import Any
 
@@ -29,7 +30,7 @@ from windrow import context
 from windrow.errors import Reschedule, TaskError
 from windrow.keys import Key
 from windrow.primitives import actor
-from windrow.wire import failure, payload
+from windrow.wire import activity, failure, payload
 from windrow.wire.messages import STAYS, Blob, TaskId
 from windrow.worker.core import WorkerCore
 from windrow.worker.keeping import Keeping
@@ -386,7 +387,7 @@ class Executor:
         """Run an attempt; return what enters its outcome into the core."""
         start = perf_counter()
         try:
-            function = self._functions.get(attempt.function) or self._load(attempt.function)
+            function = self._functions.get(attempt.function) or self._load(attempt)
             if attempt.values is None:
                 args, kwargs = payload.loads(attempt.args, copy=self._copy)  # type: ignore[misc]
             else:
@@ -395,17 +396,26 @@ class Executor:
             value = function(*args, **kwargs)
             if inspect.iscoroutine(value):
                 return self._start_on_loop(attempt, value, start)
-            return self._finished(attempt, value, perf_counter() - start)
+            return self._finished(attempt, value, start, perf_counter() - start)
         except _Lost as lost:
             input = lost.input
             return lambda core: core.lost(attempt, input)
         except BaseException as error:  # whatever a task or its result raises is its outcome
-            return self._failed(attempt, perf_counter() - start, error)
+            return self._failed(attempt, start, perf_counter() - start, error)
         finally:
             attempt.values = None
 
-    def _finished(self, attempt: Attempt, value: object, seconds: float) -> Outcome:
+    def _finished(
+        self, attempt: Attempt, value: object, start: float, seconds: float, thread: int | None = None
+    ) -> Outcome:
         nbytes = size_of(value)
+        notes = self.core.notes
+        if notes is not None:
+            if seconds < notes.apart_s and start < notes.due_s:  # as `Notes.ended` would: for most, no call
+                notes.left_out += 1
+            else:
+                thread = get_ident() if thread is None else thread
+                notes.ended(attempt.id, True, thread, start, seconds, nbytes, _type_name(type(value)))
         if attempt.actor:
             address = self.worker.address if self.worker is not None else ""
             proxy = payload.dumps(actor.proxy_of(value, address, attempt.key, attempt.id), "the class of an actor")
@@ -458,16 +468,25 @@ class Executor:
                 raise asyncio.CancelledError  # by itself, or by another task on the loop
             value, raised = future.result()
             finish = (
-                self._finished(attempt, value, seconds) if raised is None else self._failed(attempt, seconds, raised, 2)
+                self._finished(attempt, value, start, seconds, thread=0)
+                if raised is None
+                else self._failed(attempt, start, seconds, raised, own_frames=2, thread=0)
             )
         except BaseException as error:  # as in `_run`
-            finish = self._failed(attempt, seconds, error)
+            finish = self._failed(attempt, start, seconds, error, thread=0)
         with self.lock:
             finish(self.core)
             self._free_cell(place.cell)
         self._tell()
 
-    def _load(self, number: int) -> Callable[..., Any]:
+    def _note(self, kind: int, task: TaskId, start: float, nbytes: int = 0) -> None:
+        """Note what a thread has done for a task just now, if somebody looks."""
+        notes = self.core.notes
+        if notes is not None:
+            notes.spent(kind, task, get_ident(), start, perf_counter() - start, nbytes)
+
+    def _load(self, attempt: Attempt) -> Callable[..., Any]:
+        number, start = attempt.function, perf_counter()
         with self.lock:
             message = self.core.functions[number]
         try:
@@ -478,6 +497,7 @@ class Executor:
                 "Is its module installed, or on the path, where the workers run?"
             ) from error
         self._functions[number] = function
+        self._note(activity.DESERIALIZE, attempt.id, start)
         return function  # type: ignore[no-any-return]
 
     def _arguments(self, attempt: Attempt) -> tuple[Any, Any]:
@@ -487,11 +507,15 @@ class Executor:
         for index, value in enumerate(values):
             kind = type(value)
             if kind is Packed:
+                start = perf_counter()
                 loaded = values[index] = payload.loads(value.blob, copy=self._copy)  # type: ignore[attr-defined]
+                self._note(activity.DESERIALIZE, attempt.id, start)
                 if type(loaded) is not actor.Actor:  # proxies are not shared: what a task binds ends with it
                     unpacked.append((index, value))  # type: ignore[arg-type]
             elif issubclass(kind, Elsewhere):
+                start = perf_counter()
                 values[index] = _brought(attempt.inputs[index], value)  # type: ignore[arg-type]
+                self._note(activity.DISK_READ, attempt.id, start, value.nbytes)  # type: ignore[attr-defined]
                 if not kind.stays:
                     unpacked.append((index, value))  # type: ignore[arg-type]
         if unpacked:
@@ -517,11 +541,30 @@ class Executor:
             return None, None
         return None, kind if type(kind) is bytes else None
 
-    def _failed(self, attempt: Attempt, seconds: float, error: BaseException, own_frames: int = 1) -> Outcome:
+    def _failed(
+        self,
+        attempt: Attempt,
+        start: float,
+        seconds: float,
+        error: BaseException,
+        own_frames: int = 1,
+        thread: int | None = None,
+    ) -> Outcome:
+        notes = self.core.notes
+        if notes is not None:
+            thread = get_ident() if thread is None else thread
+            notes.ended(attempt.id, False, thread, start, seconds, 0, _type_name(type(error)))
         if isinstance(error, Reschedule):
             return lambda core: core.reschedule(attempt)
         blob, text = failure.dump(error, f"task {attempt.key!r}", skip_frames=own_frames)
         return lambda core: core.fail(attempt, seconds, blob, text)
+
+
+def _type_name(kind: type) -> str:
+    """Return the name of a type, with its module; a class may say anything of that."""
+    module = type.__getattribute__(kind, "__module__")
+    name: str = type.__dict__["__qualname__"].__get__(kind)
+    return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
 
 
 class _Lost(Exception):

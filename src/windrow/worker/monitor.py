@@ -21,11 +21,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from windrow.errors import PickleError, in_bytes
 from windrow.node import Status
-from windrow.wire import payload
+from windrow.wire import activity, payload
 from windrow.wire.messages import TaskId
 from windrow.worker import compression, memory
 from windrow.worker.keeping import Keeping
@@ -286,17 +287,17 @@ class MemoryMonitor:
             if going is None:
                 self._look_why_it_ends(store)
                 return
-            value = going[1]
+            id, value = TaskId(going[0]), going[1]
             del going
-            goes_on = self._write_one(store, value, nbytes)
+            goes_on = self._write_one(store, id, value, nbytes)
             del value
             self._judge()
             if not goes_on:
                 return
 
-    def _write_one(self, store: Store, value: object, nbytes: int) -> bool:
+    def _write_one(self, store: Store, id: TaskId, value: object, nbytes: int) -> bool:
         """Write one value; return whether another one may be tried."""
-        lock = self._worker.executor.lock
+        lock, start = self._worker.executor.lock, perf_counter()
         try:
             spilled = self.disk.write(value, nbytes)
         except (MaxSpillExceeded, OSError) as error:
@@ -309,6 +310,10 @@ class MemoryMonitor:
                 store.cannot_go(for_good=True)
             self._say_stuck(value, error)
             return True
+        notes = self._worker.core.notes
+        if notes is not None:
+            spent_s = perf_counter() - start
+            notes.spent(activity.DISK_WRITE, id, threading.get_ident(), start, spent_s, spilled.stored)
         with lock:
             store.went_out(spilled)
             dropped = store.take_dropped()

@@ -27,7 +27,7 @@ from windrow.primitives import plain
 from windrow.primitives.topics import names_of
 from windrow.transport import Link, Listener
 from windrow.transport.gate import Gate
-from windrow.wire import failure, payload
+from windrow.wire import activity, failure, payload
 from windrow.wire.messages import (
     ActorCall,
     Blob,
@@ -377,6 +377,7 @@ class WorkerServer(WorkerFacade, Server):
     def metrics_now(self) -> dict[str, float]:
         """Return what heartbeats say: what is measured now."""
         core = self.core
+        core.epoch_s = time.time() - time.perf_counter()
         times = os.times()
         facts = self.memory_manager.facts()
         if self._recorder is not None:
@@ -639,7 +640,8 @@ class _Peer:
         self.worker = worker
         self.address = address
         self.link: Link | None = None
-        self.open: dict[int, list[TaskId]] = {}
+        self.open: dict[int, tuple[list[TaskId], float]] = {}
+        """What was asked for, and when."""
         self._numbers = itertools.count(1)
         self._waiting: list[Message] = []
         self._connecting: asyncio.Task[None] | None = None
@@ -657,7 +659,7 @@ class _Peer:
     def ask(self, ids: list[TaskId]) -> None:
         """Ask for values; the core is told of each, in the end."""
         number = next(self._numbers)
-        self.open[number] = ids
+        self.open[number] = (ids, time.perf_counter())
         call = Call(number, GetData(ids))
         if self.link is not None:
             self.link.send([call])
@@ -687,14 +689,27 @@ class _Peer:
     def _on_batch(self, messages: list[Message]) -> None:
         for message in messages:
             if type(message) is Reply:
-                self._tell(zip(self.open.pop(message.id, []), message.blobs, strict=False))
+                ids, start = self.open.pop(message.id, ([], 0.0))
+                self._note(ids, start, message.blobs)
+                self._tell(zip(ids, message.blobs, strict=False))
 
     def _lost(self, reason: str) -> None:
         worker = self.worker
         if worker._peers.get(self.address) is self:
             del worker._peers[self.address]
-        self._tell((id, None) for ids in self.open.values() for id in ids)
+        self._tell((id, None) for ids, _ in self.open.values() for id in ids)
         self.open = {}
+
+    def _note(self, ids: list[TaskId], start: float, blobs: list[Blob | None]) -> None:
+        """Note a transfer, as one for the task that waits for the first value."""
+        core = self.worker.core
+        notes = core.notes
+        if notes is not None and ids:
+            with self.worker.executor.lock:
+                waiting = core.waiting_for.get(ids[0])
+                task = waiting[0].id if waiting else ids[0]
+            nbytes = sum([payload.nbytes(blob) for blob in blobs if blob is not None])
+            notes.spent(activity.TRANSFER, task, 0, start, time.perf_counter() - start, nbytes, self.address)
 
     def _tell(self, answers: Iterable[tuple[TaskId, Blob | None]]) -> None:
         def change() -> None:
