@@ -26,6 +26,7 @@ __all__ = [
     "lookup",
     "new_secret",
     "publish",
+    "published",
     "remember",
     "runtime_directory",
     "secret_for",
@@ -191,6 +192,25 @@ def lookup(address: str) -> bytes | None:
         return bytes.fromhex(str(record["secret"]))
     except (KeyError, ValueError):  # written by hand or by another version: as good as none
         return None
+
+
+def published() -> list[str]:
+    """Return the addresses of this user's schedulers on this machine: of each one.
+
+    Examples
+    --------
+    >>> path = publish("tcp://127.0.0.1:4", b"s" * 32, id="Scheduler-example")
+    >>> "tcp://127.0.0.1:4" in published()
+    True
+    >>> withdraw(path)
+    """
+    found: dict[object, str] = {}
+    for path in sorted(runtime_directory(create=False).glob("*.json")):
+        record = _read(path) or {}
+        pid = record.get("pid")
+        if record.get("host") == _host() and isinstance(pid, int) and _is_alive(pid):
+            found.setdefault(record.get("id", path), str(record.get("address")))
+    return list(found.values())
 
 
 def _record(address: str) -> dict[str, object] | None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import process_tasks as tasks
 import pytest
 from process_help import until
+from tornado.httpclient import HTTPClientError
+from tornado.websocket import websocket_connect
 
 from windrow import Client, LocalCluster, Semaphore
 
@@ -161,3 +164,51 @@ def test_of_what_is_not_there_no_page_is(looked_at: Client, path: str) -> None:
     status, text = get(looked_at, path)
     assert status == 404
     assert "no " in text
+
+
+# ---------------------------------------------------------------- the stream of events
+
+
+def listen(client: Client, act: Callable[[], object], *wanted: str) -> list[dict[str, Any]]:
+    """Do something in another thread, and return what the stream of events tells until all that is wanted was told."""
+
+    async def main() -> list[dict[str, Any]]:
+        url = (client.dashboard_link or "").replace("http", "ws").replace("/status", "/eventstream")
+        connection = await websocket_connect(url)
+        await connection.write_message("ping")
+        heard = [json.loads(await connection.read_message() or "")]
+        assert heard.pop()["name"] == "pong"
+        acting = asyncio.get_running_loop().run_in_executor(None, act)
+        async with asyncio.timeout(LIMIT_S):
+            while not {event["name"] for event in heard} >= set(wanted):
+                heard.append(json.loads(await connection.read_message() or ""))
+        await acting
+        connection.close()
+        return heard
+
+    return asyncio.run(main())
+
+
+def test_the_stream_tells_who_comes_and_goes_and_what_is_asked(looked_at: Client) -> None:
+    def act() -> None:
+        with Client(looked_at.cluster, set_as_default=False, name="visitor") as visitor:
+            visitor.gather(visitor.map(tasks.inc, range(7)))
+
+    heard = listen(looked_at, act, "add_client", "update_graph", "remove_client")
+    assert [event["name"] for event in heard] == ["add_client", "update_graph", "remove_client"]
+    assert heard[0]["client"] == heard[2]["client"]
+    assert "visitor" in heard[0]["client"]
+    assert heard[1]["tasks"] == 7
+    cluster: Any = looked_at.cluster
+    until(lambda: cluster.scheduler.core.state.news is None, "nobody listens, and nothing is noted any more")
+
+
+def test_a_stranger_hears_nothing() -> None:
+    with LocalCluster(n_workers=0, processes=False, dashboard_address="0.0.0.0:0") as cluster:
+        parts = urllib.parse.urlsplit(cluster.dashboard_link)
+
+        async def main() -> None:
+            await websocket_connect(f"ws://127.0.0.1:{parts.port}/eventstream")
+
+        with pytest.raises(HTTPClientError, match="401"):
+            asyncio.run(main())

@@ -33,7 +33,7 @@ def test_who_watches_may_ask_what_observers_may_and_no_more() -> None:
     of_watchers = {request for request, role in permissions.REQUESTS.items() if role is Role.WATCH}
     assert of_watchers == FOR_OBSERVERS | {m.RecentLogs, m.Tallies}
     said = {kind for kind, role in permissions.MESSAGES.items() if role is Role.WATCH}
-    assert said - {m.Begin, m.Resume, m.Resumed, m.Ack} == {m.HelloObserver, m.Close}
+    assert said - {m.Begin, m.Resume, m.Resumed, m.Ack} == {m.HelloObserver, m.Listen, m.Close}
     assert set(HANDLERS[ObserverRecord]) == {m.Call, m.Close}
 
 

@@ -31,6 +31,7 @@ COMMANDS: dict[str, Home] = {
     "ssh": Home("windrow.cli.ssh", "Start a cluster on machines that ssh reaches."),
     "token": Home("windrow.cli.token", "Print a token for who may only watch, or submit."),
     "explain": Home("windrow.cli.explain", "Say why a task waits, or was run again."),
+    "top": Home("windrow.cli.top", "Watch a cluster's workers and tasks in this terminal."),
     "demo": Home("windrow.cli.demo", "Start a cluster here, and see it at work."),
 }
 """The commands, in the order in which the help shows them."""

@@ -53,7 +53,7 @@ async def _serve(options: dict[str, Any]) -> None:
     server = HTTPServer(make_app(site, options["party"]), max_body_size=2**20)
     server.add_sockets(sockets)
     loop = asyncio.get_running_loop()
-    while not source.ended.done() and loop.time() - site.last_asked_s < IDLE_S:
+    while not source.ended.done() and (site.listeners or loop.time() - site.last_asked_s < IDLE_S):
         await asyncio.wait([source.ended], timeout=IDLE_S)
     server.stop()  # who comes from here on waits in the sockets, for the next process
     source.close()

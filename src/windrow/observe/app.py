@@ -48,6 +48,8 @@ class Site:
         self.token = token
         self.cookie = f"windrow-{port}"
         self.last_asked_s = asyncio.get_running_loop().time()
+        self.listeners = 0
+        """How many connections stay open, and are told what happens."""
         self.paths: list[str] = []
         """All paths that are whole."""
         self.pages: Sequence[tuple[str, str]] = ()
@@ -244,12 +246,12 @@ SCHEDULER: dict[str, type[RequestHandler]] = {
 
 def make_app(site: Site, party: str = "scheduler") -> Application:
     """Return the application of a scheduler's dashboard, or of a worker's."""
-    from windrow.observe import pages, worker
+    from windrow.observe import eventstream, pages, worker
 
     if party == "worker":
         routes, site.pages = {**EVERYWHERE, **worker.ROUTES}, worker.PAGES
     else:
-        routes, site.pages = {**EVERYWHERE, **SCHEDULER, **pages.ROUTES}, pages.PAGES
+        routes, site.pages = {**EVERYWHERE, **SCHEDULER, **pages.ROUTES, **eventstream.ROUTES}, pages.PAGES
     site.paths = sorted(path for path in routes if "(" not in path)
     prefix = re.escape(site.prefix)
     table: list[Any] = [(prefix + path, handler, {"site": site}) for path, handler in routes.items()]

@@ -9,18 +9,30 @@ import asyncio
 import math
 import os
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from windrow import config, transport
 from windrow.transport import Link
 from windrow.transport.asker import Asker
-from windrow.wire.messages import AdaptiveTarget, HelloObserver, Identity, Overview, Request, Tallies, WorkerFacts
+from windrow.wire.messages import (
+    AdaptiveTarget,
+    Happened,
+    HelloObserver,
+    Identity,
+    Listen,
+    Overview,
+    Request,
+    Tallies,
+    WorkerFacts,
+)
 
 __all__ = ["Snapshot", "Source"]
 
 T = TypeVar("T")
+
+Listener: TypeAlias = Callable[[dict[str, Any]], None]
 
 FRESH_S = 1.0
 """However many look, the scheduler is asked for everything no more often than this."""
@@ -58,7 +70,8 @@ class Source:
     """
 
     def __init__(self, link: Link) -> None:
-        self._asker = Asker(link)
+        self._asker = Asker(link, self._hear)
+        self._listeners: dict[Listener, None] = {}
         self.ended = self._asker.ended
         self._last: Snapshot | None = None
         self._snapshots = _Shared(self._look)
@@ -87,6 +100,27 @@ class Source:
         async with asyncio.timeout(ANSWER_S):
             replies = await asyncio.gather(*map(self._asker.ask, requests))
         return [reply.value for reply in replies]
+
+    def listen(self, listener: Listener) -> None:
+        """Have a function called with each event of the scheduler from now on."""
+        if not self._listeners:
+            self._asker.say(Listen(True))
+        self._listeners[listener] = None
+
+    def unlisten(self, listener: Listener) -> bool:
+        """Have it called no more; say whether it was."""
+        if listener not in self._listeners:
+            return False
+        del self._listeners[listener]
+        if not self._listeners and not self.ended.done():
+            self._asker.say(Listen(False))
+        return True
+
+    def _hear(self, message: object) -> None:
+        if type(message) is Happened:
+            for event in message.events:
+                for listener in list(self._listeners):
+                    listener(event)
 
     async def snapshot(self) -> Snapshot:
         """Return what the scheduler says, or said less than a second ago."""

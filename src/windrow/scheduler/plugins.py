@@ -56,6 +56,7 @@ class SchedulerPlugins(Mapping[str, Any]):
         self._state = state
         self._view = view
         self._hooks: dict[str, list[Callable[..., Any]]] = {}
+        self._listener: Callable[[Any], None] | None = None
         self._numbers = itertools.count(1)
         self._background: set[asyncio.Future[Any]] = set()
 
@@ -101,13 +102,19 @@ class SchedulerPlugins(Mapping[str, Any]):
         del self.plugins[name]
         self._arrange()
 
+    def listen(self, listener: Callable[[Any], None] | None) -> None:
+        """Have a function called with all news but moves of tasks, before the hooks; None: no more."""
+        if listener is not self._listener:
+            self._listener = listener
+            self._arrange()
+
     def _arrange(self) -> None:
         present = list(self.plugins.values())
         self._hooks = {hook: [getattr(each, hook) for each in present if overrides(each, hook)] for hook in _HOOKS}
         state = self._state
         keepers = [each for each in present if overrides(each, "valid_workers_downscaling")]
         state.may_go = self._may_go if keepers else None
-        if not any(self._hooks.values()):
+        if not any(self._hooks.values()) and self._listener is None:
             state.news = state.moves = None
             return
         if state.news is None:
@@ -126,6 +133,8 @@ class SchedulerPlugins(Mapping[str, Any]):
         stimulus = f"batch-{next(self._numbers)}"
         self.recent = {event.key: event.task for event in told if type(event) is Moved}
         for event in told:
+            if self._listener is not None:
+                self._listener(event)
             _TELL[type(event)](self, event, stimulus)
         self.recent = {}
 

@@ -29,6 +29,7 @@ from windrow.roles import Role, token
 from windrow.scheduler import blocking, requests, tally
 from windrow.scheduler.blocking import Blocked
 from windrow.scheduler.core import SchedulerCore
+from windrow.scheduler.eventstream import EventStream
 from windrow.scheduler.facade import SchedulerView
 from windrow.scheduler.plugins import SchedulerPlugins
 from windrow.scheduler.state import (
@@ -51,6 +52,7 @@ from windrow.wire.messages import (
     Call,
     Close,
     Identity,
+    Listen,
     Message,
     RecentLogs,
     RegisterPlugin,
@@ -192,6 +194,7 @@ class SchedulerServer(Server):
         self.view = SchedulerView(self)
         """What plugins and functions in this process see."""
         self.plugins = SchedulerPlugins(self.core.state, self.view)
+        self._events = EventStream(self.plugins)
 
     def __repr__(self) -> str:
         return f"<Scheduler {self.address} {self.core!r}>"
@@ -295,7 +298,7 @@ class SchedulerServer(Server):
                 messages = self._answer_own(link, self._unblocked(link, messages))
             elif type(peer) is ObserverRecord:
                 unblocked = self._unblocked(link, messages)
-                messages = [message for message in unblocked if not self._answer_fact(link, message)]
+                messages = [message for message in unblocked if not self._heed_observer(link, message)]
             self.core.receive(peer, messages, now_s)
         except (Unexpected, NotAllowed) as refusal:
             logger.warning("closing the connection of %s: %s", link.remote, refusal)
@@ -308,6 +311,7 @@ class SchedulerServer(Server):
         self._cut.discard(link)
         self._arriving.pop(link, None)
         self._gate.forget(link)
+        self._events.forget(link)
         if peer is not None and not self._closed:
             self._tell("%s has left: %s", _named(peer), reason or "the connection is closed")
             self.core.lost(peer, reason, self.loop.time())
@@ -437,6 +441,13 @@ class SchedulerServer(Server):
             "certificates": certificates,
             "party": "scheduler",
         }
+
+    def _heed_observer(self, link: Link, message: Message) -> bool:
+        """Do what this process does for observers; False for any other message."""
+        if type(message) is Listen:
+            self._events.listen(link, message.on)
+            return True
+        return self._answer_fact(link, message)
 
     def _answer_fact(self, link: Link, message: Message) -> bool:
         """Answer what this process knows of itself, whoever asks; False for any other message."""

@@ -751,6 +751,18 @@ class WorkerFacts(Struct, tag=142, array_like=True):
     address: str = ""
 
 
+class Listen(Struct, tag=216, array_like=True):
+    """An observer wants to be told what happens (`Happened`) from now on; or no more."""
+
+    on: bool
+
+
+class Happened(Struct, tag=217, array_like=True):
+    """What has happened in the scheduler, for observers that listen; see ``scheduler.eventstream``."""
+
+    events: list[dict[str, Any]]
+
+
 class Tallies(Struct, tag=215, array_like=True):
     """Reply value: what has happened in the scheduler's life, in numbers (`scheduler.tally.report`)."""
 
@@ -884,8 +896,8 @@ FromWorker: TypeAlias = (
 )
 FromNanny: TypeAlias = HelloNanny | Died | Log | Call | Reply | Close
 ToNanny: TypeAlias = RestartWorker | Call | Reply | Close
-FromObserver: TypeAlias = HelloObserver | Call | Close
-ToObserver: TypeAlias = Reply | Close
+FromObserver: TypeAlias = HelloObserver | Listen | Call | Close
+ToObserver: TypeAlias = Happened | Reply | Close
 
 OfLinks: TypeAlias = Begin | Resume | Resumed | Ack
 """What links say to each other; nobody else ever sees it."""
@@ -943,4 +955,6 @@ Message: TypeAlias = (
     | Died
     | RestartWorker
     | HelloObserver
+    | Listen
+    | Happened
 )

@@ -65,10 +65,12 @@ _OF_THE_CLUSTER = (
     m.HelloNanny,
     m.Died,
     m.RestartWorker,
+    m.Happened,
 )
 
 MESSAGES: dict[type[Struct], Role] = {
     m.HelloObserver: Role.WATCH,
+    m.Listen: Role.WATCH,
     m.Close: Role.WATCH,
     **dict.fromkeys(_LINKS, Role.WATCH),
     **dict.fromkeys(_OF_CLIENTS, Role.SUBMIT),
