@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from windrow.transport.handshake import connect_steps
 from windrow.wire.framing import FrameEncoder
 from windrow.wire.messages import Message
@@ -82,3 +84,18 @@ def rss_bytes(pid: int | None = None) -> int:
     """Return how much memory a process has just now."""
     pages = int(Path(f"/proc/{pid or os.getpid()}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Said:
+    """What workers log, which arrives on this process's stderr."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.text = ""
+        self._capsys = capsys
+
+    def read(self) -> str:
+        self.text += self._capsys.readouterr().err
+        return self.text
+
+    def until(self, words: str) -> None:
+        until(lambda: words in self.read(), f"{words!r} on stderr")

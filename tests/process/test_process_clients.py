@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import process_tasks as tasks
 import pytest
+from process_help import until
 
 from windrow import Client, LocalCluster
 
@@ -75,3 +77,17 @@ def test_an_argument_of_another_client_is_named(cluster: LocalCluster, client: C
     with Client(cluster, set_as_default=False) as other:
         with pytest.raises(ValueError, match=f"belongs to another client, {client.id}"):
             other.submit(tasks.inc, future)
+
+
+def test_a_client_that_dies(own_client: Client, own_cluster: LocalCluster, start_python: Callable[..., Any]) -> None:
+    program = start_python(
+        "import process_tasks as t, time\nfrom windrow import Client\n"
+        f"client = Client({own_cluster.scheduler_address!r})\n"
+        "done = client.map(t.inc, range(100)); client.gather(done)\n"
+        "rest = client.map(t.until_there, ['/nowhere'] * 5, range(5)); print('up', flush=True); time.sleep(100)"
+    )
+    assert program.stdout.readline() == "up\n"
+    state = own_cluster.scheduler.core.state
+    until(lambda: len(state.tasks) == 105)
+    program.kill()
+    until(lambda: not state.tasks)

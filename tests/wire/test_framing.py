@@ -216,3 +216,15 @@ def test_no_memory_is_the_connections_trouble() -> None:
     batch = msgspec.msgpack.encode([[2, 1, None, [[0, [0]]], None]])
     with pytest.raises(ProtocolError, match="no memory"):
         FrameParser(2**62).feed(struct.pack("<QIIQ", 8 + len(batch) + 2**60, len(batch), 1, 2**60) + batch)
+
+
+def test_buffers_that_are_only_announced_cost_nothing() -> None:
+    """A few kilobytes could claim gigabytes in pieces, each too small to be mapped."""
+    count, length = 4000, 2**20 - 1
+    batch = msgspec.msgpack.encode([Close("")])
+    head = struct.pack("<QII", 8 * count + len(batch) + count * length, len(batch), count)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    parser = FrameParser()
+    assert parser.feed(head + struct.pack(f"<{count}Q", *[length] * count) + batch + b"x" * 100) == []
+    assert parser.mid_frame
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kilobytes, of 4 GiB

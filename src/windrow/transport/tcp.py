@@ -28,6 +28,7 @@ from windrow.transport import unix
 from windrow.transport.base import Link, Listener, OnLink, Unanswered
 from windrow.transport.door import Arrival, Door
 from windrow.transport.handshake import Proved, Steps, accept_steps, connect_steps, refuse_steps
+from windrow.transport.refusals import Refusals
 from windrow.wire.framing import GOODBYE, FrameEncoder, FrameParser
 from windrow.wire.messages import Message
 
@@ -46,6 +47,8 @@ _SILENT_DEATH = "the other side ended the connection without a goodbye: its proc
 _WILDCARDS = {"", "0.0.0.0", "::"}
 _CUTS_MAX = 3
 """A listener that ends so many connections in a row, as soon as TLS stands, does not want this process."""
+_QUESTION_BYTES = 2**20
+"""A longer frame is not taken from who may only ask."""
 _NEARBY_S, _NEARBY_PART = 3.0, 0.75
 """So long, and such a part of the time that is left at most, a unix socket has to answer before tcp is tried."""
 
@@ -107,6 +110,11 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         """
         encryption = self._transport.get_extra_info("ssl_object")
         return (encryption.get_channel_binding("tls-unique") or b"") if encryption is not None else b""
+
+    def lower_limit(self, frame_bytes: int) -> None:
+        """Take only frames of so many bytes from here on; before the first one."""
+        assert self._parser is not None, "the handshake has succeeded"
+        self._parser.limit_bytes = min(self._parser.limit_bytes, frame_bytes)
 
     # -- the owner's side
 
@@ -354,11 +362,13 @@ class TcpListener(Listener):
         self._on_link = on_link
         self._context = context
         self._door = Door(self._receive, self._tell)
+        self._refusals = Refusals(lambda words: logger.warning("%s refused a connection: %s", self.address, words))
         self._is_closed = False
 
     def close(self) -> None:
         self._is_closed = True
         self._door.close()
+        self._refusals.close()
 
     async def _open(self, host: str, port: int) -> None:
         sockets = await self._door.open(host, port)
@@ -411,6 +421,8 @@ class TcpListener(Listener):
         if self._is_closed:
             link.abort("the listener is closed")
             return
+        if link.role is Role.WATCH:
+            link.lower_limit(_QUESTION_BYTES)
         try:
             self._on_link(link)
         except Exception as error:
@@ -420,9 +432,8 @@ class TcpListener(Listener):
     def _tell(self, remote: str, words: str) -> None:
         """Log that somebody was refused."""
         if not self._is_closed:
-            logger.warning(
-                "%s refused a connection: %s", self.address, words if remote in words else f"{remote} {words}"
-            )
+            host = remote.rpartition("://")[2].rpartition(":")[0] or "this host"
+            self._refusals.add(host, words if remote in words else f"{remote} {words}")
 
 
 def _settle(over: asyncio.Future[None]) -> None:

@@ -144,8 +144,9 @@ class FrameParser:
     """Turns received bytes into batches, however they were cut up on their way; one for each connection.
 
     Bytes are received into `get_buffer` and announced by `received`, as `asyncio.BufferedProtocol` wants it. Small
-    frames are decoded out of one buffer that is used again and again; each raw buffer gets memory of its own, and a
-    large one is received straight into it, so that it is written once.
+    frames are decoded out of one buffer that is used again and again; each raw buffer gets memory of its own when its
+    turn has come (what is only announced costs nothing), and a large one is received straight into it, so that it is
+    written once.
 
     Parameters
     ----------
@@ -162,17 +163,18 @@ class FrameParser:
     """
 
     __slots__ = (
-        "_bodies",
+        "_body",
         "_buffers",
         "_decode",
         "_end",
         "_head_sink",
-        "_limit_bytes",
         "_messages",
         "_ring",
         "_sink",
         "_sunk",
+        "_waiting",
         "ended",
+        "limit_bytes",
     )
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES, receive_bytes: int = _RECEIVE_BYTES) -> None:
@@ -185,13 +187,15 @@ class FrameParser:
 
         self.ended = False
         """The goodbye has arrived."""
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
+        """A longer frame is refused."""
         self._buffers = buffers
         self._decode = msgspec.msgpack.Decoder(list[Message], dec_hook=buffer_at).decode
         self._ring = memoryview(_fresh_pages(max(receive_bytes, _HEADER_BYTES)))
         self._end = 0
         self._messages: list[Message] = []
-        self._bodies: list[memoryview] = []  # memory of the current frame's raw buffers still to be filled, last first
+        self._waiting: list[tuple[Buffer, int]] = []  # the current frame's raw buffers without memory yet, last first
+        self._body: memoryview | None = None  # what is still to be filled of the one before them
         self._sink: memoryview | None = None  # memory that is received into, instead of the ring
         self._sunk = 0
         self._head_sink = False  # the sink is a long head and batch, and no raw buffer
@@ -199,7 +203,7 @@ class FrameParser:
     @property
     def mid_frame(self) -> bool:
         """Whether a part of a frame has arrived, and its rest has not."""
-        return bool(self._end or self._bodies or self._sink is not None)
+        return bool(self._end or self._body is not None or self._waiting or self._sink is not None)
 
     def get_buffer(self, hint: int = -1) -> memoryview:
         """Return memory to receive into; never empty."""
@@ -245,9 +249,9 @@ class FrameParser:
         batches: list[list[Message]] = []
         ring, start, end = self._ring, 0, self._end
         while True:
-            if self._bodies:
+            if self._waiting or self._body is not None:
                 start = self._fill(start, end)
-                if self._bodies:
+                if self._body is not None:
                     break
             if self._messages:
                 batches.append(self._messages)
@@ -282,9 +286,9 @@ class FrameParser:
         total, batch_bytes, count = _HEADER.unpack_from(self._ring, start)
         if not total and not batch_bytes and not count:
             return 0
-        if total > self._limit_bytes:
+        if total > self.limit_bytes:
             raise ProtocolError(
-                f"a frame of {total} bytes is announced, and the limit is {self._limit_bytes} ('windrow.frame-limit')"
+                f"a frame of {total} bytes is announced, and the limit is {self.limit_bytes} ('windrow.frame-limit')"
             )
         head_bytes: int = 8 * count + batch_bytes
         if head_bytes > total or (not count and head_bytes != total) or not batch_bytes:
@@ -314,14 +318,10 @@ class FrameParser:
         buffers += [Buffer(b"") for _ in lengths]
         try:
             self._messages = self._decoded(head[_HEADER_BYTES + 8 * count :])
-            for buffer, length in zip(buffers, lengths, strict=True):
-                memory = self._room(length)
-                buffer.data = memory  # type: ignore[assignment]  # mapped memory is bytes-like too
-                if length:
-                    self._bodies.append(memoryview(memory))
+            self._waiting = list(zip(buffers, lengths, strict=True))
         finally:
             buffers.clear()
-        self._bodies.reverse()
+        self._waiting.reverse()
 
     def _decoded(self, batch: memoryview) -> list[Message]:
         try:
@@ -339,21 +339,26 @@ class FrameParser:
 
     def _fill(self, start: int, end: int) -> int:
         """Move bytes from the ring to the raw buffers; return where the ring's rest begins."""
-        bodies = self._bodies
-        ring = self._ring
-        while bodies:
-            body = bodies[-1]
+        ring, waiting, body = self._ring, self._waiting, self._body
+        while True:
+            if body is None:
+                if not waiting:
+                    break
+                buffer, length = waiting.pop()
+                memory = self._room(length)
+                buffer.data = memory  # type: ignore[assignment]  # mapped memory is bytes-like too
+                body = memoryview(memory)
             count = min(len(body), end - start)
             body[:count] = ring[start : start + count]
             start += count
             if count == len(body):
-                bodies.pop()
+                body = None
                 continue
-            rest = bodies[-1] = body[count:]
-            if len(rest) >= _DIRECT_BYTES:
-                self._sink, self._sunk = rest, 0
-                bodies.pop()
+            body = body[count:]
+            if len(body) >= _DIRECT_BYTES:
+                self._sink, self._sunk = body, 0
                 # The sink stays the current piece: a placeholder of no length keeps the frame open until it is full.
-                bodies.append(rest[:0])
+                body = body[:0]
             break
+        self._body = body
         return start

@@ -1,0 +1,73 @@
+"""The log of who was refused at a listener: each in a line, and who comes again and again in one line a minute.
+
+What lives here: `Refusals`. What this file must never know: why somebody is refused.
+
+Whoever can reach a port can have it refuse him a thousand times a second; the log of a cluster is not his to fill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+__all__ = ["Refusals"]
+
+LINES_MAX = 20
+"""So many lines a host has in each round; further refusals are counted."""
+HOSTS_MAX = 256
+"""So many hosts are told from each other; the rest are one."""
+ROUND_S = 60.0
+
+
+class Refusals:
+    """Who was refused at one listener, on the running loop.
+
+    Parameters
+    ----------
+    log
+        Writes a line.
+
+    Examples
+    --------
+    >>> async def main():
+    ...     refusals = Refusals(print)
+    ...     refusals.add("10.0.0.9", "refused 10.0.0.9:4: wrong secret")
+    ...     refusals.close()
+    >>> asyncio.run(main())
+    refused 10.0.0.9:4: wrong secret
+    """
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._counts: Counter[str] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Refusals {sum(self._counts.values())} of {len(self._counts)} hosts>"
+
+    def add(self, host: str, words: str) -> None:
+        """Tell of one."""
+        if host not in self._counts and len(self._counts) >= HOSTS_MAX:
+            host = "other hosts"
+        self._counts[host] += 1
+        count = self._counts[host]
+        if count <= LINES_MAX:
+            self._log(words)
+        if count == LINES_MAX:
+            self._log(f"it has refused {host} {count} times within a minute: further ones are counted, and told then")
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(ROUND_S, self._end_round)
+
+    def _end_round(self) -> None:
+        self._timer = None
+        counts, self._counts = self._counts, Counter()
+        for host, count in counts.items():
+            if count > LINES_MAX:
+                self._log(f"it has refused {host} {count} times within a minute")
+
+    def close(self) -> None:
+        """Tell no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
