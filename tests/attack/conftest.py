@@ -44,10 +44,10 @@ def target(cluster: LocalCluster, owner: Client, caplog: pytest.LogCaptureFixtur
     """The cluster; its work goes on through the attack, its connections stand, and it takes newcomers after it."""
     caplog.set_level(logging.WARNING)
     workers = owner.run(tasks.pid)
-    before = owner.map(tasks.inc, range(1000), pure=False)
+    before = owner.map(tasks.inc, range(200), pure=False)
     yield cluster
-    after = owner.map(tasks.inc, range(1000, 2000), pure=False)
-    assert owner.gather(before + after) == list(range(1, 2001))
+    after = owner.map(tasks.inc, range(200, 400), pure=False)
+    assert owner.gather(before + after) == list(range(1, 401))
     assert owner.run(tasks.pid) == workers
     with Client(cluster.scheduler_address, set_as_default=False) as newcomer:
         assert newcomer.submit(tasks.inc, 1).result(timeout=5) == 2

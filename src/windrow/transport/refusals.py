@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 __all__ = ["Refusals"]
 
-LINES_MAX = 20
+LINES_MAX = 100
 """So many lines a host has in each round; further refusals are counted."""
 HOSTS_MAX = 256
 """So many hosts are told from each other; the rest are one."""
@@ -55,7 +55,7 @@ class Refusals:
         if count <= LINES_MAX:
             self._log(words)
         if count == LINES_MAX:
-            self._log(f"it has refused {host} {count} times within a minute: further ones are counted, and told then")
+            self._log(f"it was no. {count} from {host} within a minute; further ones are counted, and told then")
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(ROUND_S, self._end_round)
 
@@ -64,7 +64,7 @@ class Refusals:
         counts, self._counts = self._counts, Counter()
         for host, count in counts.items():
             if count > LINES_MAX:
-                self._log(f"it has refused {host} {count} times within a minute")
+                self._log(f"it was one of {count} from {host} within a minute")
 
     def close(self) -> None:
         """Tell no more."""
