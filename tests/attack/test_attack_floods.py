@@ -74,6 +74,7 @@ def crowd(address: str, count: int, kind: str) -> Iterator[subprocess.Popen[str]
 def fresh_log(cluster: LocalCluster) -> Iterator[None]:
     """Have floods not shorten what other tests read in the log."""
     yield
+    until(lambda: places_taken(cluster) == 0, "who is gone holds no place")
     for listener in cluster.scheduler.listeners:
         if hasattr(listener, "_refusals"):
             listener._refusals._end_round()
