@@ -133,6 +133,8 @@ class SpecCluster(Cluster):
         self.scheduler = cls(**options)
         if isinstance(self.scheduler, SchedulerServer):
             self.scheduler.on_shutdown = self._asked_to_close
+            if self._supports_scaling:
+                self.scheduler.on_scale = self._scale
             self.scheduler.on_change = self._on_change
             self.scheduler.tell = forward.stderr.log
         await self.scheduler

@@ -45,8 +45,9 @@ async def _serve(options: dict[str, Any]) -> None:
         from windrow import security, tls
 
         security.remember(options["address"], None, tls.Security.from_record(options["certificates"]))
-    source = await Source.connect(options["address"], bytes.fromhex(options["secret"]))
-    site = Site(source, options["prefix"], options["token"], options["port"])
+    held = bytes.fromhex(options["secret"])
+    source = await Source.connect(options["address"], held)
+    site = Site(source, options["prefix"], options["token"], options["port"], held)
     sockets = [socket.socket(fileno=fd) for fd in options["sockets"]]
     for sock in sockets:
         os.set_inheritable(sock.fileno(), False)

@@ -17,6 +17,7 @@ from typing import Any
 
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 
+from windrow import roles
 from windrow.observe import figures, metrics
 from windrow.observe.source import Source
 
@@ -40,9 +41,14 @@ class Site:
         What a visitor must show; "" for nothing.
     port
         The port of the link; names the cookie, as a browser does not tell the ports of a host apart.
+    watch
+        The cluster's watch token, which may be shown in place of the link's, as may any of a higher role.
     """
 
-    def __init__(self, source: Source, prefix: str = "", token: str = "", port: int | None = None) -> None:
+    def __init__(
+        self, source: Source, prefix: str = "", token: str = "", port: int | None = None, watch: bytes = b""
+    ) -> None:
+        self.watch = watch
         self.source = source
         self.prefix = prefix
         self.token = token
@@ -79,14 +85,23 @@ class Answer(RequestHandler):
         site.last_asked_s = asyncio.get_running_loop().time()
         if site.token:
             shown = self.get_query_argument("token", "")
-            if not any(map(self._is_token, (shown, self.get_cookie(site.cookie) or "", self._bearer()))):
+            named = any(map(self._is_token, (shown, self.get_cookie(site.cookie) or "", self._bearer())))
+            if not named and not self._may_watch():
                 raise HTTPError(401, reason="Unauthorized")
-            if shown:
+            if self._is_token(shown):
                 self.set_cookie(site.cookie, shown, path=f"{site.prefix}/", httponly=True, samesite="Lax")
         return None
 
     def _is_token(self, shown: str) -> bool:
         return hmac.compare_digest(shown.encode(), self.site.token.encode())
+
+    def _may_watch(self) -> bool:
+        """Say whether the header has a token of the cluster's from which its watch token follows."""
+        try:
+            watch = roles.token(roles.from_text(self._bearer()), roles.Role.WATCH)
+        except ValueError:
+            return False
+        return bool(self.site.watch) and hmac.compare_digest(watch, self.site.watch)
 
     def _bearer(self) -> str:
         kind, _, value = self.request.headers.get("Authorization", "").partition(" ")
@@ -246,12 +261,15 @@ SCHEDULER: dict[str, type[RequestHandler]] = {
 
 def make_app(site: Site, party: str = "scheduler") -> Application:
     """Return the application of a scheduler's dashboard, or of a worker's."""
-    from windrow.observe import eventstream, pages, worker
+    from windrow.observe import api, eventstream, pages, worker
 
     if party == "worker":
         routes, site.pages = {**EVERYWHERE, **worker.ROUTES}, worker.PAGES
     else:
-        routes, site.pages = {**EVERYWHERE, **SCHEDULER, **pages.ROUTES, **eventstream.ROUTES}, pages.PAGES
+        routes, site.pages = (
+            {**EVERYWHERE, **SCHEDULER, **pages.ROUTES, **eventstream.ROUTES, **api.ROUTES},
+            pages.PAGES,
+        )
     site.paths = sorted(path for path in routes if "(" not in path)
     prefix = re.escape(site.prefix)
     table: list[Any] = [(prefix + path, handler, {"site": site}) for path, handler in routes.items()]

@@ -56,6 +56,8 @@ class Source:
     ----------
     link
         To the scheduler.
+    address
+        By what it is reached.
 
     Attributes
     ----------
@@ -69,7 +71,8 @@ class Source:
     'Scheduler'
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, address: str = "") -> None:
+        self.address = address
         self._asker = Asker(link, self._hear)
         self._listeners: dict[Listener, None] = {}
         self.ended = self._asker.ended
@@ -83,7 +86,7 @@ class Source:
     @classmethod
     async def connect(cls, address: str, secret: bytes) -> Source:
         """Connect to a scheduler."""
-        return cls(await transport.connect(address, secret=secret))
+        return cls(await transport.connect(address, secret=secret), address)
 
     def close(self) -> None:
         """Leave."""

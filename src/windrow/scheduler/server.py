@@ -59,6 +59,7 @@ from windrow.wire.messages import (
     Reply,
     Request,
     RunOnScheduler,
+    ScaleCluster,
     Shutdown,
     Tallies,
     UnregisterPlugin,
@@ -162,6 +163,8 @@ class SchedulerServer(Server):
         self.inproc_address = f"inproc://scheduler-{os.getpid()}-{next(_numbers)}"
         self.on_change: Callable[[], None] | None = None
         """Called after a party has joined or left."""
+        self.on_scale: Callable[[int], Coroutine[Any, Any, None]] | None = None
+        """Has the cluster have so many workers; None where nobody here can."""
         self.on_shutdown = on_shutdown
         self.dashboard = Dashboard(dashboard_address, self._make_observable, _host_of(self._listens), http_prefix)
         self._pulse = Pulse()
@@ -488,6 +491,8 @@ class SchedulerServer(Server):
             request = message.request
             if self._answer_fact(link, message):
                 continue
+            elif type(request) is ScaleCluster:
+                self._start(self._scale(link, message.id, request.n))
             elif type(request) is RunOnScheduler:
                 self._start(self._run(link, message.id, request))
             elif isinstance(request, RegisterPlugin | UnregisterPlugin) and request.kind == "scheduler":
@@ -508,6 +513,17 @@ class SchedulerServer(Server):
         task = self.loop.create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    async def _scale(self, link: Link, call: int, n: int) -> None:
+        error: BaseException | None
+        if self.on_scale is None:
+            error = NotImplementedError(
+                "nobody here can start workers: this scheduler was started by hand, or its cluster is managed by "
+                f"another process. Scale there, or start a worker: windrow worker {self.address}"
+            )
+        else:
+            _, error = await failure.caught(self.on_scale(n))
+        link.send([Reply(call, n) if error is None else Reply(call, error=failure.dump(error)[0])])
 
     async def _run(self, link: Link, call: int, request: RunOnScheduler) -> None:
         error: BaseException | None

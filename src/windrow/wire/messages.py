@@ -763,6 +763,15 @@ class Happened(Struct, tag=217, array_like=True):
     events: list[dict[str, Any]]
 
 
+class ScaleCluster(Struct, tag=218, array_like=True):
+    """Have the cluster that the scheduler belongs to have so many workers (role administer). Reply value: how many.
+
+    An error where nobody here can start workers: the scheduler was started by hand, or its cluster is elsewhere.
+    """
+
+    n: int
+
+
 class Tallies(Struct, tag=215, array_like=True):
     """Reply value: what has happened in the scheduler's life, in numbers (`scheduler.tally.report`)."""
 
@@ -846,6 +855,7 @@ Request: TypeAlias = (
     | RecentLogs
     | WorkerFacts
     | Tallies
+    | ScaleCluster
     | TaskStream
     | AdaptiveTarget
     | WorkersToClose

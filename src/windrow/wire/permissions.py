@@ -109,6 +109,7 @@ REQUESTS: dict[type[Struct], Role] = {
     m.Restart: Role.ADMINISTER,
     m.RestartWorkers: Role.ADMINISTER,
     m.Retire: Role.ADMINISTER,
+    m.ScaleCluster: Role.ADMINISTER,
     m.Shutdown: Role.ADMINISTER,
     # What workers and nannies ask.
     m.Arrive: Role.ADMINISTER,
