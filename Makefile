@@ -9,11 +9,12 @@ BIN := $(VENV)/bin
 N ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ecosystem lint format seeds bench docs shape api clean
+.PHONY: help demo test test-browser test-ecosystem lint format seeds bench docs shape api clean
 
 help:
 	@echo "make demo        set up .venv, install, count the words of the standard library"
 	@echo "make test        install what the tests need, run the whole suite"
+	@echo "make test-browser    the dashboard's pages in a headless chromium, if there is one"
 	@echo "make test-ecosystem  quickstarts of other libraries, word for word, in an environment of its own"
 	@echo "make lint        ruff, mypy strict, import layers"
 	@echo "make format      let ruff rewrite what it can"
@@ -30,6 +31,12 @@ demo: $(VENV)/.installed
 # pytest's closing line is to stay the last one, so nothing may follow it here.
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# SCREENSHOTS=docs/images writes the pictures of docs/dashboard.md, too.
+test-browser: $(VENV)/.installed-browser
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		echo "there is no browser: on Debian, apt-get install chromium chromium-driver" >&2
+	@$(BIN)/python -m pytest tests/browser --browser $(if $(SCREENSHOTS),--screenshots $(SCREENSHOTS)) $(PYTEST_ARGS)
 
 test-ecosystem: $(ECOSYSTEM_VENV)/.installed
 	$(ECOSYSTEM_VENV)/bin/python -m pytest tests/ecosystem --ecosystem $(PYTEST_ARGS)
@@ -80,6 +87,10 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/.created
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/.created
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-browser: pyproject.toml | $(VENV)/.created
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser]"
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/.created
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,lint]"

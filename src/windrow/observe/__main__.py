@@ -38,6 +38,7 @@ def main() -> None:
 async def _serve(options: dict[str, Any]) -> None:
     from tornado.httpserver import HTTPServer
 
+    from windrow.observe import scenes
     from windrow.observe.app import Site, make_app
     from windrow.observe.source import Source
 
@@ -48,6 +49,8 @@ async def _serve(options: dict[str, Any]) -> None:
     held = bytes.fromhex(options["secret"])
     source = await Source.connect(options["address"], held)
     site = Site(source, options["prefix"], options["token"], options["port"], held)
+    if options["party"] == "scheduler":
+        scenes.furnish(site, source, options["parent_pid"])
     sockets = [socket.socket(fileno=fd) for fd in options["sockets"]]
     for sock in sockets:
         os.set_inheritable(sock.fileno(), False)

@@ -13,13 +13,16 @@ import os
 import re
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 
 from windrow import roles
 from windrow.observe import figures, metrics
 from windrow.observe.source import Source
+
+if TYPE_CHECKING:
+    from windrow.observe.stage import Stage
 
 __all__ = ["Answer", "Site", "make_app"]
 
@@ -60,6 +63,19 @@ class Site:
         """All paths that are whole."""
         self.pages: Sequence[tuple[str, str]] = ()
         """Paths and names of the pages that all pages lead to."""
+        self.more: Sequence[tuple[str, str]] = ()
+        """Those that stand behind them, in a list that opens."""
+        self.stage: Stage | None = None
+        """Where documents of Bokeh live; None without it."""
+
+    @property
+    def escaped_prefix(self) -> str:
+        """The prefix, as a part of a pattern."""
+        return re.escape(self.prefix)
+
+    def touch(self) -> None:
+        """Note that somebody looks."""
+        self.last_asked_s = asyncio.get_running_loop().time()
 
 
 class Answer(RequestHandler):
@@ -82,7 +98,7 @@ class Answer(RequestHandler):
     def prepare(self) -> Awaitable[None] | None:
         """Let in who has the token, by link, cookie or header; remember it in a cookie."""
         site = self.site
-        site.last_asked_s = asyncio.get_running_loop().time()
+        site.touch()
         if site.token:
             shown = self.get_query_argument("token", "")
             named = any(map(self._is_token, (shown, self.get_cookie(site.cookie) or "", self._bearer())))
@@ -227,14 +243,6 @@ class Sitemap(Answer):
         self.write_json({"paths": self.site.paths})
 
 
-class Plots(Answer):
-    """``/individual-plots.json``: none, as none are drawn."""
-
-    async def get(self) -> None:
-        """Answer with titles and paths of single plots."""
-        self.write_json({})
-
-
 class NotFound(Answer):
     """Any other path; who has no token does not learn which there are."""
 
@@ -246,7 +254,6 @@ class NotFound(Answer):
 EVERYWHERE: dict[str, type[RequestHandler]] = {
     "/": Root,
     "/health": Health,
-    "/individual-plots.json": Plots,
     "/sitemap.json": Sitemap,
 }
 
@@ -261,24 +268,24 @@ SCHEDULER: dict[str, type[RequestHandler]] = {
 
 def make_app(site: Site, party: str = "scheduler") -> Application:
     """Return the application of a scheduler's dashboard, or of a worker's."""
-    from windrow.observe import api, eventstream, pages, worker
+    from windrow.observe import api, eventstream, pages, scenes, worker
 
     if party == "worker":
         routes, site.pages = {**EVERYWHERE, **worker.ROUTES}, worker.PAGES
     else:
-        routes, site.pages = (
-            {**EVERYWHERE, **SCHEDULER, **pages.ROUTES, **eventstream.ROUTES, **api.ROUTES},
-            pages.PAGES,
-        )
+        routes = {**EVERYWHERE, **SCHEDULER, **pages.ROUTES, **scenes.ROUTES, **eventstream.ROUTES, **api.ROUTES}
+        site.pages, site.more = (pages.PAGES, ()) if site.stage is None else (scenes.MENU, scenes.MORE)
     site.paths = sorted(path for path in routes if "(" not in path)
-    prefix = re.escape(site.prefix)
+    prefix = site.escaped_prefix
     table: list[Any] = [(prefix + path, handler, {"site": site}) for path, handler in routes.items()]
     files = {"path": os.fspath(HERE / "static")}
     table.append((rf"{prefix}/statics/(.*)", StaticFileHandler, files))
-    return Application(
+    application = Application(
         table,
         default_handler_class=NotFound,
         default_handler_args={"site": site},
         template_path=os.fspath(HERE / "templates"),
         log_function=lambda handler: None,
     )
+    scenes.equip(application, site)
+    return application

@@ -34,25 +34,19 @@ class Page(Answer):
             template,
             title=title,
             pages=self.site.pages,
+            more=self.site.more,
+            here=self.request.path.removeprefix(self.site.prefix).strip("/"),
             root=self.root,
             query=query,
             bytes_text=figures.bytes_text,
             path_of=_path_of,
-            **facts,
+            **{"bare": False, **facts},
         )
 
 
 def _path_of(thing: str) -> str:
     """Return an address or key as a part of a path."""
     return quote(thing, safe="")
-
-
-class StatusPage(Page):
-    """``/status``."""
-
-    async def get(self) -> None:
-        """Answer with the page, which asks for its facts itself."""
-        self.show("status.html", "Status")
 
 
 class Info(Answer):
@@ -201,7 +195,6 @@ PAGES = (
 )
 
 ROUTES: dict[str, type[RequestHandler]] = {
-    "/status": StatusPage,
     "/info": Info,
     "/info/": Info,
     "/info/main/workers.html": Workers,

@@ -28,7 +28,7 @@ from windrow.wire.messages import (
     WorkerFacts,
 )
 
-__all__ = ["Snapshot", "Source"]
+__all__ = ["Shared", "Snapshot", "Source"]
 
 T = TypeVar("T")
 
@@ -77,10 +77,10 @@ class Source:
         self._listeners: dict[Listener, None] = {}
         self.ended = self._asker.ended
         self._last: Snapshot | None = None
-        self._snapshots = _Shared(self._look)
-        self._workers = _Shared(self._look_at_worker)
-        self._tallies = _Shared(self._look_at_tallies)
-        self._desired = _Shared(self._look_at_demand)
+        self._snapshots = Shared(self._look)
+        self._workers = Shared(self._look_at_worker)
+        self._tallies = Shared(self._look_at_tallies)
+        self._desired = Shared(self._look_at_demand)
         self._asker.say(HelloObserver(f"Observer-{os.getpid()}"))
 
     @classmethod
@@ -166,7 +166,7 @@ class Source:
         return self._last
 
 
-class _Shared(Generic[T]):
+class Shared(Generic[T]):
     """An answer that all who ask within a second share."""
 
     def __init__(self, look: Callable[[], Coroutine[Any, Any, T]]) -> None:

@@ -1,0 +1,108 @@
+"""The facts that pages are drawn of: each asked for at most once a second, and only while somebody looks.
+
+What lives here: `Feed`, and by which names facts are known. What this file must never know: what is drawn of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any
+
+import psutil
+
+from windrow.observe.plots.times import MOMENTS_MAX, Moment, moment
+from windrow.observe.source import Shared, Source
+from windrow.wire.messages import RecentLogs
+
+__all__ = ["ASKED", "Feed"]
+
+LOG_RECORDS = 200
+
+
+class Feed:
+    """Facts, by name, that all pages share.
+
+    Parameters
+    ----------
+    source
+        The scheduler.
+    pid
+        The scheduler's process, on this machine.
+
+    Examples
+    --------
+    >>> feed = Feed(source, pid)  # doctest: +SKIP
+    >>> (await feed.facts(["snapshot"]))["snapshot"].identity["type"]  # doctest: +SKIP
+    'Scheduler'
+    """
+
+    def __init__(self, source: Source, pid: int) -> None:
+        self.source = source
+        self._process = psutil.Process(pid)
+        self._moments: deque[Moment] = deque(maxlen=MOMENTS_MAX)
+        self._samples: deque[dict[str, float]] = deque(maxlen=MOMENTS_MAX)
+        self._last: Any = None
+        self._shared: dict[str, Shared[Any]] = {}
+
+    async def facts(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return the facts of these names, as they are, or were less than a second ago.
+
+        Raises
+        ------
+        TimeoutError, ConnectionError
+            The scheduler does not answer, or has gone.
+        """
+        wanted = list(dict.fromkeys(names))
+        for name in wanted:
+            if name not in self._shared:
+                self._shared[name] = Shared(partial(ASKED[name], self))
+        found = await asyncio.gather(*(self._shared[name].get() for name in wanted))
+        return dict(zip(wanted, found, strict=True))
+
+    async def _snapshot(self) -> Any:
+        return await self.source.snapshot()
+
+    async def _now(self) -> float:
+        return time.time()
+
+    async def _history(self) -> list[Moment]:
+        snapshot = await self.source.snapshot()
+        if snapshot is not self._last:
+            self._last = snapshot
+            self._moments.append(moment(snapshot, time.time()))
+        return list(self._moments)
+
+    async def _logs(self) -> Any:
+        [records] = await self.source.ask(RecentLogs(LOG_RECORDS))
+        return records
+
+    async def _system(self) -> list[dict[str, float]]:
+        process = self._process
+        with process.oneshot():
+            times = process.cpu_times()
+            sample: dict[str, float] = {
+                "time": time.time(),
+                "cpu_s": times.user + times.system,
+                "memory": process.memory_info().rss,
+                "files": process.num_fds(),
+                "threads": process.num_threads(),
+            }
+        before = self._samples[-1] if self._samples else None
+        passed_s = 0.0 if before is None else sample["time"] - before["time"]
+        sample["cpu"] = (sample["cpu_s"] - before["cpu_s"]) / passed_s if before is not None and passed_s > 0 else 0.0
+        self._samples.append(sample)
+        return list(self._samples)
+
+
+ASKED: dict[str, Callable[[Feed], Coroutine[Any, Any, Any]]] = {
+    "snapshot": Feed._snapshot,
+    "now": Feed._now,
+    "history": Feed._history,
+    "logs": Feed._logs,
+    "system": Feed._system,
+}
+"""All facts that there are, by name."""

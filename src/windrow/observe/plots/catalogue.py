@@ -1,0 +1,173 @@
+"""The table of all plots, and that of all pages.
+
+What lives here: names, titles, notes, and which functions make columns of which facts. What this file must never know:
+how anything is drawn or computed.
+"""
+
+from __future__ import annotations
+
+from windrow.observe.plots import tables, tasks, times, workers
+from windrow.observe.plots.plot import Boxes, Lines, Page, Plot, Rows
+
+__all__ = ["PAGES", "PLOTS", "individual_plots", "page_of"]
+
+SNAPSHOT = ("snapshot",)
+HISTORY = ("snapshot", "history")
+
+_PLOTS = (
+    Plot(
+        "progress",
+        "Progress",
+        "Tasks by prefix and state. A bar is as long as the work; at its end: done, of all.",
+        SNAPSHOT,
+        tasks.progress,
+        Boxes("share", texts=True),
+        tasks.PROGRESS_LEGEND,
+        height=18,
+    ),
+    Plot(
+        "workers-memory",
+        "Bytes stored per worker",
+        "Memory of each worker's process against its limit. Click for the worker.",
+        SNAPSHOT,
+        workers.memory,
+        Boxes("bytes"),
+        workers.MEMORY_LEGEND,
+    ),
+    Plot(
+        "cluster-memory",
+        "Bytes stored on the cluster",
+        "Memory of all workers' processes together, against the sum of their limits.",
+        SNAPSHOT,
+        workers.cluster_memory,
+        Boxes("bytes"),
+        workers.MEMORY_LEGEND[:2] + workers.MEMORY_LEGEND[4:],
+        height=6,
+    ),
+    Plot(
+        "nprocessing",
+        "Tasks processing per worker",
+        "Tasks that each worker has been sent, running or about to. Click for the worker.",
+        SNAPSHOT,
+        workers.processing,
+        Boxes("count"),
+        (("#228833", "threads are all taken"), ("#c9b458", "some thread is free")),
+    ),
+    Plot(
+        "cpu",
+        "CPU per worker",
+        "Processor time of each worker, in percent of one processor. Click for the worker.",
+        SNAPSHOT,
+        workers.cpu,
+        Boxes("percent"),
+    ),
+    Plot(
+        "occupancy",
+        "Occupancy",
+        "Seconds that the tasks of each worker are expected to take. Click for the worker.",
+        SNAPSHOT,
+        workers.occupancy,
+        Boxes("seconds"),
+    ),
+    Plot(
+        "memory-by-key",
+        "Memory use per prefix",
+        "Size of the results in memory by prefix, each counted once however many workers have it.",
+        SNAPSHOT,
+        tasks.memory_by_key,
+        Boxes("bytes"),
+    ),
+    Plot(
+        "workers",
+        "Workers",
+        "A click on a heading sorts; a click on a row shows the worker, its logs and call stacks.",
+        ("snapshot", "now"),
+        tables.workers,
+        Rows(tables.WORKER_COLUMNS),
+        height=0,
+    ),
+    Plot(
+        "exceptions",
+        "Exceptions",
+        "Tasks that have raised and are still known, at most 50. A click shows the task.",
+        SNAPSHOT,
+        tables.exceptions,
+        Rows(tables.EXCEPTION_COLUMNS),
+        height=0,
+    ),
+    Plot(
+        "logs",
+        "Logs of the scheduler",
+        "The last records, the newest first.",
+        ("logs",),
+        tables.logs,
+        Rows(tables.LOG_COLUMNS),
+        height=0,
+    ),
+    Plot(
+        "workers-cpu-timeseries",
+        "CPU over time",
+        "Processor time of all workers, in percent of one processor, since this dashboard was first looked at.",
+        HISTORY,
+        times.cluster_over_time,
+        Lines("percent", "CPU", (("cpu", "all workers", "#4477aa"),)),
+    ),
+    Plot(
+        "workers-memory-timeseries",
+        "Memory over time",
+        "Memory of all workers' processes, and the size of results, since this dashboard was first looked at.",
+        HISTORY,
+        times.cluster_over_time,
+        Lines(
+            "bytes",
+            "memory",
+            (
+                ("memory", "processes", "#4477aa"),
+                ("stored", "results", "#228833"),
+                ("spilled", "on disk", "#999933"),
+            ),
+        ),
+    ),
+)
+
+PLOTS = {plot.name: plot for plot in _PLOTS}
+
+PAGES = {
+    page.path: page
+    for page in (
+        Page(
+            "status",
+            "Status",
+            (("cluster-memory",), ("workers-memory",), ("nprocessing", "cpu", "occupancy"), ("progress",)),
+            frozenset({0, 3}),
+        ),
+        Page("workers", "Workers", (("workers",), ("workers-memory",), ("cpu",)), frozenset({0})),
+        Page(
+            "memory",
+            "Memory",
+            (("cluster-memory",), ("workers-memory-timeseries",), ("memory-by-key",), ("workers-memory",)),
+            frozenset({0, 1}),
+        ),
+        Page("exceptions", "Exceptions", (("exceptions",),), frozenset({0})),
+        Page("logs", "Logs", (("logs",),), frozenset({0})),
+    )
+}
+
+
+def page_of(path: str) -> Page | None:
+    """Return what is at a path: a page, or a plot of its own.
+
+    Examples
+    --------
+    >>> page_of("status").title, page_of("individual-progress").places, page_of("none")
+    ('Status', (('progress',),), None)
+    """
+    if (page := PAGES.get(path)) is not None:
+        return page
+    plot = PLOTS.get(path.removeprefix("individual-")) if path.startswith("individual-") else None
+    return None if plot is None else Page(path, plot.title, ((plot.name,),), frozenset({0}))
+
+
+def individual_plots() -> dict[str, str]:
+    """Return titles and paths of single plots: ``/individual-plots.json``."""
+    return {f"Individual {plot.title}": f"/individual-{plot.name}" for plot in _PLOTS}

@@ -1,0 +1,80 @@
+"""Plots of tasks by prefix: how far they are, and what their results take.
+
+What lives here: pure functions from a snapshot to columns. What this file must never know: how they are drawn.
+"""
+
+from __future__ import annotations
+
+from windrow.observe import colours, figures
+from windrow.observe.figures import bytes_text
+from windrow.observe.plots.plot import Columns, Facts, Frames, add_box, boxes
+from windrow.observe.plots.workers import shortened
+
+__all__ = ["memory_by_key", "progress"]
+
+PREFIXES_MAX = 24
+"""So many prefixes have a bar, the largest."""
+NAME_LENGTH = 22
+
+PROGRESS_LEGEND = (
+    ("#4477aa", "in memory"),
+    ("#4477aa66", "released"),
+    ("#2f9e5b", "processing"),
+    ("hatch", "queued"),
+    ("#cc3311", "erred"),
+)
+
+SEGMENTS = (
+    ("released", 0.4, " "),
+    ("memory", 1.0, " "),
+    ("erred", 1.0, " "),
+    ("processing", 1.0, " "),
+    ("queued", 0.25, "/"),
+    ("waiting", 0.1, " "),
+)
+"""The states in the order of a bar, from the left: how solid, and how hatched."""
+
+
+def progress(facts: Facts) -> Frames:
+    """Return how many tasks of each prefix are in which state, as shares of a bar."""
+    prefixes = facts["snapshot"].overview["prefixes"]
+    largest = sorted(prefixes.items(), key=lambda kind: (-sum(kind[1].values()), kind[0]))[:PREFIXES_MAX]
+    columns, ticks = boxes(), _no_ticks()
+    texts: Columns = {"x": [], "y": [], "text": []}
+    for place, (prefix, by_state) in enumerate(largest):
+        total = sum(by_state.values())
+        y = (-place - 0.36, -place + 0.36)
+        color, at = colours.of_prefix(prefix), 0.0
+        detail = ", ".join(f"{by_state[state]:,} {state}" for state in figures.STATES if by_state.get(state))
+        for state, alpha, hatch in SEGMENTS:
+            if count := by_state.get(state, 0):
+                fill = colours.STATES[state] if state in ("erred", "processing") else color
+                label = f"{prefix}: {count:,} {state}"
+                add_box(columns, (at, at + count / total), y, fill, label, detail, alpha=alpha, hatch=hatch)
+                at += count / total
+        done = sum(by_state.get(state, 0) for state in ("released", "memory", "erred"))
+        _add_tick(ticks, -place, shortened(prefix, NAME_LENGTH))
+        for name, value in zip(texts, (1.01, -place, f"{done:,} / {total:,}"), strict=True):
+            texts[name].append(value)
+    return {"boxes": columns, "ticks": ticks, "texts": texts}
+
+
+def memory_by_key(facts: Facts) -> Frames:
+    """Return what the results of each prefix take in memory."""
+    sizes = facts["snapshot"].overview["prefix_bytes"]
+    largest = sorted(sizes.items(), key=lambda kind: (-kind[1], kind[0]))[:PREFIXES_MAX]
+    columns, ticks = boxes(), _no_ticks()
+    for place, (prefix, size) in enumerate(largest):
+        y = (-place - 0.4, -place + 0.4)
+        add_box(columns, (0, size), y, colours.of_prefix(prefix), prefix, bytes_text(size))
+        _add_tick(ticks, -place, shortened(prefix, NAME_LENGTH))
+    return {"boxes": columns, "ticks": ticks}
+
+
+def _no_ticks() -> Columns:
+    return {"at": [], "text": []}
+
+
+def _add_tick(ticks: Columns, at: float, text: str) -> None:
+    ticks["at"].append(at)
+    ticks["text"].append(text)

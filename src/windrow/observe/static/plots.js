@@ -1,0 +1,210 @@
+// Opens the page's document, draws its tables, and follows what is clicked.
+"use strict";
+
+const holder = document.querySelector(".plots");
+const root = holder.dataset.root;
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const AGAIN_MS = 2000;
+
+function say(text, lost) {
+  const state = document.getElementById("state");
+  if (!state) return;
+  state.textContent = text;
+  state.className = lost ? "lost" : "";
+}
+
+// ---------------------------------------------------------------- tables
+
+function size(n) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let place = 0;
+  while (n >= 1024 && place < units.length - 1) { n /= 1024; place += 1; }
+  return `${place ? n.toFixed(1) : n.toFixed(0)} ${units[place]}`;
+}
+
+const FORMS = {
+  text: String,
+  long: String,
+  number: (n) => n.toLocaleString("en"),
+  bytes: (n) => (n ? size(n) : "–"),
+  percent: (n) => `${(100 * n).toFixed(0)} %`,
+  bar: (n) => `${(100 * n).toFixed(0)} %`,
+  seconds: (n) => `${n.toFixed(n < 10 ? 1 : 0)} s`,
+  clock: (n) => new Date(1000 * n).toLocaleTimeString(),
+};
+
+function cell(form, value) {
+  const made = document.createElement("td");
+  if (form !== "text" && form !== "long") made.className = "n";
+  const text = value === null || value === undefined || Number.isNaN(value) ? "–" : FORMS[form](value);
+  if (form === "long") {
+    const box = document.createElement("pre");
+    box.textContent = text;
+    made.append(box);
+  } else if (form === "bar" && text !== "–") {
+    const bar = document.createElement("span");
+    bar.className = "bar";
+    const part = document.createElement("span");
+    part.className = value > 0.7 ? "high" : "bytes";
+    part.style.width = `${Math.min(100, 100 * value)}%`;
+    bar.append(part);
+    const both = document.createElement("span");
+    both.className = "with-bar";
+    both.append(bar, text);
+    made.append(both);
+  } else {
+    made.textContent = text;
+  }
+  return made;
+}
+
+class Table {
+  constructor(element, source) {
+    this.element = element;
+    this.source = source;
+    this.heads = [...element.tHead.rows[0].cells];
+    this.by = null;
+    this.down = false;
+    this.heads.forEach((head) => head.addEventListener("click", () => this.sortBy(head)));
+    source.properties.data.change.connect(() => this.draw());
+    this.draw();
+  }
+
+  sortBy(head) {
+    const column = head.dataset.column;
+    this.down = this.by === column ? !this.down : head.dataset.form !== "text";
+    this.by = column;
+    this.heads.forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", this.down ? "descending" : "ascending");
+    this.draw();
+  }
+
+  draw() {
+    const data = this.source.data;
+    const links = Array.from(data.link);
+    const order = links.map((_, place) => place);
+    if (this.by !== null) {
+      const values = data[this.by];
+      const first = links.length && !links[0] && links.some(Boolean) ? order.splice(0, 1) : [];  // the sum of all stays on top
+      order.sort((a, b) => {
+        const [x, y] = [values[a], values[b]];
+        const found = typeof x === "string" ? x.localeCompare(y, "en", { numeric: true }) : (x ?? -1) - (y ?? -1);
+        return this.down ? -found : found;
+      });
+      order.unshift(...first);
+    }
+    const rows = order.map((place) => {
+      const row = document.createElement("tr");
+      this.heads.forEach(({ dataset }, number) => {
+        const made = cell(dataset.form, data[dataset.column][place]);
+        if (links[place] && number === 0) {
+          const link = document.createElement("a");
+          link.href = root + links[place] + location.search;
+          link.append(...made.childNodes);
+          made.append(link);
+        }
+        row.append(made);
+      });
+      if (links[place]) {
+        row.className = "leads";
+        row.addEventListener("click", () => follow(links[place]));
+      } else if (links.some(Boolean)) {
+        row.className = "sum";
+      }
+      return row;
+    });
+    if (!rows.length) {
+      const row = document.createElement("tr");
+      const none = document.createElement("td");
+      none.colSpan = this.heads.length;
+      none.textContent = "There is nothing.";
+      row.append(none);
+      rows.push(row);
+    }
+    this.element.tBodies[0].replaceChildren(...rows);
+  }
+}
+
+// ---------------------------------------------------------------- clicks
+
+function follow(link) {
+  if (String(getSelection())) return;  // somebody marks text
+  if (self === top) location.href = root + link + location.search;
+  else open(root + link + location.search);
+}
+
+function listen(source) {
+  source.selected.properties.indices.change.connect(() => {
+    const [place] = source.selected.indices;
+    const link = place === undefined ? "" : source.data.link[place];
+    if (link) follow(link);
+  });
+}
+
+for (const list of document.querySelectorAll(".tabs")) {
+  const tabs = [...list.children];
+  const choose = (chosen) => {
+    for (const tab of tabs) {
+      tab.setAttribute("aria-selected", tab === chosen);
+      tab.tabIndex = tab === chosen ? 0 : -1;
+      document.getElementById(tab.getAttribute("aria-controls")).hidden = tab !== chosen;
+    }
+  };
+  tabs.forEach((tab, place) => {
+    tab.addEventListener("click", () => choose(tab));
+    tab.addEventListener("keydown", ({ key }) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+      if (!step) return;
+      const next = tabs[(place + step + tabs.length) % tabs.length];
+      choose(next);
+      next.focus();
+    });
+  });
+}
+
+// ---------------------------------------------------------------- the document
+
+async function ask(path, query) {
+  const answer = await fetch(`${location.pathname.replace(/\/+$/, "")}/${path}?${query}`);
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer.json();
+}
+
+async function openDocument() {
+  const query = new URLSearchParams(location.search);
+  if (!query.has("scheme")) query.set("scheme", dark.matches ? "dark" : "light");
+  const { token, roots } = await ask("session", query);
+  const elements = {};
+  for (const [name, id] of Object.entries(roots)) elements[id] = document.getElementById(name.split(":")[0]);
+  const path = location.pathname.replace(/\/+$/, "");
+  await Bokeh.embed.embed_items({}, [{ token, roots: elements, root_ids: Object.keys(elements) }], path);
+  const made = Bokeh.documents.at(-1);
+  if (!made) throw new Error("the websocket cannot be opened: a proxy may not let it through");
+  for (const source of made._all_models.values()) {
+    if (source.type !== "ColumnDataSource") continue;
+    if (source.tags.includes("leads")) listen(source);
+    const [name, part] = (source.name ?? "").split(":");
+    if (part === "rows") new Table(document.getElementById(name), source);
+  }
+  made.on_event("connection_lost", () => comeBack());
+  document.body.dataset.drawn = "yes";
+  say("live");
+}
+
+async function comeBack() {
+  say("no answer: the cluster may have closed", true);
+  try {
+    const answer = await fetch(`${root}health`);
+    if (answer.ok) { location.reload(); return; }
+    throw new Error(answer.statusText);
+  } catch {
+    setTimeout(comeBack, AGAIN_MS);
+  }
+}
+
+addEventListener("beforeunload", () => say("…"));
+dark.addEventListener("change", () => location.reload());
+openDocument().catch((error) => {
+  say(error instanceof TypeError ? "no answer: the cluster may have closed" : error.message, true);
+  setTimeout(comeBack, AGAIN_MS);
+});

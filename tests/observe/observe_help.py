@@ -1,0 +1,120 @@
+"""Snapshots made by hand, and a dashboard of one in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from windrow.observe import scenes
+from windrow.observe.app import Site, make_app
+from windrow.observe.plots.times import moment
+from windrow.observe.source import Snapshot, Source
+
+GIB = 2**30
+
+
+def worker(name: int | str, **metrics: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "host": "127.0.0.1",
+        "pid": 7,
+        "status": "running",
+        "nthreads": 2,
+        "memory_limit": 2 * GIB,
+        "last_seen": 1000.0,
+        "resources": {},
+        "local_directory": "/scratch",
+        "dashboard_link": "",
+        "metrics": {"memory": 0.25 * GIB, "managed": 0.125 * GIB, "spilled": 0.0, "unmanaged_old": 2.0**26, **metrics},
+    }
+
+
+def snapshot(workers: int = 2, prefixes: dict[str, dict[str, int]] | None = None) -> Snapshot:
+    """A cluster of so many workers, with tasks of these prefixes."""
+    prefixes = {"inc": {"memory": 30, "processing": 2, "queued": 8}} if prefixes is None else prefixes
+    addresses = [f"tcp://127.0.0.1:{4000 + number}" for number in range(workers)]
+    return Snapshot(
+        identity={
+            "type": "Scheduler",
+            "id": "Scheduler-1",
+            "address": "tcp://127.0.0.1:8786",
+            "started": 900.0,
+            "total_memory": workers * 2 * GIB,
+            "workers": {address: worker(number) for number, address in enumerate(addresses)},
+        },
+        overview={
+            "now": 100.0,
+            "counted": 100.0,
+            "tasks": sum(sum(found.values()) for found in prefixes.values()),
+            "prefixes": prefixes,
+            "prefix_bytes": dict.fromkeys(prefixes, 2**20),
+            "bytes": 2**20 * len(prefixes),
+            "erred": [["bad", "bad", "Traceback: <b>boom</b>"]],
+            "clients": 1,
+            "unrunnable": 0,
+            "workers": {
+                address: {
+                    "processing": number % 5,
+                    "stored": number,
+                    "stored_bytes": number * 2**20,
+                    "occupancy": 0.5 * number,
+                    "idle": False,
+                    "saturated": True,
+                }
+                for number, address in enumerate(addresses)
+            },
+        },
+        cpu={address: 0.01 * number for number, address in enumerate(addresses)},
+    )
+
+
+class FakeSource:
+    """A source that answers from memory, and counts what it is asked."""
+
+    def __init__(self, found: Snapshot) -> None:
+        self.found = found
+        self.asked = 0
+
+    async def snapshot(self) -> Snapshot:
+        self.asked += 1
+        return self.found
+
+    async def ask(self, *requests: Any) -> list[Any]:
+        return [ANSWERS[type(request).__name__] for request in requests]
+
+
+ANSWERS: dict[str, Any] = {"RecentLogs": [["WARNING", "a worker has left"]]}
+
+
+@asynccontextmanager
+async def serving(source: FakeSource, prefix: str = "", token: str = "") -> AsyncIterator[tuple[str, Site]]:
+    """Serve the pages of a source; the address, up to where the paths begin."""
+    sock, port = bind_unused_port()
+    site = Site(cast(Source, source), prefix, token, port)
+    scenes.furnish(site, cast(Source, source), os.getpid())
+    server = HTTPServer(make_app(site))
+    server.add_sockets([sock])
+    try:
+        yield f"http://127.0.0.1:{port}{prefix}", site
+    finally:
+        if site.stage is not None:
+            await site.stage.close()
+        server.stop()
+        await server.close_all_connections()
+
+
+def some_facts(found: Snapshot | None = None) -> dict[str, Any]:
+    """Facts of every name."""
+    found = snapshot() if found is None else found
+    return {
+        "snapshot": found,
+        "now": 1001.0,
+        "history": [moment(found, 1000.0), moment(found, 1001.0)],
+        "logs": [["WARNING", "a worker has left"]],
+        "system": [{"time": 1000.0, "cpu": 0.5, "memory": 1e8, "files": 30, "threads": 4}],
+    }

@@ -1,0 +1,97 @@
+"""Plots: facts in, columns out; of every plot in the catalogue, and of the largest clusters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from observe_help import snapshot, some_facts
+
+from windrow.observe import colours
+from windrow.observe.feed import ASKED
+from windrow.observe.plots import workers
+from windrow.observe.plots.catalogue import PAGES, PLOTS, individual_plots, page_of
+from windrow.observe.plots.plot import BOXES, Boxes, Lines, Network, Plot, Rows
+
+
+def names_of(plot: Plot) -> set[str]:
+    """The frames that a plot of this kind is drawn from, beside those that it may leave out."""
+    return {Boxes: {"boxes", "ticks"}, Lines: {"lines"}, Network: {"nodes", "edges"}, Rows: {"rows"}}[type(plot.kind)]
+
+
+@pytest.mark.parametrize("plot", PLOTS.values(), ids=lambda plot: plot.name)
+@pytest.mark.parametrize("facts", [some_facts(), some_facts(snapshot(workers=0, prefixes={}))], ids=["some", "none"])
+def test_every_plot_makes_whole_columns_of_the_facts_that_it_names(plot: Plot, facts: dict[str, Any]) -> None:
+    assert set(plot.needs) <= set(ASKED)
+    frames = plot.frames({name: facts[name] for name in plot.needs})
+    assert names_of(plot) <= set(frames)
+    for name, columns in frames.items():
+        assert len({len(column) for column in columns.values()}) == 1, (name, {n: len(c) for n, c in columns.items()})
+    if "boxes" in frames:
+        assert tuple(frames["boxes"]) == BOXES
+    if isinstance(plot.kind, Rows):
+        assert set(frames["rows"]) == {column for column, _, _ in plot.kind.columns} | {"link"}
+    if isinstance(plot.kind, Lines):
+        assert {column for column, _, _ in plot.kind.series} <= set(frames["lines"])
+
+
+def test_every_plot_says_what_it_is_and_has_a_path() -> None:
+    assert individual_plots()["Individual Progress"] == "/individual-progress"
+    for plot in PLOTS.values():
+        assert plot.title
+        assert plot.note.endswith(".")
+        page = page_of(f"individual-{plot.name}")
+        assert page is not None
+        assert page.plots == [plot.name]
+    for page in PAGES.values():
+        assert set(page.plots) <= set(PLOTS)
+        assert len(set(page.plots)) == len(page.plots)
+    assert page_of("individual-") is None
+
+
+def test_a_bar_a_worker_with_its_memory_against_its_limit() -> None:
+    frames = workers.memory({"snapshot": snapshot(workers=3)})
+    boxes = frames["boxes"]
+    free = [place for place, alpha in enumerate(boxes["alpha"]) if alpha == 0.18]
+    assert [boxes["right"][place] for place in free] == [2 * 2**30] * 3
+    assert frames["ticks"] == {"at": [0, -1, -2], "text": ["0", "1", "2"]}
+    assert boxes["detail"][0] == "256.0 MiB of 2.0 GiB: 128.0 MiB results"
+    assert boxes["link"][0] == "info/worker/tcp%3A%2F%2F127.0.0.1%3A4000.html"
+
+
+@pytest.mark.parametrize("make", [workers.memory, workers.processing, workers.cpu, workers.occupancy])
+def test_above_a_hundred_workers_histograms_count_them_all(make: Callable[[Any], Any]) -> None:
+    boxes = make({"snapshot": snapshot(workers=250)})["boxes"]
+    assert len(boxes["top"]) <= workers.BINS
+    assert sum(boxes["top"]) == 250
+    assert len(make({"snapshot": snapshot(workers=100)})["boxes"]["top"]) >= 100
+
+
+def test_a_million_tasks_on_five_hundred_workers_cost_milliseconds() -> None:
+    large = snapshot(workers=500, prefixes={f"task-{n}": {"memory": 900, "queued": 100} for n in range(1_000)})
+    facts = some_facts(large)
+    for plot in PLOTS.values():
+        start = time.process_time()
+        frames = plot.frames(facts)
+        spent = time.process_time() - start
+        assert spent < 0.25, plot.name
+        assert max(len(column) for columns in frames.values() for column in columns.values()) <= 20_000, plot.name
+
+
+def test_a_prefix_has_the_same_colour_everywhere() -> None:
+    facts = {"snapshot": snapshot(prefixes={"inc": {"memory": 3}, "sum": {"memory": 4}})}
+    for name in ("progress", "memory-by-key"):
+        boxes = PLOTS[name].frames(facts)["boxes"]
+        for label, color in zip(boxes["label"], boxes["color"], strict=True):
+            assert color == colours.of_prefix(label.partition(":")[0])
+
+
+def test_progress_bars_are_whole_and_say_how_many_are_done() -> None:
+    frames = PLOTS["progress"].frames({"snapshot": snapshot()})
+    assert frames["texts"]["text"] == ["30 / 40"]
+    boxes = frames["boxes"]
+    assert (boxes["left"][0], boxes["right"][-1]) == (0.0, pytest.approx(1.0))
+    assert boxes["label"] == ["inc: 30 memory", "inc: 2 processing", "inc: 8 queued"]
+    assert boxes["hatch"][-1] == "/"
