@@ -142,6 +142,14 @@ DEFAULTS: Final[dict[str, Setting]] = {
         True, "Whether parties on one host, of one user, use unix sockets where their address is a tcp one (Linux)"
     ),
     "windrow.inline-limit": Setting("16 KiB", "Results up to this size travel inside the message that reports them"),
+    "windrow.output.keep": Setting(True, "Whether what tasks print and log is kept for `Future.logs`"),
+    "windrow.output.level": Setting(
+        None, "The least level of log records that are kept and made; None: all that loggers let through"
+    ),
+    "windrow.output.rate": Setting("1 MiB", "How much of it a worker sends a second; further lines are only counted"),
+    "windrow.output.task-bytes": Setting("64 KiB", "How much of it is kept of a task: the last"),
+    "windrow.output.bytes": Setting("32 MiB", "How much of it a scheduler keeps altogether"),
+    "windrow.output.forget-after": Setting("10 minutes", "How long it is kept of a task that is forgotten"),
     "windrow.secret-file": Setting(
         None, "A file with the secret of clusters that did not publish theirs on this machine"
     ),

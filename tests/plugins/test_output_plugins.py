@@ -13,6 +13,7 @@ from plugin_help import until
 
 from windrow import Client, LocalCluster
 from windrow.plugins import ForwardLoggingPlugin, ForwardOutput, KillWorker
+from windrow.primitives import topics
 
 
 def log_there(level: int, text: str, *args: object) -> None:
@@ -63,7 +64,7 @@ def test_lines_are_sent_to_clients(process_client: Client) -> None:
         (["oops"], 2, "\n"),
     ]
     client.unregister_worker_plugin("forward-output")
-    assert list(client.run(lambda: type(sys.stdout).__name__).values()) == ["TextIOWrapper"]
+    assert list(client.run(lambda: type(sys.stdout).__module__).values()) == ["windrow.worker.output"]
 
 
 def say(start: str, where: str, text: str) -> None:
@@ -86,3 +87,44 @@ def test_a_mode_that_is_none_errs_at_once() -> None:
     with pytest.raises(ValueError, match="mode must be"):
         KillWorker(mode="poison")  # type: ignore[arg-type]
     assert KillWorker("2 minutes").delay == 120.0
+
+
+def test_a_worker_in_this_process_has_nothing_to_forward() -> None:
+    before = sys.stdout
+    with Client(n_workers=1, processes=False) as client:
+        client.register_plugin(ForwardOutput())
+        assert sys.stdout is before, "what it would forward, clients print; and so on"
+
+
+class Listening:
+    """A worker, as far as a plugin of this kind knows it."""
+
+    address = "tcp://w"
+
+    def __init__(self, echoes: bool) -> None:
+        self.echoes = echoes
+        self.events: list[str] = []
+        self.loop = self
+
+    def call_soon_threadsafe(self, log_event: Any, topic: str, event: Any) -> None:
+        log_event(topic, event)
+
+    def log_event(self, topic: str, event: Any) -> None:
+        self.events.append(event["args"][0])
+
+
+@pytest.mark.parametrize("echoes", [True, False])
+def test_lines_appear_here_only_if_no_client_has_this_terminal(
+    echoes: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin, worker = ForwardOutput(), Listening(echoes)
+    plugin.setup(worker)
+    try:
+        print("hello")
+        topics.telling.now = True
+        print("told already")
+    finally:
+        topics.telling.now = False
+        plugin.teardown(worker)
+    assert worker.events == ["hello"]
+    assert capsys.readouterr().out == ("hello\ntold already\n" if echoes else "")

@@ -17,6 +17,7 @@ PAGES = [
     "docs/task-life-cycle.md",
     "docs/dashboard.md",
     "docs/clusters.md",
+    "docs/output.md",
 ]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 """The environment without what an outer make would tell an inner one."""

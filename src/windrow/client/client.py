@@ -29,6 +29,7 @@ from windrow.client.explain import ExplainMethods
 from windrow.client.graphs import GraphMethods
 from windrow.client.metadata import MetadataMethods
 from windrow.client.options import Duration
+from windrow.client.output import OutputMethods
 from windrow.client.plugins import PluginMethods
 from windrow.client.report import describe_identity
 from windrow.client.reports import ReportMethods
@@ -72,6 +73,7 @@ class Client(
     DataMethods,
     PluginMethods,
     TopicMethods,
+    OutputMethods,
     MetadataMethods,
     DatasetMethods,
     ReportMethods,

@@ -21,6 +21,7 @@ from windrow.client.entry import CANCELLED, FINISHED, UNDONE, Entry
 from windrow.client.options import Duration, seconds
 from windrow.client.waiting import entries_of, follow
 from windrow.keys import Key
+from windrow.primitives import output
 from windrow.wire import messages as m
 from windrow.wire import payload
 
@@ -164,6 +165,28 @@ class Future:
         """Wait for the end, and return the traceback of what the task raised, or None."""
         client = self.bound()
         return client.run_steps(gather.traceback(self), seconds(timeout), f"traceback of {self.key!r}")
+
+    def logs(self) -> Any:
+        """Return what the task has printed and logged so far, as text: a line each, with time, worker and source.
+
+        It is there before the result is, and stays when the worker has died. Of each task the last lines are kept
+        (``windrow.output.task-bytes``). What the task's own code wrote is here, be it by ``print`` or by a logger, and
+        not what C code or other processes wrote. An awaitable of it on an asynchronous client. As data, and of several
+        tasks at once: ``Client.get_task_logs``.
+
+        Examples
+        --------
+        >>> print(client.submit(print, "hello").logs())  # doctest: +SKIP
+        2026-11-29 12:00:00.250 tcp://127.0.0.1:40123 stdout: hello
+        """
+
+        def in_words(reply: m.Reply | None) -> str:
+            [(lines, dropped)] = said_in(reply)
+            return output.in_words(list(lines), dropped)
+
+        from windrow.client.output import SERVICE, said_in
+
+        return self.bound().consult(SERVICE, output.GetOutput([self.key]), then=in_words)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return follow(gather.result(self), None, str(self.key)).__await__()

@@ -14,6 +14,7 @@ import threading
 from typing import Any, TextIO
 
 from windrow.plugins.base import WorkerPlugin
+from windrow.primitives.topics import telling
 
 __all__ = ["ForwardLoggingPlugin", "ForwardOutput"]
 
@@ -97,7 +98,9 @@ def _plain_record(record: logging.LogRecord) -> dict[str, Any]:
 class ForwardOutput(WorkerPlugin):
     """Sends each line that workers write to stdout and stderr to all clients, which print it.
 
-    Workers on this machine (`LocalCluster`) write to this terminal anyway, and their lines will be there twice.
+    Workers that write to the terminal of the program that started them (`LocalCluster`) do so no longer meanwhile, as
+    their lines would be there twice. Workers inside the program's own process have nothing to forward. What is kept for
+    ``Future.logs`` is kept all the same.
 
     Examples
     --------
@@ -111,6 +114,8 @@ class ForwardOutput(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Read along."""
+        if worker.address.startswith("inproc://"):
+            return
         self._former = (sys.stdout, sys.stderr)
         sys.stdout = _Tee(sys.stdout, 1, worker)
         sys.stderr = _Tee(sys.stderr, 2, worker)
@@ -118,8 +123,18 @@ class ForwardOutput(WorkerPlugin):
     def teardown(self, worker: Any) -> None:
         """Read along no more."""
         if self._former is not None:
+            for stream in self._former:
+                _mute(stream, False)
             sys.stdout, sys.stderr = self._former
             self._former = None
+
+
+def _mute(stream: Any, is_mute: bool) -> bool:
+    """Have a stream that keeps what is written show it, or not; False if it is no such stream."""
+    if not hasattr(stream, "is_mute"):
+        return False
+    stream.is_mute = is_mute
+    return True
 
 
 class _Tee:
@@ -129,13 +144,18 @@ class _Tee:
         self._stream = stream
         self._number = number
         self._worker = worker
-        self._partial = ""
-        self._lock = threading.Lock()
+        self._partial: dict[int, str] = {}
+        """Beginnings of lines, by thread."""
+        self._hands_on = worker.echoes or _mute(stream, True)
 
     def write(self, text: str) -> int:
-        written = self._stream.write(text)
-        with self._lock:
-            *lines, self._partial = (self._partial + text).split("\n")
+        written = self._stream.write(text) if self._hands_on else len(text)
+        if telling.now:  # to all clients, and here for the worker's own log
+            return written
+        thread = threading.get_ident()
+        *lines, rest = (self._partial.pop(thread, "") + text).split("\n")
+        if rest:
+            self._partial[thread] = rest
         if lines:
             event = {"args": ["\n".join(lines)], "sep": " ", "end": "\n", "file": self._number, "flush": True}
             _log_soon(self._worker, "print", event)

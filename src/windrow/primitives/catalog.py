@@ -10,6 +10,7 @@ from windrow.primitives.event import Flags
 from windrow.primitives.keeping import Keeping
 from windrow.primitives.metadata import Metadata
 from windrow.primitives.multi_lock import MultiLocks
+from windrow.primitives.output import Outputs
 from windrow.primitives.queue import Queues
 from windrow.primitives.semaphore import Semaphores
 from windrow.primitives.service import Service
@@ -18,6 +19,7 @@ from windrow.primitives.variable import Variables
 
 SERVICES: tuple[type[Service], ...] = (
     Topics,
+    Outputs,
     Metadata,
     Datasets,
     Keeping,

@@ -49,6 +49,9 @@ class Desk(Protocol):
     def let_go(self, owner: str, key: Key) -> None:
         """End a `hold`."""
 
+    def has_task(self, key: Key) -> bool:
+        """Whether there is a task of this key."""
+
     def is_here(self, client: str) -> bool:
         """Whether this client has not gone."""
 

@@ -10,6 +10,7 @@ last ``distributed.admin.low-level-log-length`` events are kept. Subscribers get
 from __future__ import annotations
 
 import builtins
+import threading
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, ClassVar, TextIO
@@ -128,6 +129,15 @@ def names_of(topic: object) -> list[str]:
     return [str(name) for name in names]
 
 
+class _Telling(threading.local):
+    """Whether this thread prints what it has told all clients already."""
+
+    now = False
+
+
+telling = _Telling()
+
+
 def print(  # the public name is windrow.print
     *args: object, sep: str | None = " ", end: str | None = "\n", file: TextIO | None = None, flush: bool = False
 ) -> None:
@@ -158,8 +168,9 @@ def print(  # the public name is windrow.print
     if place is None:
         builtins.print(*args, sep=sep, end=end, file=file, flush=flush)
         return
+    words = [str(arg) for arg in args]
     event = {
-        "args": [str(arg) for arg in args],
+        "args": words,
         "sep": _checked_filling("sep", sep),
         "end": _checked_filling("end", end),
         "file": _number_of(file),
@@ -167,7 +178,20 @@ def print(  # the public name is windrow.print
     }
     place.worker.log_event(PRINT, event)
     if place.worker.echoes:
-        builtins.print(*args, sep=sep, end=end, file=file, flush=flush)
+        telling.now = True
+        try:
+            builtins.print(*args, sep=sep, end=end, file=file, flush=flush)
+        finally:
+            telling.now = False
+    else:
+        text = (" " if sep is None else sep).join(words) + ("\n" if end is None else end)
+        _note(place, "stderr" if event["file"] == 2 else "stdout", text)
+
+
+def _note(place: context.Place, source: str, text: str) -> None:
+    """Have what a task says kept for `Future.logs`, as it does not pass the worker's streams."""
+    if place.worker.output is not None:
+        place.worker.output.note(place.key, source, text.removesuffix("\n"))
 
 
 def _checked_filling(argument: str, value: object) -> str | None:
@@ -225,6 +249,8 @@ def warn(
             raise TypeError(f"category must be a class of warnings, not {kind!r}")
         message = kind(message)
     frame = _caller(sys._getframe(1), stacklevel)
+    if not place.worker.echoes:
+        _note(place, "stderr", warnings.formatwarning(message, type(message), *frame, line=""))
     place.worker.log_event(
         WARN,
         {"message": _pickled(message), "text": str(message), "filename": frame[0], "lineno": frame[1]},

@@ -56,6 +56,7 @@ from windrow.wire.messages import (
     Leaving,
     Log,
     Missing,
+    Output,
     Paused,
     Release,
     Reply,
@@ -99,6 +100,11 @@ def _on_withdraw(state: State, client: ClientRecord, message: Withdraw) -> None:
 
 def _on_log(state: State, peer: Peer[Any], message: Log) -> None:
     state.desk.log(message.topics, message.time, message.event)
+
+
+def _on_output(state: State, worker: WorkerRecord, message: Output) -> None:
+    kept: Any = state.desk.services["output"]
+    kept.add(worker.address, message)
 
 
 def _client_leaves(state: State, client: ClientRecord, message: Close) -> None:
@@ -146,6 +152,7 @@ HANDLERS: dict[type[Peer[Any]], dict[type[Struct], Handler]] = {
         Paused: workers.on_paused,
         Executed: recording.on_executed,
         Log: _on_log,
+        Output: _on_output,
         Heartbeat: workers.on_heartbeat,
         Supply: workers.on_supply,
         Leaving: replicas.on_leaving,

@@ -90,6 +90,9 @@ def read_config() -> SchedulerConfig:
         unknown_s=config.seconds("distributed.scheduler.unknown-task-duration"),
         rows_kept=_rows_kept(),
         events_kept=int(config.get("distributed.admin.low-level-log-length")),  # type: ignore[call-overload]
+        output_bytes=config.size_bytes("windrow.output.bytes"),
+        task_output_bytes=config.size_bytes("windrow.output.task-bytes"),
+        output_s=config.seconds("windrow.output.forget-after"),
     )
 
 

@@ -144,6 +144,10 @@ class FrontDesk:
         if not keeper.wants:
             del state.clients[owner]
 
+    def has_task(self, key: Key) -> bool:
+        """Whether there is a task of this key."""
+        return key in self.state.tasks
+
     # ------------------------------------------------------------ what happens to clients, and time
 
     def is_here(self, client: str) -> bool:

@@ -78,6 +78,12 @@ class SchedulerConfig(Struct, frozen=True):
     """How many events of a topic are kept."""
     rows_kept: int = 100_000
     """How many rows of the task stream are kept (``scheduler.recording``)."""
+    output_bytes: int = 32 * 2**20
+    """How much of what tasks have printed and logged is kept altogether,"""
+    task_output_bytes: int = 64 * 2**10
+    """and of one task."""
+    output_s: float = 600.0
+    """How long after its last line that of a task is kept which there is no more."""
 
 
 class Failure(Struct, eq=False):

@@ -487,6 +487,18 @@ class Log(Struct, tag=60, array_like=True):
     event: Any
 
 
+class Output(Struct, tag=225, array_like=True):
+    """What tasks have printed and logged, as columns; it precedes the reports of their ends.
+
+    ``said`` holds for each key rows of (seconds since the epoch, source, text); ``dropped`` how many lines are not
+    among them, because there were too many.
+    """
+
+    keys: list[Key]
+    said: list[list[tuple[float, str, str]]]
+    dropped: list[int]
+
+
 class Heartbeat(Struct, tag=45, array_like=True):
     """Sign of life with measured facts."""
 
@@ -897,6 +909,7 @@ FromWorker: TypeAlias = (
     | Executed
     | Paused
     | Log
+    | Output
     | Heartbeat
     | Supply
     | Leaving
@@ -958,6 +971,7 @@ Message: TypeAlias = (
     | Executed
     | Paused
     | Log
+    | Output
     | Heartbeat
     | Supply
     | Leaving

@@ -117,7 +117,7 @@ async def _serve(options: dict[str, Any]) -> int:
 async def _started(options: dict[str, Any], status_fd: int) -> WorkerServer:
     """Make the worker, and have it listen and join."""
     from windrow import security, tls
-    from windrow.worker import inherited
+    from windrow.worker import inherited, output
 
     scheduler = options["scheduler"]
     certificates = options.get("certificates")
@@ -131,6 +131,8 @@ async def _started(options: dict[str, Any], status_fd: int) -> WorkerServer:
     inherited.leave(given)
     worker = make(scheduler, **kwargs)
     when_imported("dask.config", _be_what_dask_computes_on)
+    if worker.output is not None:
+        output.attend(worker.output)
     worker.on_listening = partial(_say, status_fd)
     _leave_on_sigterm(worker, status_fd)
     await worker

@@ -46,7 +46,7 @@ from windrow.wire.messages import (
     UnregisterPlugin,
     Welcome,
 )
-from windrow.worker import joining
+from windrow.worker import joining, output
 from windrow.worker.actors import Stage
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
@@ -159,6 +159,8 @@ class WorkerServer(WorkerFacade, Server):
             self.core, config.nthreads, self._wake, self.loop, config.inline_limit, recorder, shares_memory=self._inproc
         )
         self.executor.worker = self
+        self.output = output.collect(self)
+        """What its tasks say; None where nobody wants to know."""
         self.memory_manager = MemoryMonitor(self, config.memory, config.memory_limit, data, measures=not self._inproc)
         self.executor.keeping = self.memory_manager.keeping
         if self.memory_manager.keeping is not None:
@@ -295,6 +297,7 @@ class WorkerServer(WorkerFacade, Server):
         self.give_up_start()
         self.joined.cancel()
         if self._link is not None and not self.ended.done():
+            self._flush()
             self._link.send([Close(reason)])
         self.wants_successor = self.wants_successor or not nanny
         self._stop("" if nanny else reason)
@@ -452,6 +455,10 @@ class WorkerServer(WorkerFacade, Server):
                 self._tell_soon(moves)
             if self.validates:
                 self._validate()
+        if self.output is not None and self._link is not None:
+            said = self.output.take(core.attempts)
+            if said is not None:  # before the reports of these tasks' ends
+                out.insert(0, said)
         if out and self._link is not None:
             self._link.send(out)
         if core.brought:
@@ -552,6 +559,8 @@ class WorkerServer(WorkerFacade, Server):
             self._background.discard(future)
             if future.cancelled():  # with the worker, whose connections close
                 return
+            if self.output is not None and self.output.is_due:  # what an actor has said comes before what it returns
+                self._flush()
             error = future.exception()  # result() would raise it, and a SystemExit would end the loop
             then([_unloadable(error)] * count if error is not None else [*future.result()])
 

@@ -1,4 +1,4 @@
-"""The examples on the page about clusters run as programs, and print what the page says they do."""
+"""The examples on some pages run as programs, and print what the page says they do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "clusters.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLES = {
+    f"{page}-{number}": example
+    for page in ("clusters", "output")
+    for number, example in enumerate(
+        re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
+    )
+}
 SAID = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 
 
@@ -19,9 +25,13 @@ def like(said: str) -> str:
     return re.sub(r"8a41c2f0|:\\?\d{4,5}\b", lambda found: r":\d+" if ":" in found[0] else r"\w{8}", re.escape(said))
 
 
-@pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_the_example_prints_what_the_page_says(number: int, tmp_path: Path) -> None:
-    example = EXAMPLES[number]
+def test_both_pages_have_examples() -> None:
+    assert {"clusters-0", "output-0"} <= set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_prints_what_the_page_says(name: str, tmp_path: Path) -> None:
+    example = EXAMPLES[name]
     script = tmp_path / "example.py"
     script.write_text(example)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=50, check=False)
