@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from windrow import addressing, tls
+from windrow import addressing, schemes, tls
 
-__all__ = ["ANY_HOST", "choose", "choose_all", "contact", "interface_ip", "ports", "scheme_of"]
+__all__ = ["ANY_HOST", "beside", "choose", "choose_all", "contact", "interface_ip", "ports", "scheme_of"]
 
 ANY_HOST = "0.0.0.0"
 """What an empty host stands for."""
-
-SCHEMES = ("inproc", "tcp", "tls")
 
 Ports = int | str | Iterable[int] | None
 
@@ -40,8 +38,8 @@ def choose(
     interface
         Such as "eth0", instead of a host.
     protocol
-        "tcp", "tls" or "inproc"; by default what ``host`` says, else tls where ``security`` requires encryption or
-        other machines can come, else tcp.
+        "tcp", "tls", "inproc", "local", or the scheme of a package; by default what ``host`` says, else tls where
+        ``security`` requires encryption or other machines can come, else tcp.
     default_port, default_host
         What holds where nothing is said.
     security
@@ -66,6 +64,8 @@ def choose(
     scheme = scheme_of(protocol, host)
     if scheme == "inproc":
         return ["inproc://"]
+    if not schemes.has_ports(scheme):
+        return [_without_port(scheme, host, port, interface)]
     if interface is not None and host:
         raise ValueError(f"interface={interface!r} and host={host!r} say the same thing twice; give one of them")
     name, own_port = _split(host)
@@ -79,6 +79,18 @@ def choose(
     said = protocol is not None or (host is not None and "://" in host)
     scheme = tls.chosen_scheme(scheme, name or ANY_HOST, security, said=said)
     return [addressing.join_address(scheme, addressing.join_host_port(name or ANY_HOST, each)) for each in chosen]
+
+
+def _without_port(scheme: str, host: str | None, port: Ports, interface: str | None) -> str:
+    """Return the address of what listens under a name."""
+    if interface is not None or port not in (None, 0):
+        raise ValueError(
+            f"{scheme}:// has no interfaces and no ports; leave interface={interface!r}, port={port!r} out"
+        )
+    location = host.partition("://")[2] if host and "://" in host else ""
+    if host and not location and not addressing.is_loopback(host):
+        raise ValueError(f"{scheme}:// has no hosts; leave host={host!r} out, or give a name: '{scheme}://name'")
+    return addressing.join_address(scheme, location or schemes.new_location(scheme))
 
 
 def choose_all(
@@ -140,8 +152,8 @@ def scheme_of(protocol: str | None, host: str | None = None) -> str:
     scheme = (protocol or named or "tcp").removesuffix("://").lower()
     if named is not None and named != scheme:
         raise ValueError(f"protocol={protocol!r} contradicts host={host!r}; give one of them")
-    if scheme not in SCHEMES:
-        raise ValueError(f"unknown protocol {scheme!r}; known are {', '.join(SCHEMES)}")
+    if not schemes.is_known(scheme):
+        raise ValueError(f"unknown protocol {scheme!r}; known are {', '.join(schemes.known())}")
     return scheme
 
 
@@ -170,6 +182,22 @@ def ports(port: Ports) -> list[int]:
     return found
 
 
+def beside(scheduler: str) -> str:
+    """Return where a worker listens that was told nothing: where its scheduler, and its peers, reach it.
+
+    Examples
+    --------
+    >>> beside("tcp://127.0.0.1:8786"), beside("inproc://scheduler").startswith("inproc://")
+    ('tcp://127.0.0.1:0', True)
+    """
+    scheme, location = addressing.split_address(scheduler)
+    if schemes.has_ports(scheme):
+        host = addressing.split_host_port(location)[0] or "localhost"
+        own = "127.0.0.1" if addressing.is_loopback(host) else addressing.own_ip(host)
+        return addressing.join_address(scheme, addressing.join_host_port(own, 0))
+    return addressing.join_address(scheme, schemes.new_location(scheme))
+
+
 def contact(given: str, listening: str) -> str:
     """Return the address to give to others: what is given, with the scheme and port of what listens where it has none.
 
@@ -181,7 +209,7 @@ def contact(given: str, listening: str) -> str:
     if not given:
         return listening
     scheme, location = addressing.split_address(listening)
-    if scheme == "inproc":
+    if not schemes.has_ports(scheme):
         return listening
     name, port = _split(given)
     own = addressing.split_host_port(location)[1]

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Self
 
-from windrow import addressing, logs, versions
+from windrow import addressing, logs, schemes, versions
 
 __all__ = ["Server", "Status", "run_until_signalled"]
 
@@ -136,7 +136,7 @@ class Server:
 
     def _host_port(self) -> tuple[str, int]:
         scheme, _, location = self.address.partition("://")
-        if scheme == "inproc" or not location:
+        if not location or not schemes.has_ports(scheme):
             return location, 0
         return addressing.split_host_port(location, 0)
 

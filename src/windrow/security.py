@@ -14,7 +14,7 @@ import stat
 import sys
 from pathlib import Path
 
-from windrow import config, roles, tls
+from windrow import config, roles, schemes, tls
 from windrow.addressing import is_loopback, join_host_port, normalize, split_address, split_host_port
 from windrow.errors import NotAllowed, WrongSecret
 
@@ -351,7 +351,10 @@ def _read_by_number(directory: Path, address: str) -> dict[str, object] | None:
     """Return what is published under the number of an address with a name."""
     import socket
 
-    host, port = split_host_port(split_address(normalize(address))[1])
+    scheme, location = split_address(normalize(address))
+    if not schemes.has_ports(scheme):
+        return None
+    host, port = split_host_port(location)
     if not any(directory.glob(f"{port}-*.json")):  # then no name need be looked up
         return None
     try:

@@ -155,7 +155,7 @@ def test_a_host_that_others_can_reach_draws_a_warning(tmp_path: Any, monkeypatch
         ({"memory_limit": [1]}, "memory_limit is a number"),
         ({"host": 5}, "host must be"),
         ({"protocol": 5}, "protocol must be"),
-        ({"protocol": "pigeon://"}, "there is no protocol 'pigeon://'; there are inproc://, tcp://"),
+        ({"protocol": "pigeon://"}, "there is no protocol 'pigeon://'; there are inproc://, local://, tcp://"),
         ({"interface": "eth99"}, "there is no interface 'eth99' .*lo "),
         ({"worker_class": 5}, "worker_class must be a class"),
         ({"scheduler_kwargs": 5}, "scheduler_kwargs must be a dict"),

@@ -148,3 +148,18 @@ def start_sleeper(started: str) -> None:
 
     sleeper = "import sys; sys.path[:] = {}; import process_tasks as tasks; tasks.announce_and_wait({!r}, 'never')"
     subprocess.run([sys.executable, "-c", sleeper.format(sys.path, started)], check=True)
+
+
+def wait_for_file(path: str) -> bool:
+    while not os.path.exists(path):
+        time.sleep(POLL_S)
+    return True
+
+
+def some_bytes(n: int, gate: object) -> bytes:
+    return bytes(8_000)
+
+
+def blob_list(count: int, seed: int) -> list[bytes]:
+    """Return so many MB, all of which are copied when they are pickled."""
+    return [bytes([seed + n]) * 1_000_000 for n in range(count)]

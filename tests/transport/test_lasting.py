@@ -201,6 +201,29 @@ def test_signs_of_life_keep_an_idle_link(lasting_network: Any, monkeypatch: pyte
     assert news == far.lost == []
 
 
+def test_a_large_frame_on_its_way_is_a_sign_of_life(lasting_network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = config.seconds
+    monkeypatch.setattr(config, "seconds", lambda key: 0.01 if key == "windrow.sign-of-life" else seconds(key))
+    lasting_network.reception._beat_s = 60.0  # all that arrives is a part of the frame
+    near, far = lasting_network.pair()
+    news = follow(near)
+    link: Any = near.link
+    beats: list[int] = []
+    arrives = True
+
+    def beat() -> None:
+        LastingLink.beat(link)
+        beats.append(link._missing)
+        link._connection.received_bytes += arrives
+
+    near.do(lambda: setattr(link, "beat", beat))
+    until(near, lambda: len(beats) > 10 * lasting.SILENT_BEATS)
+    assert max(beats[lasting.SILENT_BEATS :]) == 0
+    assert news == far.lost == []
+    arrives = False  # it hangs in the middle
+    until(near, lambda: news == ["cut", "resumed"])
+
+
 def test_a_process_of_this_machine_that_has_ended_is_not_waited_for(lasting_network: Any) -> None:
     source = (
         "import asyncio, sys\nfrom windrow import transport\n"

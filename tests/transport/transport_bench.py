@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
+import functools
+import importlib.util
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 import pytest
 
-from windrow import runtime, transport
+from windrow import runtime, schemes, transport
 from windrow.runtime import LoopThread
 from windrow.tls import Security
 from windrow.transport import Link, Listener, unix
@@ -22,8 +24,6 @@ T = TypeVar("T")
 
 SECRET = b"s" * 32
 LIMIT_S = 10.0
-
-_names = itertools.count()
 
 CERTIFICATES = Security.temporary()
 
@@ -98,7 +98,7 @@ class Network:
         self.patience_s = patience_s
         self.accepted: list[Link] = []
         self.on_link: Callable[[Link], None] = self.accepted.append
-        location = "127.0.0.1:0" if scheme in {"tcp", "tls"} else f"test-{os.getpid()}-{next(_names)}"
+        location = "127.0.0.1:0" if schemes.has_ports(scheme) else schemes.new_location(scheme)
         self.reception = Reception(lambda link: self.on_link(link))
         accept = self.reception.accept if patience_s else lambda link: self.on_link(link)
         self.certificates = CERTIFICATES if scheme == "tls" else None
@@ -145,6 +145,18 @@ class Network:
         return near, far
 
 
+@functools.cache
+def path_transport() -> ModuleType:
+    """Return the transport of the examples, which stands for those of other packages."""
+    path = Path(__file__).parents[2] / "examples" / "path_transport.py"
+    spec = importlib.util.spec_from_file_location("path_transport", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 class Kind(NamedTuple):
     """A transport, and the loops on which it has to work."""
 
@@ -164,19 +176,31 @@ KINDS = {
     "local": Kind("local"),
     "tls": Kind("tls"),
     "tls-asyncio": Kind("tls", asyncio.new_event_loop),
+    "third-party": Kind("path"),
+    "third-party-asyncio": Kind("path", asyncio.new_event_loop),
     "inproc": Kind("inproc"),
     "inproc-two-loops": Kind("inproc", two_loops=True),
     "lasting": Kind("tcp", patience_s=LIMIT_S),
     "lasting-nearby": Kind("tcp", patience_s=LIMIT_S, is_nearby=True),
+    "lasting-third-party": Kind("path", patience_s=LIMIT_S),
     "lasting-tls": Kind("tls", patience_s=LIMIT_S),
     "lasting-asyncio": Kind("tcp", asyncio.new_event_loop, patience_s=LIMIT_S),
 }
 
 
+APART = {
+    f"{name}-apart": kind._replace(two_loops=True)
+    for name, kind in KINDS.items()
+    if name in {"tcp", "nearby", "tls", "lasting", "lasting-nearby", "lasting-tls", "lasting-asyncio"}
+}
+"""Those of which one side may be stopped while the other goes on."""
+
+
 def network_of(kind: str) -> Iterator[Network]:
-    scheme, make_loop, two_loops, patience_s, is_nearby = KINDS[kind]
+    scheme, make_loop, two_loops, patience_s, is_nearby = {**KINDS, **APART}[kind]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unix, "is_on", lambda: is_nearby)
+        patch.setattr(schemes, "_backends", {**schemes._backends, "path": path_transport()})
         if make_loop is not None:
             patch.setattr(runtime, "new_loop", make_loop)
         near = LoopThread("near")

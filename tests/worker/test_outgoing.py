@@ -19,12 +19,15 @@ class Wire(Link):
     def __init__(self) -> None:
         super().__init__("tcp://peer")
         self.sent: list[int] = []
+        self.is_slow = False
+        """Whether the next thing that is sent congests it."""
 
     def _start(self) -> None:
         raise AssertionError
 
     def send(self, messages: list[Message]) -> None:
         self.sent += [message.id for message in messages]  # type: ignore[union-attr]
+        self.is_congested = self.is_slow
 
     def close(self) -> None:
         raise AssertionError
@@ -84,7 +87,7 @@ def test_one_at_a_time_while_the_worker_is_paused(wire: Wire) -> None:
 
 def test_an_answer_is_under_way_until_the_network_has_taken_it(wire: Wire) -> None:
     office, other = Office(1), Wire()
-    wire.is_congested = True
+    wire.is_slow = True
     office.ask(wire, 1)
     office.ask(other, 2)
     office.collected()
@@ -100,16 +103,60 @@ def test_an_answer_is_under_way_until_the_network_has_taken_it(wire: Wire) -> No
 
 def test_a_connection_that_ends_gives_its_place_to_others(wire: Wire) -> None:
     office, other = Office(1), Wire()
-    wire.is_congested = True
+    wire.is_slow = True
     office.ask(wire, 1, 3)
     office.ask(other, 2)
     office.collected()
-    wire.is_congested = False
     office.outgoing.lost(wire)
     office.collected()
     assert (wire.sent, other.sent) == ([1], [2])
     assert not office.open
     assert office.outgoing.active == 0
+
+
+def test_who_does_not_take_its_answers_gets_no_more_and_keeps_nobody_waiting(wire: Wire) -> None:
+    office, other = Office(2), Wire()
+    wire.is_slow = True
+    office.ask(wire, 1)
+    office.collected()
+    office.ask(wire, 2, 3, 4)
+    office.ask(other, 5)
+    assert [ids for ids, _ in office.open] == [[5]]
+    office.collected()
+    assert (wire.sent, other.sent) == ([1], [5])
+    wire.is_slow = False
+    wire.drain()
+    while office.open:
+        office.collected()
+    assert wire.sent == [1, 2, 3, 4]
+    assert office.outgoing.active == 0
+
+
+def test_one_peer_has_so_many_answers_under_way(wire: Wire) -> None:
+    office, other = Office(50), Wire()
+    office.ask(wire, *range(40))
+    office.ask(other, 50)
+    assert [ids for ids, _ in office.open] == [[0], [1], [2], [3], [50]]
+    wire.is_slow = True
+    for _ in range(4):  # collected before the first of them congested the connection
+        office.collected()
+    assert [ids for ids, _ in office.open] == [[50]]
+    wire.is_slow = False
+    wire.drain()
+    while office.open:
+        office.collected()
+    assert (wire.sent, other.sent) == (list(range(40)), [50])
+    assert repr(office.outgoing) == "<Outgoing active=0 waiting=0>"
+
+
+def test_one_that_is_congested_by_other_words_is_answered_when_it_is_not(wire: Wire) -> None:
+    office = Office(1)
+    wire.is_congested = True
+    office.ask(wire, 1)
+    assert not office.open
+    wire.drain()
+    office.collected()
+    assert wire.sent == [1]
 
 
 def test_a_connection_that_ends_while_values_are_collected(wire: Wire) -> None:

@@ -120,7 +120,7 @@ async def _serve(keywords: dict[str, Any]) -> int:
 
 
 def _tell(party: Any, keywords: dict[str, Any]) -> None:
-    from windrow import addressing
+    from windrow import addressing, schemes
 
     address, file = party.address, keywords.get("scheduler_file")
     click.echo(f"Scheduler at {address}")
@@ -130,8 +130,11 @@ def _tell(party: Any, keywords: dict[str, Any]) -> None:
         click.echo(f"Scheduler file {os.path.abspath(file)}: address and secret, for whoever can read it")
     click.echo("Processes of this user on this machine find the secret by themselves:")
     click.echo(f'    windrow worker {address}        Client("{address}")')
-    host = addressing.split_host_port(addressing.split_address(address)[1])[0]
-    if addressing.is_loopback(host):
+    scheme, location = addressing.split_address(address)
+    if not schemes.has_ports(scheme):
+        click.echo("Ctrl-C ends it.")
+        return
+    if addressing.is_loopback(addressing.split_host_port(location)[0]):
         click.echo("Other machines cannot reach it; --host 0.0.0.0 or --interface would let them. Ctrl-C ends it.")
         return
     if file:

@@ -13,13 +13,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from windrow import config, roles, scheduler_file, security, tls
+from windrow import config, roles, scheduler_file, schemes, security, tls
 from windrow.addressing import normalize, split_address
 from windrow.client.session import Session
 from windrow.client.waiting import Steps, follow
 from windrow.runtime import LoopThread
 from windrow.transport import Link, connect
-from windrow.transport.base import backend
 
 log = logging.getLogger("windrow.client")
 
@@ -119,7 +118,7 @@ class Connection:
             link: Link = await cluster.connect_inproc()
             return link
         address = str(self.address if cluster is None else cluster.scheduler_address)
-        backend(split_address(address)[0])  # an unknown scheme is the first thing to say
+        schemes.backend(split_address(address)[0])  # an unknown scheme is the first thing to say
         secret = self._secret if cluster is None else cluster.secret
         if secret is None and split_address(address)[0] != "inproc":
             secret = security.secret_for(address)

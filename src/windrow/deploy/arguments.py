@@ -11,7 +11,7 @@ import math
 import warnings
 from typing import Any, NamedTuple
 
-from windrow import addressing, config, listening, system, tls
+from windrow import addressing, config, listening, schemes, system, tls
 from windrow.client import options
 from windrow.client.options import ABSENT
 from windrow.dashboard import address as dashboard
@@ -23,8 +23,6 @@ UNENCRYPTED = (
     "other machines can reach this cluster. What they send is authenticated, but not encrypted, as you have said: use "
     "it on a network that you trust"
 )
-
-PROTOCOLS = ("inproc", "tcp", "tls")
 
 
 def absent(name: str, value: object) -> NotImplementedError:
@@ -291,10 +289,9 @@ def _checked_protocol(protocol: Any) -> str:
     if not isinstance(protocol, str):
         raise TypeError(f"protocol must be a string such as 'tcp', or None, not {protocol!r}")
     scheme = protocol.removesuffix("://").lower()
-    if scheme not in PROTOCOLS:
-        raise ValueError(
-            f"there is no protocol {protocol!r}; there are {', '.join(f'{each}://' for each in PROTOCOLS)}"
-        )
+    if not schemes.is_known(scheme):
+        there = ", ".join(f"{each}://" for each in schemes.known())
+        raise ValueError(f"there is no protocol {protocol!r}; there are {there}")
     return scheme
 
 

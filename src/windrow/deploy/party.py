@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from windrow import addressing, offspring, security, startup, system, tls
+from windrow import addressing, offspring, schemes, security, startup, system, tls
 from windrow.deploy import specification as specifications
 from windrow.node import Server
 from windrow.runtime import new_loop
@@ -281,7 +281,10 @@ async def _serve(order: Order, lifeline: int, status_fd: int) -> int:
 
 def _within_reach(order: Order) -> None:
     """Have workers of a scheduler on another machine listen where it, and others, can reach them."""
-    host, _ = addressing.split_host_port(addressing.split_address(str(order.scheduler))[1])
+    scheme, location = addressing.split_address(str(order.scheduler))
+    if not schemes.has_ports(scheme):
+        return
+    host, _ = addressing.split_host_port(location)
     if addressing.is_loopback(host):
         return
     for one in order.parties.values():

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 
-from windrow import addressing, config, scheduler_file, security, tls, transport
+from windrow import addressing, config, scheduler_file, schemes, security, tls, transport
 from windrow.errors import ConnectionRefused, WrongSecret
 from windrow.transport import Link, inproc
 
@@ -173,7 +173,10 @@ class Whereabouts:
         return f"{self.address} does not answer, and nothing says the secret of its cluster"
 
     async def _is_there(self) -> bool:
-        host, port = addressing.split_host_port(addressing.split_address(self.address)[1])
+        scheme, location = addressing.split_address(self.address)
+        if not schemes.has_ports(scheme):
+            return False
+        host, port = addressing.split_host_port(location)
         try:
             _, writer = await asyncio.open_connection(host, port)
         except OSError:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from windrow import addressing, config, listening, logs, security, tls, transport
+from windrow import addressing, config, listening, logs, schemes, security, tls, transport
 from windrow.dashboard.dashboard import Dashboard
 from windrow.errors import NotAllowed
 from windrow.node import Server, Status
@@ -606,7 +606,10 @@ class SchedulerServer(Server):
 
 def _loopback(wanted: str, listening_at: str) -> list[str]:
     """Return by what else parties on this machine reach what listens on all interfaces."""
-    host, _ = addressing.split_host_port(addressing.split_address(wanted)[1])
+    scheme, location = addressing.split_address(wanted)
+    if not schemes.has_ports(scheme):
+        return []
+    host, _ = addressing.split_host_port(location)
     if host not in {"", "0.0.0.0", "::"}:
         return []
     scheme, location = addressing.split_address(listening_at)
@@ -629,7 +632,7 @@ def _log(to: logging.Logger, level: int, text: str, party: str) -> None:
 
 def _host_of(listens: list[str]) -> str | None:
     """Return the host that a dashboard of no host of its own shares."""
-    if not listens:
+    if not listens or not schemes.has_ports(addressing.split_address(listens[0])[0]):
         return None
     return addressing.split_host_port(addressing.split_address(listens[0])[1])[0]
 

@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from windrow.addressing import split_address
-from windrow.transport.base import Link, Listener, OnLink, backend, register
+from windrow.schemes import backend, register
+from windrow.transport.base import Backend, Link, Listener, OnLink
 
 if TYPE_CHECKING:
     from windrow.tls import Security
@@ -32,7 +33,8 @@ async def connect(
     Parameters
     ----------
     address
-        ``tcp://host:port``, ``tls://host:port`` or ``inproc://name``.
+        ``tcp://host:port``, ``tls://host:port``, ``inproc://name``, ``local://name``, or one with the scheme of a
+        package (`windrow.schemes`).
     secret
         The cluster's secret; None is enough for inproc only.
     timeout_s
@@ -48,7 +50,7 @@ async def connect(
     RuntimeError
         ``certificates`` require encryption, and tcp has none.
     ValueError
-        The scheme is unknown, or a tcp address is given without a secret.
+        The scheme is unknown, or its package broken, or a tcp address is given without a secret.
     WrongSecret, WrongVersion, WrongCertificate, ConnectionRefused
         The other side answered and refuses, or is no windrow listener; not tried again.
     TimeoutError, OSError
@@ -71,7 +73,8 @@ async def connect(
     [Close(reason='hello')]
     """
     scheme, location = split_address(address)
-    dial = partial(backend(scheme).connect, location, secret=secret, **_options(scheme, address, certificates, role))
+    found: Backend = backend(scheme)
+    dial = partial(found.connect, location, secret=secret, **_options(scheme, address, certificates, role))
     link = await dial(timeout_s=timeout_s)
     if patience_s <= 0 or scheme == "inproc":
         return link
@@ -93,7 +96,8 @@ async def listen(
     Parameters
     ----------
     address
-        ``tcp://host:port``, ``tls://host:port`` (port 0: any that is free) or ``inproc://name``.
+        ``tcp://host:port``, ``tls://host:port`` (port 0: any that is free), ``inproc://name``, ``local://name``, or one
+        with the scheme of a package.
     on_link
         Called on the loop with each link whose other side has proved that it holds the secret.
     secret
@@ -108,15 +112,15 @@ async def listen(
     'inproc://example'
     """
     scheme, location = split_address(address)
-    return await backend(scheme).listen(
-        location, on_link, secret=secret, **_options(scheme, address, certificates, role)
-    )
+    found: Backend = backend(scheme)
+    return await found.listen(location, on_link, secret=secret, **_options(scheme, address, certificates, role))
 
 
 def _options(scheme: str, address: str, certificates: Security | None, role: str) -> dict[str, Any]:
     """Return what a scheme that encrypts is told besides; refuse one that does not where that is required."""
-    if scheme == "tls":
+    found = backend(scheme)
+    if getattr(found, "TAKES_CERTIFICATES", False):
         return {"certificates": certificates, "role": role}
-    if certificates is not None and certificates.require_encryption and scheme != "inproc":
+    if certificates is not None and certificates.require_encryption and not getattr(found, "IS_SAFE", False):
         raise RuntimeError(f"encryption is required ({certificates!r}), and {address} has none: use tls://")
     return {}

@@ -1,7 +1,7 @@
 """What every transport offers: links that carry batches of messages, and listeners that make them.
 
-What lives here: the contracts, and the table of schemes. What this file must never know: sockets, event loops, what a
-message means.
+What lives here: the contracts. What this file must never know: sockets, event loops, what a message means; which
+schemes there are (`windrow.schemes`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 from windrow.roles import Role
 from windrow.wire.messages import Message
 
-__all__ = ["Backend", "Link", "Listener", "OnBatch", "OnLink", "OnLost", "Unanswered", "backend", "register"]
+__all__ = ["Backend", "Link", "Listener", "OnBatch", "OnLink", "OnLost", "Unanswered"]
 
 OnBatch: TypeAlias = Callable[[list[Message]], None]
 OnLost: TypeAlias = Callable[[str], None]
@@ -54,7 +54,7 @@ class Link(ABC):
     """
 
     is_congested = False
-    """Whether a good part of what was sent waits to be taken by the network."""
+    """Whether a good part of what was sent waits to be taken by the network, or by the other side."""
 
     role = Role.ADMINISTER
     patience_s = 0.0
@@ -71,6 +71,11 @@ class Link(ABC):
         self.on_cut: OnLost = _unclaimed_loss
         self.on_resumed: Callable[[], None] = _unclaimed_return
         self._on_batch: OnBatch | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what was sent waits to be taken by the network, where the transport knows it."""
+        return 0
 
     @property
     def on_batch(self) -> OnBatch | None:
@@ -147,51 +152,18 @@ OnLink: TypeAlias = Callable[[Link], None]
 
 
 class Backend(Protocol):
-    """What the module of a scheme holds."""
+    """What is behind a scheme: a module, or an object.
+
+    It may also have
+
+    - ``HAS_PORTS = False``: what follows the scheme is no ``host:port``; then also ``new_location()``, which returns
+      where a party may listen that was told no more than the scheme;
+    - ``IS_SAFE = True``: it may be used where encryption is required;
+    - ``TAKES_CERTIFICATES = True``: ``connect`` and ``listen`` take ``certificates`` and ``role``.
+    """
 
     async def connect(self, location: str, *, secret: bytes | None, timeout_s: float, **options: Any) -> Link:
         """Connect to ``scheme://location``."""
 
     async def listen(self, location: str, on_link: OnLink, *, secret: bytes | None, **options: Any) -> Listener:
         """Listen on ``scheme://location``."""
-
-
-_modules = {
-    "tcp": "windrow.transport.tcp",
-    "tls": "windrow.transport.tls",
-    "inproc": "windrow.transport.inproc",
-    "local": "windrow.transport.local",
-}
-
-
-def register(scheme: str, module: str) -> None:
-    """Add a scheme, whose module (a `Backend`) is imported at its first use.
-
-    Examples
-    --------
-    >>> register("tcp", "windrow.transport.tcp")
-    """
-    _modules[scheme] = module
-
-
-def backend(scheme: str) -> Backend:
-    """Return the module of a scheme.
-
-    Raises
-    ------
-    ValueError
-        There is none; the message names those that there are.
-
-    Examples
-    --------
-    >>> backend("inproc").__name__
-    'windrow.transport.inproc'
-    """
-    name = _modules.get(scheme)
-    if name is None:
-        known = ", ".join(f"{known}://" for known in sorted(_modules))
-        raise ValueError(f"unknown scheme {scheme}://; known are {known}")
-    import importlib
-
-    module: Backend = importlib.import_module(name)
-    return module

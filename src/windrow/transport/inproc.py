@@ -12,14 +12,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from uuid import uuid4
 
 from windrow.addressing import join_address
 from windrow.transport.base import Link, Listener, OnLink
 from windrow.wire.messages import Message
 
-__all__ = ["InprocLink", "InprocListener", "connect", "listen", "pair"]
+__all__ = ["InprocLink", "InprocListener", "connect", "listen", "new_location", "pair"]
 
 logger = logging.getLogger(__name__)
+
+HAS_PORTS = False
+IS_SAFE = True
 
 _listeners: dict[str, InprocListener] = {}
 
@@ -142,6 +146,17 @@ def pair(
     left, right = InprocLink(join_address("inproc", name), loop), InprocLink(join_address("inproc", name), other_loop)
     left._peer, right._peer = right, left
     return left, right
+
+
+def new_location() -> str:
+    """Return a name that nobody has.
+
+    Examples
+    --------
+    >>> new_location() != new_location()
+    True
+    """
+    return uuid4().hex
 
 
 async def connect(location: str, *, secret: bytes | None, timeout_s: float) -> InprocLink:

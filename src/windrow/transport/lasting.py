@@ -14,12 +14,17 @@ stays: a listener whose process is busy for minutes takes connections, and does 
 for without a limit. The limit is on how long nobody takes them.
 
 Where both sides are on one machine, the system knows whether the other's process has ended: nobody waits for it then.
+
+What the network does not take waits unencoded (`transport.backlog`), so that a reader that is slow costs no more than
+what it will have. One that takes nothing while more and more is to be told to it is given up by the side that it came
+to; the side that has made the session waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import uuid
 from collections.abc import Awaitable, Callable
@@ -27,6 +32,7 @@ from typing import TypeAlias
 
 from windrow import config, system
 from windrow.errors import ConnectionRefused
+from windrow.transport.backlog import Backlog
 from windrow.transport.base import Link, OnLink, Unanswered
 from windrow.transport.replay import Replay
 from windrow.wire.messages import Ack, Begin, Close, Message, Resume, Resumed
@@ -51,6 +57,9 @@ PAUSE_S = 0.2
 
 LOOK_S = (0.005, 1.0)
 """How often it is looked whether the other side's process has ended: soon after a cut, then more and more rarely."""
+
+AT_ONCE_BYTES = 1024 * 1024
+"""Of what waits, so much is handed to the network before it is looked whether that takes it."""
 
 OVER = Ack(-1)
 
@@ -81,6 +90,8 @@ class LastingLink(Link):
         """Called before `on_lost`, for whoever keeps books of sessions."""
         self._loop = asyncio.get_running_loop()
         self._replay = Replay()
+        self._backlog = Backlog(math.inf, math.inf)
+        self._sending_on = False
         self._connection: Link | None = None
         self._early: list[list[Message]] = []
         self._closed = False
@@ -97,16 +108,60 @@ class LastingLink(Link):
         if self._closed or not messages:
             return
         connection, replay = self._connection, self._replay
-        if connection is not None:
-            self._silent = False
-            connection.send([*messages, replay.ack()] if replay.is_due() else messages)
+        if connection is None or self.is_congested:
+            self._have_wait(messages)
+            return
+        self._silent = False
+        connection.send([*messages, replay.ack()] if replay.is_due() else messages)
         replay.keep(messages)  # after that: what cannot be encoded has not been sent, and never will be
+        if connection.is_congested:
+            self.is_congested = True
+            connection.on_drained = self._send_on
+
+    def _have_wait(self, messages: list[Message]) -> None:
+        """Keep messages until the network takes them, or there is a connection again."""
+        backlog, now_s = self._backlog, self._loop.time()
+        backlog.put(messages.copy(), now_s)
+        self._replay.keep(messages)
+        backlog.look(0 if self._connection is None else self._connection.waiting_bytes, now_s)
+        if backlog.is_too_much(now_s):
+            reason = (
+                f"it has taken nothing for {backlog.stall_s:g} s, while {backlog.bytes} bytes wait for it: it is "
+                "stopped, or does not read ('windrow.stall-timeout', 'windrow.backlog-limit')"
+            )
+            logger.warning("%s is given up: %s", self.remote, reason)
+            backlog.clear()
+            self.abort(reason)
+
+    def _send_on(self) -> None:
+        """Send what waits, for as long as the network takes it."""
+        connection, backlog, replay = self._connection, self._backlog, self._replay
+        self._sending_on = False
+        if connection is None or self._closed:
+            return
+        while backlog and not connection.is_congested and connection.waiting_bytes < AT_ONCE_BYTES:
+            self._silent = False
+            batch = backlog.next()
+            connection.send([*batch, replay.ack()] if replay.is_due() else batch)
+        backlog.look(connection.waiting_bytes, self._loop.time())
+        if connection.is_congested:
+            connection.on_drained = self._send_on
+        elif backlog:  # a loop may look at its end only whether the network takes it
+            if not self._sending_on:
+                self._sending_on = True
+                self._loop.call_soon(self._send_on)
+        else:
+            self.is_congested = False
+            self.on_drained()
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            if self._connection is not None:
-                self._connection.close()
+            connection, backlog = self._connection, self._backlog
+            if connection is not None:
+                while backlog:
+                    connection.send(backlog.next())
+                connection.close()
             else:
                 self._loop.call_soon(self._end, "")
 
@@ -137,7 +192,7 @@ class LastingLink(Link):
 
     def beat(self) -> None:
         """Give a sign of life, if nothing was sent since the last beat; acknowledge what has arrived."""
-        if self._silent and self._connection is not None and not self._closed:
+        if self._silent and self._connection is not None and not self._closed and not self.is_congested:
             self._connection.send([self._replay.ack()])
         self._silent = True
 
@@ -154,10 +209,11 @@ class LastingLink(Link):
     def _detach(self, reason: str) -> None:
         """Have nothing to do with the present connection any more; what it may still bring is not counted."""
         connection, self._connection = self._connection, None
-        self.is_cut = True
+        self.is_cut = self.is_congested = True
         if connection is not None:
             connection.on_lost = lambda reason: None
             connection.on_batch = lambda batch: None
+            connection.on_drained = lambda: None
             connection.abort(reason)
 
     def take(self, connection: Link, batch: list[Message]) -> None:
@@ -192,7 +248,7 @@ class LastingLink(Link):
         if connection is not self._connection:
             return
         self._connection = None
-        self.is_cut = True
+        self.is_cut = self.is_congested = True
         if self._closed or not reason or connection.broke_off or self.patience_s <= 0:
             self._end(reason)
         else:
@@ -216,17 +272,14 @@ class LastingLink(Link):
         """Go on over a new connection, whose other side has so many messages."""
         self._adopt(connection)
         self._tell(self.on_resumed)
-        try:
-            for batch in self._replay.again(count):
-                connection.send(batch)
-        except Exception as error:
-            logger.exception("what was to be sent to %s cannot be; closing this connection", self.remote)
-            self.abort(f"what was to be sent cannot be: {error!r}")
+        self._backlog.again(self._replay.again(count))
+        self._send_on()
 
     def _end(self, reason: str) -> None:
         if self._ended:
             return
         self._ended = self._closed = True
+        self._backlog.clear()
         if self.on_end is not None:
             self.on_end()
         self._tell(lambda: self.on_lost(reason))
@@ -260,6 +313,7 @@ class Dialler(LastingLink):
         self._cut_by = ""
         self._beat_s = config.seconds("windrow.sign-of-life")
         self._missing = 0
+        self._arrived_bytes = 0
         self._adopt(connection)
         self._first_word = Begin(self.id, patience_s, system.process_mark(os.getpid()))
         connection.send([self._first_word])
@@ -290,6 +344,9 @@ class Dialler(LastingLink):
         # Beats are counted, not seconds: this process may have been busy itself, and what was said to it unread.
         self._timer = self._loop.call_later(self._beat_s, self._on_beat)
         self.beat()
+        arrived_bytes = 0 if self._connection is None else self._connection.received_bytes
+        self._heard = self._heard or arrived_bytes != self._arrived_bytes  # a large frame is on its way
+        self._arrived_bytes = arrived_bytes
         self._missing = 0 if self._heard else self._missing + 1
         self._heard = False
         if self._missing >= SILENT_BEATS and self._dialling is None and not self._closed:
@@ -452,6 +509,7 @@ class Reception:
         patience_s = begin.patience_s + SILENT_BEATS * self._beat_s
         session = self._sessions[begin.id] = LastingLink(link, begin.id, patience_s)
         session.on_end = lambda: self._forget(begin.id)
+        session._backlog = Backlog(config.size_bytes("windrow.backlog-limit"), config.seconds("windrow.stall-timeout"))
         session._process = begin.process
         link.send([Resumed(0, system.process_mark(os.getpid()))])
         session._adopt(link)

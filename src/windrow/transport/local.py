@@ -20,6 +20,9 @@ __all__ = ["LocalListener", "connect", "listen", "new_location"]
 HAS_PORTS = False
 """Its locations are names."""
 
+IS_SAFE = True
+"""Nothing of it leaves the machine, or can be read by another user."""
+
 
 class LocalListener(tcp.TcpListener):
     """A listening unix socket; made by `listen`."""

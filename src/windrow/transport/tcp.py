@@ -29,7 +29,7 @@ from windrow.transport.base import Link, Listener, OnLink, Unanswered
 from windrow.transport.door import Arrival, Door
 from windrow.transport.handshake import Proved, Steps, accept_steps, connect_steps, refuse_steps
 from windrow.transport.refusals import Refusals
-from windrow.wire.framing import GOODBYE, FrameEncoder, FrameParser
+from windrow.wire.framing import GOODBYE, FrameEncoder, FrameParser, Piece
 from windrow.wire.messages import Message
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ _CLOSE_GRACE_S = 3.0
 """How long a closed link waits for the other side to have read all before it breaks off."""
 _BACKOFF_S = (0.01, 1.0)
 _DISCARD_BYTES = 64 * 1024
+_BUFFER_BYTES = 1024 * 1024
+"""A link with more than this to send is congested."""
 _SILENT_DEATH = "the other side ended the connection without a goodbye: its process has probably died"
 _WILDCARDS = {"", "0.0.0.0", "::"}
 _CUTS_MAX = 3
@@ -99,6 +101,8 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._encode = FrameEncoder().encode
         self._parser: FrameParser | None = None  # once the handshake has succeeded
         self._ready = False
+        self._beyond_bytes = 0  # sent while the network took nothing
+        self._beyond_bytes_max = 0
         self._early: list[list[Message]] = []  # of an encrypted one: what has come before there was an owner
         self._lost_early = False
 
@@ -122,10 +126,29 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         if self._closed:
             return
         pieces = self._encode(messages)
+        if self.is_congested and self._is_too_much(pieces):
+            return
         if len(pieces) == 1:
             self._transport.write(pieces[0])
         else:
             self._transport.writelines(pieces)
+
+    def _is_too_much(self, pieces: list[Piece]) -> bool:
+        """Break off when more than the limit was sent since the network has taken nothing."""
+        self._beyond_bytes += sum(map(len, pieces))
+        if self._beyond_bytes <= self._beyond_bytes_max:
+            return False
+        reason = (
+            f"it does not read: {self._beyond_bytes} bytes were to be sent to it while it took nothing "
+            "('windrow.backlog-limit')"
+        )
+        logger.warning("%s is given up: %s", self.remote, reason)
+        self.abort(reason)
+        return True
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._transport.get_write_buffer_size()
 
     def close(self) -> None:
         if self._closed:
@@ -176,6 +199,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         # Not an assertion: uvloop's transports do not derive from asyncio's class.
         self._transport = cast(asyncio.Transport, transport)
         self._loop = asyncio.get_running_loop()
+        self._transport.set_write_buffer_limits(_BUFFER_BYTES)
         _tune(self._transport)
         if not self.remote:
             self.remote = _peer_address(self._transport, self._scheme)
@@ -278,6 +302,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The network has taken it."""
         self.is_congested = False
+        self._beyond_bytes = 0
         self.on_drained()
 
     # -- the handshake
@@ -312,6 +337,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._steps = None
         self._room = memoryview(b"")
         self._parser = FrameParser(config.size_bytes("windrow.frame-limit"))
+        self._beyond_bytes_max = config.size_bytes("windrow.backlog-limit")
         self._ready = True
         if not self._is_encrypted:  # uvloop's TLS never tells of the end of one that is paused when that comes
             self._transport.pause_reading()
@@ -516,7 +542,10 @@ async def dial_unix(sock: socket.socket, make: MakeLink) -> asyncio.BaseTranspor
 
 
 async def until_answered(
-    attempt: Callable[[float, list[None]], Awaitable[TcpLink]], address: str, timeout_s: float, is_encrypted: bool
+    attempt: Callable[[float, list[None]], Awaitable[TcpLink]],
+    address: str,
+    timeout_s: float,
+    is_encrypted: bool = False,
 ) -> TcpLink:
     """Try to connect until somebody answers.
 

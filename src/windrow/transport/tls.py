@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["accept", "connect", "dial", "listen"]
 
+IS_SAFE = TAKES_CERTIFICATES = True
+
 _PLAIN = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"}
 _EXPIRED = 10
 """OpenSSL's number for it."""

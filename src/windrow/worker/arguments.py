@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from windrow import addressing, config, listening, system, tls
+from windrow import addressing, config, listening, schemes, system, tls
 from windrow.plugins.scratch import new_path
 
 _AS_ITS_SCHEDULER = tls.Security(require_encryption=False)
@@ -96,11 +96,25 @@ def listens(
         raise ValueError(f"protocol={protocol!r} does not reach the scheduler at {scheduler}; leave it out")
     if near or (host is None and interface is None and port in (None, 0)):
         return []
+    if scheduler and not schemes.has_ports(addressing.split_address(scheduler)[0]):
+        return [listen_address] if listen_address is not None else []
     away = addressing.split_host_port(addressing.split_address(scheduler)[1])[0] if scheduler else "localhost"
     default = "127.0.0.1" if addressing.is_loopback(away) else addressing.own_ip(away)
     scheme = addressing.split_address(scheduler)[0] if scheduler else "tcp"
     found = listening.choose(host, port, interface, None, default_host=default, security=_AS_ITS_SCHEDULER)
     return [addressing.join_address(scheme, addressing.split_address(each)[1]) for each in found]
+
+
+def shown_host(listens: list[str]) -> str:
+    """Return the host on which it shows itself.
+
+    Examples
+    --------
+    >>> shown_host(["tcp://10.0.0.1:0"]), shown_host(["local://name"]), shown_host([])
+    ('10.0.0.1', '127.0.0.1', '127.0.0.1')
+    """
+    scheme, location = addressing.split_address(listens[0]) if listens else ("inproc", "")
+    return addressing.split_host_port(location)[0] if schemes.has_ports(scheme) else "127.0.0.1"
 
 
 def checked_resources(resources: Mapping[str, float] | None) -> dict[str, float]:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from windrow import addressing, config, scheduler_file, security, tls, transport
+from windrow import addressing, config, scheduler_file, schemes, security, tls, transport
 from windrow.errors import WrongCertificate, WrongSecret
 from windrow.transport import Link
 
@@ -120,7 +120,10 @@ async def _published(address: str) -> bytes:
 
 async def _answers(address: str) -> bool:
     """Whether somebody listens there."""
-    host, port = addressing.split_host_port(addressing.split_address(address)[1])
+    scheme, location = addressing.split_address(address)
+    if not schemes.has_ports(scheme):
+        return False
+    host, port = addressing.split_host_port(location)
     try:
         async with asyncio.timeout(TRY_S):
             _, writer = await asyncio.open_connection(host or "127.0.0.1", port)

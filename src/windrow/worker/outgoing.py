@@ -2,7 +2,8 @@
 
 What lives here: `Outgoing`. What this file must never know: how a value is found or packed.
 
-An answer is under way until the network has taken it: what was read from disk for it takes up memory until then.
+An answer is under way until the network has taken it: what was read from disk for it takes up memory until then. Who
+does not take what is under way is answered nothing more meanwhile, and does not keep others from their answers.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from windrow.worker.core import WorkerCore
 
 Serve: TypeAlias = Callable[[list[TaskId], Callable[[list[Blob | None]], None]], None]
 """Collects values, and gives them to a function, on the loop."""
+
+
+EACH = 4
+"""So many answers to one peer are under way at a time: as many as there are threads that collect values."""
 
 
 class Outgoing:
@@ -42,6 +47,7 @@ class Outgoing:
         self._serve = serve
         self._core = core
         self._waiting: deque[tuple[Link, int, list[TaskId]]] = deque()
+        self._collecting: dict[Link, int] = {}
         self._draining: dict[Link, int] = {}
 
     def __repr__(self) -> str:
@@ -54,11 +60,25 @@ class Outgoing:
 
     def _go_on(self) -> None:
         while self._waiting and self.active < (1 if self._core.paused else self.limit):
-            link, call, ids = self._waiting.popleft()
+            question = next((question for question in self._waiting if self._may_be_answered(question[0])), None)
+            if question is None:
+                return
+            self._waiting.remove(question)
+            link, call, ids = question
             self.active += 1
+            self._collecting[link] = self._collecting.get(link, 0) + 1
             self._serve(ids, lambda blobs, link=link, call=call: self._answer(link, call, blobs))  # type: ignore[misc]
 
+    def _may_be_answered(self, link: Link) -> bool:
+        if link.is_congested:
+            link.on_drained = lambda: self._drained(link)
+            return False
+        return self._collecting.get(link, 0) < EACH
+
     def _answer(self, link: Link, call: int, blobs: list[Blob | None]) -> None:
+        left = self._collecting.pop(link) - 1
+        if left:
+            self._collecting[link] = left
         there = [blob for blob in blobs if blob is not None]
         self.sent += len(there)
         self.sent_bytes += sum(map(payload.nbytes, there))

@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from windrow import addressing, listening, logs, tls, transport
+from windrow import addressing, listening, logs, schemes, tls, transport
 from windrow.errors import NotAllowed, PickleError, WindrowError
 from windrow.node import Server, Status
 from windrow.plugins.held import Held, arrive
@@ -220,7 +220,7 @@ class WorkerServer(WorkerFacade, Server):
         self._link = link
         link.on_lost = self._lost
         link.on_batch = self._on_batch
-        host = "127.0.0.1" if self._inproc else self.host
+        host = self.host if schemes.has_ports(addressing.split_address(self.address)[0]) else "127.0.0.1"
         hello = HelloWorker(
             self.address,
             self.name,
@@ -244,12 +244,10 @@ class WorkerServer(WorkerFacade, Server):
         if self._inproc:
             own = f"inproc://worker-{os.getpid()}-{next(_inproc_numbers)}"
             return await transport.listen(own, self.accept_peer, secret=None)
-        scheduler, _ = addressing.split_host_port(addressing.split_address(self.scheduler_address)[1])
-        host = "127.0.0.1" if addressing.is_loopback(scheduler or "localhost") else addressing.own_ip(scheduler)
-        scheme = addressing.split_address(self.scheduler_address)[0]
+        scheme, _ = addressing.split_address(self.scheduler_address)
         wanted = [
             addressing.join_address(scheme, addressing.split_address(each)[1])  # it may have come to be known meanwhile
-            for each in self.config.listens or [addressing.join_host_port(host, 0)]
+            for each in self.config.listens or [listening.beside(self.scheduler_address)]
         ]
         for last, address in zip([*[False] * (len(wanted) - 1), True], wanted, strict=True):
             try:

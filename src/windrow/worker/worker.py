@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from windrow import addressing, config, keywords, logs, system, tls
+from windrow import config, keywords, logs, system, tls
 from windrow.dashboard import address
 from windrow.plugins.base import WorkerPlugin, name_of
 from windrow.preload import Preloads, configured
@@ -194,7 +194,7 @@ class Worker(WorkerServer):
             name=arguments.checked_name(name),
             nthreads=threads,
             listens=listens,
-            host=addressing.split_host_port(addressing.split_address(listens[0])[1])[0] if listens else "127.0.0.1",
+            host=arguments.shown_host(listens),
             contact=contact_address or "",
             heartbeat_s=config.parse_timedelta(heartbeat_interval),
             memory_limit=system.parse_memory_limit(memory_limit, threads) or 0,
