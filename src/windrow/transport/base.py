@@ -126,7 +126,16 @@ def _unclaimed_return() -> None:
 
 
 class Unanswered(TimeoutError):
-    """Somebody has taken the connection, and says nothing: a process that is busy, or stopped."""
+    """Somebody has taken the connection, and says nothing: a process that is busy, or stopped.
+
+    Examples
+    --------
+    >>> try:
+    ...     raise Unanswered("it does not answer")
+    ... except OSError as error:
+    ...     print(error)
+    it does not answer
+    """
 
 
 class Listener(ABC):
