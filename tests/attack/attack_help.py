@@ -51,17 +51,25 @@ def receive(endpoint: socket.socket, count: int) -> bytes:
     return data
 
 
-def shaken(address: str, secret: bytes) -> socket.socket:
-    """Return a socket that has passed the handshake with a secret or token."""
-    endpoint = raw(address)
-    steps = connect_steps(secret, address)
+def shake(endpoint: socket.socket, secret: bytes, binding: bytes = b"") -> bytes:
+    """Shake hands as well as one can with this secret, and return what was said; raise what a refusal does."""
+    steps, said = connect_steps(secret, "the target", binding=binding), b""
     reply, need_bytes = next(steps)
     try:
         while True:
-            endpoint.sendall(reply)
+            said += reply
+            if reply:
+                endpoint.sendall(reply)
             reply, need_bytes = steps.send(receive(endpoint, need_bytes))
     except StopIteration:
-        return endpoint
+        return said
+
+
+def shaken(address: str, secret: bytes) -> socket.socket:
+    """Return a socket that has passed the handshake with a secret or token."""
+    endpoint = raw(address)
+    shake(endpoint, secret)
+    return endpoint
 
 
 def frame(*messages: Message) -> bytes:

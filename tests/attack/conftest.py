@@ -33,6 +33,13 @@ def cluster(runtime_directory: Path) -> Iterator[LocalCluster]:
 
 
 @pytest.fixture(scope="session")
+def encrypted(runtime_directory: Path) -> Iterator[LocalCluster]:
+    """A cluster of one worker that speaks TLS."""
+    with LocalCluster(n_workers=1, threads_per_worker=1, security=True, dashboard_address=None) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def owner(cluster: LocalCluster) -> Iterator[Client]:
     """The client of the user whose cluster is attacked."""
     with Client(cluster) as client:

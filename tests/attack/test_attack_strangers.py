@@ -7,29 +7,23 @@ import pickle
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import attack_tasks as tasks
 import pytest
-from attack_help import Bomb, Said, frame, raw, receive, rss_bytes, until, until_closed
+from attack_help import Bomb, Said, frame, raw, receive, rss_bytes, shake, until, until_closed
 
 from windrow import Client, LocalCluster
 from windrow.addressing import split_address, split_host_port
 from windrow.roles import Role, token
 from windrow.transport import unix
-from windrow.transport.handshake import MAGIC, connect_steps
+from windrow.transport.handshake import MAGIC
 from windrow.wire.messages import PROTOCOL_VERSION, Call, HelloClient, Identity, RunOnScheduler
 
 MIB = 2**20
 VERSION = PROTOCOL_VERSION.to_bytes(2, "little")
-
-
-@pytest.fixture(scope="module")
-def encrypted(runtime_directory: Path) -> Iterator[LocalCluster]:
-    with LocalCluster(n_workers=1, threads_per_worker=1, security=True, dashboard_address=None) as cluster:
-        yield cluster
 
 
 class Place(NamedTuple):
@@ -145,20 +139,6 @@ def test_a_stranger_is_refused(place: Place, log: Log, attack: str, tmp_path: Pa
     assert name in line
     assert "refused a connection: " in line
     assert not (tmp_path / "exploded").exists()
-
-
-def shake(endpoint: socket.socket, secret: bytes, binding: bytes = b"") -> bytes:
-    """Shake hands as well as one can with this secret, and return what was said; raise what a refusal does."""
-    steps, said = connect_steps(secret, "the target", binding=binding), b""
-    reply, need_bytes = next(steps)
-    try:
-        while True:
-            said += reply
-            if reply:
-                endpoint.sendall(reply)
-            reply, need_bytes = steps.send(receive(endpoint, need_bytes))
-    except StopIteration:
-        return said
 
 
 def binding_of(endpoint: socket.socket) -> bytes:
