@@ -134,11 +134,21 @@ tls_worker_key=<PEM text>)
 
     def __repr__(self) -> str:
         parts = [f"require_encryption={self.require_encryption}"]
-        for name in _KEYS:
-            value = getattr(self, name)
-            if value is not None and not (name == "tls_min_version" and value == _NUMBERS["1.2"]):
-                parts.append(f"{name}={_shown(name, value)}")
+        parts += [f"{name}={shown}" for name, shown in self._settings().items()]
         return f"Security({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        from windrow import looks
+
+        return looks.card("Security", "", {"require_encryption": self.require_encryption, **self._settings()})
+
+    def _settings(self) -> dict[str, str]:
+        """Return what is set, as it may be shown."""
+        given = {name: getattr(self, name) for name in _KEYS}
+        usual = {"tls_min_version": _NUMBERS["1.2"]}
+        return {
+            name: _shown(name, value) for name, value in given.items() if value is not None and value != usual.get(name)
+        }
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Security) and self.to_record() == other.to_record()

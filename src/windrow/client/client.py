@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from windrow import config, tls
-from windrow.client import absent, calls, current, dask_default, options
+from windrow import config, looks, tls
+from windrow.client import absent, calls, current, dask_default, options, report
 from windrow.client.actors import ActorMethods
 from windrow.client.callbacks import CallbackThread
 from windrow.client.cluster import ClusterMethods
@@ -31,7 +31,6 @@ from windrow.client.metadata import MetadataMethods
 from windrow.client.options import Duration
 from windrow.client.output import OutputMethods
 from windrow.client.plugins import PluginMethods
-from windrow.client.report import describe_identity
 from windrow.client.reports import ReportMethods
 from windrow.client.session import Session
 from windrow.client.submit import Submitter
@@ -46,6 +45,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 TIMEOUT = "distributed.comm.timeouts.connect"
+
+WORKERS_SHOWN = 5
+"""So many workers are in the table of a client in a notebook."""
 
 cluster_factory: Callable[..., Any] | None = None
 """Makes the cluster of a `Client()` without an address; ``windrow.deploy`` sets it."""
@@ -358,13 +360,27 @@ class Client(
         return self._callbacks
 
     def __repr__(self) -> str:
-        identity = None
-        if self.status in ("running", "watching"):
-            try:
-                identity = self.scheduler_info() if self.asynchronous else self._ask_identity(1.0)
-            except (TimeoutError, OSError, RuntimeError):
-                identity = self._identity  # a repr must not raise because the scheduler is slow or gone
-        return describe_identity(self.status, identity)
+        return report.describe_identity(self.status, self._known_identity())
+
+    def _repr_html_(self) -> str:
+        cluster, identity = self.cluster, self._known_identity()
+        how = "its address" if self.scheduler_file is None else f"the scheduler file {self.scheduler_file}"
+        more = looks.scheduler(identity, WORKERS_SHOWN) if identity is not None else ""
+        if cluster is not None:
+            how = f"the cluster object ({type(cluster).__name__})"
+            draw = getattr(cluster, "_repr_html_", None)
+            more = looks.folded("Cluster", draw()) if callable(draw) else more
+        link = self.dashboard_link if identity is not None else None
+        return report.as_html(self.id, self.status, how, link, more)
+
+    def _known_identity(self) -> dict[str, Any] | None:
+        """Return what the scheduler says of itself, or said last; None where it is of no interest any more."""
+        if self.status not in ("running", "watching"):
+            return None
+        try:
+            return self.scheduler_info() if self.asynchronous else self._ask_identity(1.0)
+        except (TimeoutError, OSError, RuntimeError):
+            return self._identity  # a repr must not raise because the scheduler is slow or gone
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name not in absent.CLIENT or hasattr(self, name)]

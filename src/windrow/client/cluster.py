@@ -12,6 +12,7 @@ from typing import Any
 from windrow.client import calls, facts, options
 from windrow.client.base import Base
 from windrow.client.future import given_futures
+from windrow.client.info import HasWhat, SchedulerInfo, WhoHas
 from windrow.client.options import Duration, Workers
 from windrow.client.waiting import Steps, block
 from windrow.wire import messages as m
@@ -28,7 +29,7 @@ class ClusterMethods(Base):
         self._identity = identity
         return identity
 
-    def scheduler_info(self, n_workers: int = -1, **kwargs: Any) -> dict[str, Any]:
+    def scheduler_info(self, n_workers: int = -1, **kwargs: Any) -> SchedulerInfo:
         """Describe the scheduler and its workers (the first ``n_workers``; -1: all).
 
         An asynchronous client returns what it learnt last, and asks anew in the background.
@@ -41,7 +42,7 @@ class ClusterMethods(Base):
             identity = self._ask_identity(self._timeout_s)
         if n_workers >= 0:
             identity = {**identity, "workers": dict(list(identity["workers"].items())[:n_workers])}
-        return identity
+        return SchedulerInfo(identity)
 
     def _learn(self, reply: m.Reply | None) -> None:
         if reply is not None and reply.error is None:
@@ -57,12 +58,12 @@ class ClusterMethods(Base):
     def who_has(self, futures: Any = None, **kwargs: Any) -> Any:
         """Addresses of the workers that hold each key; all keys when none are given."""
         keys = None if futures is None else [future.key for future in given_futures(futures, "futures")]
-        return self._ask(facts.by_key(self.session, m.WhoHas(keys)), "who_has")
+        return self._ask(facts.by_key(self.session, m.WhoHas(keys), WhoHas), "who_has")
 
     def has_what(self, workers: Workers = None, **kwargs: Any) -> Any:
         """Keys that each worker holds."""
         names = None if workers is None else options.worker_names(workers)
-        return self._ask(facts.by_worker(self.session, m.HasWhat(names)), "has_what")
+        return self._ask(facts.by_worker(self.session, m.HasWhat(names), HasWhat), "has_what")
 
     def processing(self, workers: Workers = None) -> Any:
         """Keys of the tasks assigned to each worker and not done."""

@@ -21,16 +21,18 @@ UNKNOWN = "forgotten"
 """The state of a task that the scheduler does not know."""
 
 
-def by_key(session: Session, request: m.Request) -> Steps[dict[Key, Any]]:
-    """Ask for something by key."""
+def by_key(session: Session, request: m.Request, kind: type[dict[Key, Any]] = dict) -> Steps[dict[Key, Any]]:
+    """Ask for something by key; ``kind`` of mapping is returned."""
     found = yield from calls.ask_value(session, request)
-    return {from_plain(key): value for key, value in found.items()}
+    return kind({from_plain(key): value for key, value in found.items()})
 
 
-def by_worker(session: Session, request: m.Request) -> Steps[dict[str, list[Key]]]:
-    """Ask for the keys of workers."""
+def by_worker(
+    session: Session, request: m.Request, kind: type[dict[str, list[Key]]] = dict
+) -> Steps[dict[str, list[Key]]]:
+    """Ask for the keys of workers; ``kind`` of mapping is returned."""
     found = yield from calls.ask_value(session, request)
-    return {address: [from_plain(key) for key in listed] for address, listed in found.items()}
+    return kind({address: [from_plain(key) for key in listed] for address, listed in found.items()})
 
 
 def of_tasks(session: Session, keys: Collection[Key] | None) -> Steps[dict[Key, dict[str, Any]]]:

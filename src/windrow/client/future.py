@@ -20,7 +20,7 @@ from windrow.client import gather
 from windrow.client.entry import CANCELLED, FINISHED, UNDONE, Entry
 from windrow.client.options import Duration, seconds
 from windrow.client.waiting import entries_of, follow
-from windrow.keys import Key
+from windrow.keys import Key, label
 from windrow.primitives import output
 from windrow.wire import messages as m
 from windrow.wire import payload
@@ -220,14 +220,29 @@ class Future:
     def __repr__(self) -> str:
         if self.client is None:
             return f"<Future: unbound, key: {self.key}>"
-        status, kind = self.entry.status, None
-        if status == FINISHED:
-            try:
-                kind = self.type
-            except Exception as error:  # a repr must not raise because a module is missing here
-                log.debug("the type of %s cannot be loaded: %r", self.key, error)
+        status, kind = self.entry.status, self._known_type()
         name = "" if kind is None else f" type: {_full_name(kind)},"
         return f"<Future: {status},{name} key: {self.key}>"
+
+    def _repr_html_(self) -> str:
+        from windrow import looks
+
+        if self.client is None:
+            return looks.card("Future", label(self.key), {"Status": "unbound"})
+        rows = {"Status": self.entry.status}
+        kind = self._known_type()
+        if kind is not None:
+            rows["Type"] = _full_name(kind)
+        return looks.card("Future", label(self.key), rows)
+
+    def _known_type(self) -> Any:
+        if self.entry.status != FINISHED:
+            return None
+        try:
+            return self.type
+        except Exception as error:  # a repr must not raise because a module is missing here
+            log.debug("the type of %s cannot be loaded: %r", self.key, error)
+            return None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As an argument it becomes a reference to its value; elsewhere it is its bare key, to be bound where it

@@ -1,11 +1,15 @@
 """Clients and clusters in words.
 
-What lives here: the text of a client's repr. What this file must never know: how the facts were got.
+What lives here: the text of a client's repr, and its table in a notebook. What this file must never know: how the facts
+were got.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from windrow import looks
+from windrow.looks import bytes_in_words
 
 
 def describe_identity(status: str, identity: dict[str, Any] | None) -> str:
@@ -30,17 +34,26 @@ def describe_identity(status: str, identity: dict[str, Any] | None) -> str:
     return f"<Client: {identity.get('address', '')!r} processes={len(workers)} threads={threads}{size}>"
 
 
-def bytes_in_words(count: int) -> str:
-    """Return a size as people read it.
+def as_html(id: str, status: str, how: str, link: str | None, more: str) -> str:
+    """Return a client as a notebook shows it.
+
+    Parameters
+    ----------
+    id, status
+        Which client, and whether it is connected.
+    how
+        By what it found its scheduler.
+    link
+        Its dashboard.
+    more
+        HTML of its cluster or scheduler.
 
     Examples
     --------
-    >>> bytes_in_words(3 * 2**20)
-    '3.00 MiB'
+    >>> "<b>Client</b> Client-1" in as_html("Client-1", "running", "an address", None, "")
+    True
     """
-    size = float(count)
-    for unit in ("B", "kiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":
-            break
-        size /= 1024
-    return f"{size:.2f} {unit}" if unit != "B" else f"{count} B"
+    rows: dict[str, object] = {"Status": status, "Connected by": how}
+    if link:
+        rows["Dashboard"] = looks.anchor(link)
+    return looks.card("Client", id, rows, more)

@@ -204,6 +204,11 @@ class Scheduler(SchedulerServer):
 
     # ------------------------------------------------------------ facts
 
+    def _repr_html_(self) -> str:
+        from windrow import looks
+
+        return looks.scheduler(self.identity())
+
     @property
     def allowed_failures(self) -> int:
         """Deaths of workers that a task may survive."""

@@ -227,6 +227,20 @@ class Worker(WorkerServer):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.address} threads={self.nthreads} {self.core!r}>"
 
+    def _repr_html_(self) -> str:
+        from windrow import looks
+
+        rows = {
+            "Address": self.address,
+            "Status": self.status.name,
+            "Scheduler": self.scheduler_address,
+            "Threads": self.nthreads,
+            "Memory": looks.bytes_in_words(self.config.memory_limit) if self.config.memory_limit else "no limit",
+            "Results held": len(self.core.data),
+        }
+        link = self.observed.dashboard.link
+        return looks.card("Worker", self.name, {**rows, "Dashboard": looks.anchor(link)} if link else rows)
+
     # ------------------------------------------------------------ life
 
     async def _open(self) -> None:
