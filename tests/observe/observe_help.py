@@ -85,10 +85,16 @@ class FakeSource:
         return self.found
 
     async def ask(self, *requests: Any) -> list[Any]:
-        return [ANSWERS[type(request).__name__] for request in requests]
+        return [answer(request) for request in requests]
+
+    async def tallies(self) -> Any:
+        return some_facts()["tallies"]
 
 
-ANSWERS: dict[str, Any] = {"RecentLogs": [["WARNING", "a worker has left"]]}
+def answer(request: Any) -> Any:
+    """What a scheduler says to a request."""
+    names = {"RecentLogs": "logs", "TaskGraph": "graph", "TaskGroups": "groups", "RecentEvents": "events"}
+    return some_facts()[names[type(request).__name__]]
 
 
 @asynccontextmanager
@@ -116,5 +122,22 @@ def some_facts(found: Snapshot | None = None) -> dict[str, Any]:
         "now": 1001.0,
         "history": [moment(found, 1000.0), moment(found, 1001.0)],
         "logs": [["WARNING", "a worker has left"]],
+        "graph": {
+            "tasks": 3,
+            "names": ["released", "waiting", "queued", "processing", "memory", "erred", "forgotten"],
+            "ids": [1, 2, 3],
+            "keys": ["load-1", "load-2", "sum-1"],
+            "prefixes": ["load", "load", "sum"],
+            "states": [4, 3, 1],
+            "edges": [0, 2, 1, 2],
+        },
+        "groups": {
+            "now": 1.0,
+            "surveyed": 0.5,
+            "groups": [["load", "load", {"memory": 5}, 4096], ["sum", "sum", {"waiting": 1}, 0]],
+            "edges": [0, 1],
+        },
+        "events": [[1000.0, {"action": "retired", "worker": "w"}], [1001.0, "x" * 1000]],
+        "tallies": {"functions": {"inc": {"seconds": 3.0, "count": 6, "erred": 0}}},
         "system": [{"time": 1000.0, "cpu": 0.5, "memory": 1e8, "files": 30, "threads": 4}],
     }

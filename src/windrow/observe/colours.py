@@ -28,7 +28,7 @@ PALETTE = (
 
 STATES = {
     "released": "#a3adb8",
-    "waiting": "#c9b458",
+    "waiting": "#b79ad0",
     "queued": "#ddcc77",
     "processing": "#2f9e5b",
     "memory": "#4477aa",

@@ -10,17 +10,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
+from math import nan
 from typing import Any
 
 import psutil
 
+from windrow import config
 from windrow.observe.plots.times import MOMENTS_MAX, Moment, moment
 from windrow.observe.source import Shared, Source
-from windrow.wire.messages import RecentLogs
+from windrow.wire.messages import RecentEvents, RecentLogs, TaskGraph, TaskGroups
 
 __all__ = ["ASKED", "Feed"]
 
 LOG_RECORDS = 200
+EVENTS = 200
+GRAPH_ITEMS = 5_000
 
 
 class Feed:
@@ -76,6 +80,24 @@ class Feed:
             self._moments.append(moment(snapshot, time.time()))
         return list(self._moments)
 
+    async def _graph(self) -> Any:
+        limit = int(str(config.get("distributed.dashboard.graph-max-items", GRAPH_ITEMS)))
+        [found] = await self.source.ask(TaskGraph(limit))
+        if found["ids"] is not None:
+            return found
+        return {**found, "groups": (await self.facts(["groups"]))["groups"]}
+
+    async def _groups(self) -> Any:
+        [found] = await self.source.ask(TaskGroups())
+        return found
+
+    async def _events(self) -> Any:
+        [found] = await self.source.ask(RecentEvents(EVENTS))
+        return found
+
+    async def _tallies(self) -> Any:
+        return await self.source.tallies()
+
     async def _logs(self) -> Any:
         [records] = await self.source.ask(RecentLogs(LOG_RECORDS))
         return records
@@ -93,7 +115,7 @@ class Feed:
             }
         before = self._samples[-1] if self._samples else None
         passed_s = 0.0 if before is None else sample["time"] - before["time"]
-        sample["cpu"] = (sample["cpu_s"] - before["cpu_s"]) / passed_s if before is not None and passed_s > 0 else 0.0
+        sample["cpu"] = (sample["cpu_s"] - before["cpu_s"]) / passed_s if before is not None and passed_s > 0 else nan
         self._samples.append(sample)
         return list(self._samples)
 
@@ -104,5 +126,9 @@ ASKED: dict[str, Callable[[Feed], Coroutine[Any, Any, Any]]] = {
     "history": Feed._history,
     "logs": Feed._logs,
     "system": Feed._system,
+    "graph": Feed._graph,
+    "groups": Feed._groups,
+    "events": Feed._events,
+    "tallies": Feed._tallies,
 }
 """All facts that there are, by name."""

@@ -15,7 +15,7 @@ from tornado.web import HTTPError, RequestHandler
 from windrow.keys import Key, from_plain, is_key, label
 from windrow.observe import figures
 from windrow.observe.app import Answer
-from windrow.wire.messages import Facts, Processing, RecentLogs, WorkerFacts
+from windrow.wire.messages import Explain, Facts, Processing, RecentLogs, WorkerFacts
 
 __all__ = ["PAGES", "ROUTES", "Page"]
 
@@ -171,6 +171,15 @@ class TaskStack(OfWorker):
         raise HTTPError(404, f"the scheduler knows no task {text!r}")
 
 
+class Explanation(Page):
+    """``/explain/KEY``."""
+
+    async def get(self, text: str) -> None:
+        """Answer with why a task is as it is."""
+        [told] = await self.site.source.ask(Explain([text]))
+        self.show("explain.html", f"Why {text}", text=text, sentences=told["text"].splitlines())
+
+
 def _keys(text: str) -> list[Key]:
     """Return the keys that a text may stand for: itself, or what it is the text of.
 
@@ -205,6 +214,7 @@ ROUTES: dict[str, type[RequestHandler]] = {
     r"/info/task/(.+)\.html": Task,
     r"/info/logs/(.+)\.html": WorkerLogs,
     r"/info/call-stacks/(.+)\.html": WorkerStacks,
+    r"/explain/(.+)": Explanation,
     r"/info/call-stack/(.+)\.html": TaskStack,
 }
 """Paths, and what answers on them."""

@@ -47,6 +47,9 @@ class Snapshot(Struct, frozen=True):
     overview: dict[str, Any]
     cpu: dict[str, float]
     """How many processors' worth of time each worker takes, by address; of those that were measured twice."""
+    received: dict[str, float] = {}
+    """Bytes a second that each gets from other workers, likewise."""
+    sent: dict[str, float] = {}
 
 
 class Source:
@@ -155,14 +158,13 @@ class Source:
 
     async def _look(self) -> Snapshot:
         identity, overview = await self.ask(Identity(), Overview())
-        before = {} if self._last is None else self._last.identity["workers"]
-        known = {} if self._last is None else self._last.cpu
-        cpu = {
-            address: rate
-            for address, worker in identity["workers"].items()
-            if (rate := _rate(before.get(address), worker, known.get(address))) is not None
-        }
-        self._last = Snapshot(identity, overview, cpu)
+        last = self._last
+        before = {} if last is None else last.identity["workers"]
+        now = identity["workers"]
+        cpu = _rates(before, now, {} if last is None else last.cpu, "cpu_s")
+        received = _rates(before, now, {} if last is None else last.received, "received_bytes")
+        sent = _rates(before, now, {} if last is None else last.sent, "sent_bytes")
+        self._last = Snapshot(identity, overview, cpu, received, sent)
         return self._last
 
 
@@ -184,12 +186,18 @@ class Shared(Generic[T]):
         return await asyncio.shield(answer)
 
 
-def _rate(before: dict[str, Any] | None, now: dict[str, Any], known: float | None) -> float | None:
-    """Return processor seconds a second between two heartbeats; what is known, where no other has come."""
+def _rates(before: dict[str, Any], now: dict[str, Any], known: dict[str, float], name: str) -> dict[str, float]:
+    """Return by how much a second a figure of each worker's has grown, by address; of those measured twice."""
+    found = {address: _rate(before.get(address), worker, known.get(address), name) for address, worker in now.items()}
+    return {address: rate for address, rate in found.items() if rate is not None}
+
+
+def _rate(before: dict[str, Any] | None, now: dict[str, Any], known: float | None, name: str) -> float | None:
+    """Return the growth a second between two heartbeats; what is known, where no other has come."""
     if before is None or before["pid"] != now["pid"]:
         return None
     older, newer = before["metrics"], now["metrics"]
-    if "cpu_s" not in older or "cpu_s" not in newer:
+    if name not in older or name not in newer:
         return None
     seconds = newer["time"] - older["time"]
-    return max(0.0, (newer["cpu_s"] - older["cpu_s"]) / seconds) if seconds > 0 else known
+    return max(0.0, (newer[name] - older[name]) / seconds) if seconds > 0 else known

@@ -79,14 +79,14 @@ class Topics(Service):
     def ask(self, question: Question, request: Any, blobs: list[Blob]) -> None:
         """Answer at once."""
         if isinstance(request, GetEvents):
-            question.answer(self._past(request.topic))
+            question.answer(self.past(request.topic))
             return
         change = self._subscribe if isinstance(request, Subscribe) else self._unsubscribe
         for topic in request.topics:
             change(topic, question.client)
         question.answer()
 
-    def _past(self, topic: str | None) -> Any:
+    def past(self, topic: str | None) -> Any:
         if topic is not None:
             return list(self.events.get(topic, ()))
         return {name: list(past) for name, past in self.events.items()}

@@ -13,7 +13,19 @@ from typing import Any
 from msgspec import Struct
 
 from windrow.primitives.catalog import SERVICES
-from windrow.scheduler import balance, census, clients, copies, graphs, recording, replicas, requests, scaling, workers
+from windrow.scheduler import (
+    balance,
+    census,
+    clients,
+    copies,
+    graphs,
+    picture,
+    recording,
+    replicas,
+    requests,
+    scaling,
+    workers,
+)
 from windrow.scheduler.dispatch import dispatch
 from windrow.scheduler.memory_manager import MemoryManager
 from windrow.scheduler.notes import MARK_S
@@ -303,6 +315,7 @@ class SchedulerCore:
         copies.look_for_silence(state)
         balance.rebalance(state)
         census.go_on(state)
+        picture.go_on(state)
         recording.lapse(state)
         if self.desk.is_waiting:
             self.desk.tick()
@@ -331,7 +344,7 @@ class SchedulerCore:
     def is_busy(self) -> bool:
         """Say whether ticks are needed: something runs, is copied or counted, or a worker's end is not settled."""
         state = self.state
-        if state.copies or state.census is not None:
+        if state.copies or state.census is not None or state.survey is not None:
             return True
         return any(w.processing or (w.status == "lost" and w.cut_s is None) for w in state.workers.values())
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from windrow import explanation
 from windrow.errors import ActorLostError
-from windrow.scheduler import census, clients, overviews, recording, replicas, scaling, workers
+from windrow.scheduler import census, clients, overviews, picture, recording, replicas, scaling, workers
 from windrow.scheduler.news import Restarted
 from windrow.scheduler.state import (
     MEMORY,
@@ -42,6 +42,7 @@ from windrow.wire.messages import (
     Processing,
     Put,
     Rebalance,
+    RecentEvents,
     Recipe,
     RegisterPlugin,
     Replicate,
@@ -53,6 +54,8 @@ from windrow.wire.messages import (
     Retire,
     RunFunction,
     Scatter,
+    TaskGraph,
+    TaskGroups,
     TaskStream,
     UnregisterPlugin,
     WhoHas,
@@ -192,6 +195,22 @@ def worker_facts(state: State, peer: Peer[Any], call: int, request: WorkerFacts)
 def explain(state: State, peer: Peer[Any], call: int, request: Explain) -> None:
     """Answer why something is as it is."""
     _answer(state, peer, call, explanation.to_plain(overviews.answer(state, request)))
+
+
+def task_graph(state: State, peer: Peer[Any], call: int, request: TaskGraph) -> None:
+    """Answer what the graph looks like."""
+    _answer(state, peer, call, picture.graph(state, request.limit))
+
+
+def task_groups(state: State, peer: Peer[Any], call: int, request: TaskGroups) -> None:
+    """Answer what its groups look like."""
+    _answer(state, peer, call, picture.groups(state))
+
+
+def recent_events(state: State, peer: Peer[Any], call: int, request: RecentEvents) -> None:
+    """Answer what was logged on a topic last."""
+    topics: Any = None if state.desk is None else state.desk.services.get("events")
+    _answer(state, peer, call, [] if topics is None else topics.past(request.topic)[-max(1, request.n) :])
 
 
 def task_stream(state: State, peer: Peer[Any], call: int, request: TaskStream) -> None:
@@ -504,6 +523,9 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     WorkerFacts: worker_facts,
     Explain: explain,
     TaskStream: task_stream,
+    TaskGraph: task_graph,
+    TaskGroups: task_groups,
+    RecentEvents: recent_events,
     AdaptiveTarget: adaptive_target,
     WorkersToClose: workers_to_close,
 }
@@ -521,6 +543,9 @@ FOR_OBSERVERS = frozenset(
         WorkersToClose,
         Explain,
         TaskStream,
+        TaskGraph,
+        TaskGroups,
+        RecentEvents,
     }
 )
 """What may be asked by who only looks. (The shell answers `RecentLogs` and `Tallies`, too.)"""

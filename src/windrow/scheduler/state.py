@@ -402,6 +402,10 @@ class State:
         """Errands that retire workers: the first is under way, the others wait for their turn."""
         self.census: Any = None
         """The count of tasks that is under way (census.Census)."""
+        self.survey: Any = None
+        """The count of groups that is under way (picture.Survey)."""
+        self.surveyed: Any = None
+        """The last such count that was completed."""
         self.counted: Any = None
         """The last such count that was completed."""
         self.recording: Any = None

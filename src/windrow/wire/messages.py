@@ -803,6 +803,23 @@ class TaskStream(Struct, tag=195, array_like=True):
     lease: str = ""
 
 
+class TaskGraph(Struct, tag=200, array_like=True):
+    """Reply value: all tasks and what they take of each other (`scheduler.picture.graph`), if they are few enough."""
+
+    limit: int
+
+
+class TaskGroups(Struct, tag=201, array_like=True):
+    """Reply value: groups of tasks and what they take of each other (`scheduler.picture.groups`), as last counted."""
+
+
+class RecentEvents(Struct, tag=202, array_like=True):
+    """Reply value: [[time, event]] of the last ``n`` events of a topic, the oldest first."""
+
+    n: int
+    topic: str = "all"
+
+
 class AdaptiveTarget(Struct, tag=150, array_like=True):
     """How many workers would do the work at hand in about ``target_duration_s``? Reply value: an int.
 
@@ -869,6 +886,9 @@ Request: TypeAlias = (
     | Tallies
     | ScaleCluster
     | TaskStream
+    | TaskGraph
+    | TaskGroups
+    | RecentEvents
     | AdaptiveTarget
     | WorkersToClose
     | Explain

@@ -92,6 +92,9 @@ REQUESTS: dict[type[Struct], Role] = {
     m.WorkerFacts: Role.WATCH,
     m.Tallies: Role.WATCH,
     m.TaskStream: Role.WATCH,
+    m.TaskGraph: Role.WATCH,
+    m.TaskGroups: Role.WATCH,
+    m.RecentEvents: Role.WATCH,
     m.AdaptiveTarget: Role.WATCH,
     m.WorkersToClose: Role.WATCH,
     # What work needs.

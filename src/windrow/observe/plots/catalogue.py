@@ -6,8 +6,8 @@ how anything is drawn or computed.
 
 from __future__ import annotations
 
-from windrow.observe.plots import tables, tasks, times, workers
-from windrow.observe.plots.plot import Boxes, Lines, Page, Plot, Rows
+from windrow.observe.plots import graphs, tables, tasks, times, workers
+from windrow.observe.plots.plot import Boxes, Lines, Network, Page, Plot, Rows
 
 __all__ = ["PAGES", "PLOTS", "individual_plots", "page_of"]
 
@@ -51,7 +51,7 @@ _PLOTS = (
         SNAPSHOT,
         workers.processing,
         Boxes("count"),
-        (("#228833", "threads are all taken"), ("#c9b458", "some thread is free")),
+        (("#228833", "threads are all taken"), ("#ddcc77", "some thread is free")),
     ),
     Plot(
         "cpu",
@@ -105,6 +105,100 @@ _PLOTS = (
         height=0,
     ),
     Plot(
+        "graph",
+        "Task Graph",
+        "Each task, with its inputs to the left; a click shows the task. Of more than 5,000 tasks: their groups.",
+        ("graph",),
+        graphs.graph,
+        Network(),
+        graphs.GRAPH_LEGEND,
+        height=34,
+    ),
+    Plot(
+        "groups",
+        "Task Groups",
+        "Tasks of one collection or function together, what they take results of to the left.",
+        ("groups",),
+        graphs.groups,
+        Network(),
+        (*graphs.GRAPH_LEGEND[1:4], graphs.GRAPH_LEGEND[5], ("", "the colour of the prefix: all done")),
+        height=26,
+    ),
+    Plot(
+        "groups-table",
+        "Groups",
+        "The largest first; a click on a heading sorts.",
+        ("groups",),
+        graphs.group_rows,
+        Rows(graphs.GROUP_COLUMNS),
+        height=0,
+    ),
+    Plot(
+        "events",
+        "Events",
+        "What was logged on any topic, by the scheduler or by client.log_event; the newest first.",
+        ("events",),
+        tables.events,
+        Rows(tables.EVENT_COLUMNS),
+        height=0,
+    ),
+    Plot(
+        "compute-time-per-key",
+        "Compute time per function",
+        "Seconds of threads that the tasks of each function have taken in the scheduler's life.",
+        ("tallies",),
+        tasks.compute_time,
+        Boxes("seconds"),
+    ),
+    Plot(
+        "scheduler-system",
+        "Scheduler: CPU",
+        "Processor time of its process, in percent of one processor. A LocalCluster's is your program, too.",
+        ("system",),
+        times.system_over_time,
+        Lines("percent", "CPU", (("cpu", "scheduler's process", "#4477aa"),)),
+    ),
+    Plot(
+        "scheduler-memory",
+        "Scheduler: memory",
+        "Resident memory of the same process.",
+        ("system",),
+        times.system_over_time,
+        Lines("bytes", "memory", (("memory", "scheduler's process", "#4477aa"),)),
+    ),
+    Plot(
+        "scheduler-files",
+        "Scheduler: files and threads",
+        "Open files and sockets, and threads, of the same process.",
+        ("system",),
+        times.system_over_time,
+        Lines("count", "count", (("files", "open files and sockets", "#4477aa"), ("threads", "threads", "#999933"))),
+    ),
+    Plot(
+        "workers-network-timeseries",
+        "Transfers over time",
+        "Bytes a second that all workers receive from each other, since this dashboard was first looked at.",
+        HISTORY,
+        times.cluster_over_time,
+        Lines("bytes/s", "bytes a second", (("received", "received", "#4477aa"), ("sent", "sent", "#228833"))),
+    ),
+    Plot(
+        "workers-transfer-bytes",
+        "Bytes received per worker",
+        "Bytes a second that each worker receives from others. Click for the worker.",
+        SNAPSHOT,
+        workers.received,
+        Boxes("bytes/s"),
+    ),
+    Plot(
+        "tasks-timeseries",
+        "Tasks over time",
+        "Tasks that the scheduler knows, and those that workers have, since this dashboard was first looked at.",
+        HISTORY,
+        times.cluster_over_time,
+        Lines("count", "tasks", (("tasks", "known", "#4477aa"), ("processing", "processing", "#228833"))),
+    ),
+    Plot(
         "workers-cpu-timeseries",
         "CPU over time",
         "Processor time of all workers, in percent of one processor, since this dashboard was first looked at.",
@@ -148,6 +242,20 @@ PAGES = {
             (("cluster-memory",), ("workers-memory-timeseries",), ("memory-by-key",), ("workers-memory",)),
             frozenset({0, 1}),
         ),
+        Page("graph", "Graph", (("graph",),), frozenset({0})),
+        Page("groups", "Groups", (("groups",), ("groups-table",)), frozenset({0, 1})),
+        Page(
+            "system",
+            "System",
+            (("scheduler-system",), ("scheduler-memory",), ("scheduler-files",), ("workers-cpu-timeseries",)),
+        ),
+        Page(
+            "transfers",
+            "Transfers",
+            (("workers-network-timeseries",), ("workers-transfer-bytes",)),
+            frozenset({0}),
+        ),
+        Page("events", "Events", (("events",),), frozenset({0})),
         Page("exceptions", "Exceptions", (("exceptions",),), frozenset({0})),
         Page("logs", "Logs", (("logs",),), frozenset({0})),
     )

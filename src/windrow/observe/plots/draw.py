@@ -199,7 +199,8 @@ class Drawing:
         return made
 
     def _network(self) -> Any:
-        made = self._figure(models.DataRange1d(), models.DataRange1d(), _movers("xy"))
+        ranges = (models.DataRange1d(range_padding=0.15), models.DataRange1d(range_padding=0.15))
+        made = self._figure(*ranges, _movers("xy"))
         edges = self._source("edges", {"xs": [], "ys": []})
         made.add_glyph(edges, models.MultiLine(xs="xs", ys="ys", line_color=self._inks["soft"], line_alpha=0.35))
         names = ("x", "y", "color", "shape", "size", "label", "detail", "link")
@@ -209,6 +210,10 @@ class Drawing:
             nodes,
             models.Scatter(x="x", y="y", fill_color="color", marker="shape", size="size", line_color=None),
         )
+        texts = self._source("texts", {"x": [], "y": [], "text": []})
+        at = {"x": "x", "y": "y", "y_offset": -14, "text_baseline": "bottom", "text_align": "center"}
+        font = {"text_font": {"value": FONT}, "text_font_size": "12px", "text_color": self._inks["ink"]}
+        made.add_glyph(texts, models.Text(text="text", **at, **font))
         return made
 
     def _add_pointed(self, made: Any, source: Any, glyph: Any) -> None:

@@ -10,7 +10,7 @@ from windrow.observe.figures import bytes_text
 from windrow.observe.plots.plot import Columns, Facts, Frames, add_box, boxes
 from windrow.observe.plots.workers import shortened
 
-__all__ = ["memory_by_key", "progress"]
+__all__ = ["compute_time", "memory_by_key", "progress"]
 
 PREFIXES_MAX = 24
 """So many prefixes have a bar, the largest."""
@@ -68,6 +68,20 @@ def memory_by_key(facts: Facts) -> Frames:
         y = (-place - 0.4, -place + 0.4)
         add_box(columns, (0, size), y, colours.of_prefix(prefix), prefix, bytes_text(size))
         _add_tick(ticks, -place, shortened(prefix, NAME_LENGTH))
+    return {"boxes": columns, "ticks": ticks}
+
+
+def compute_time(facts: Facts) -> Frames:
+    """Return how long threads were taken by the tasks of each function, ever."""
+    functions = facts["tallies"]["functions"]
+    largest = sorted(functions.items(), key=lambda kind: (-kind[1]["seconds"], kind[0]))[:PREFIXES_MAX]
+    columns, ticks = boxes(), _no_ticks()
+    for place, (name, totals) in enumerate(largest):
+        seconds, count = totals["seconds"], totals["count"]
+        each = f", {seconds / count:.3g} s each" if count else ""
+        y = (-place - 0.4, -place + 0.4)
+        add_box(columns, (0, seconds), y, colours.of_prefix(name), name, f"{seconds:.3g} s: {count:,} tasks{each}")
+        _add_tick(ticks, -place, shortened(name, NAME_LENGTH))
     return {"boxes": columns, "ticks": ticks}
 
 

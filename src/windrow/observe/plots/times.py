@@ -30,6 +30,9 @@ class Moment(Struct, frozen=True):
     spilled: int
     processing: int
     tasks: int
+    received: float
+    """Bytes a second, from other workers."""
+    sent: float
 
 
 LINES = Moment.__struct_fields__[1:]
@@ -46,6 +49,8 @@ def moment(snapshot: Any, now: float) -> Moment:
         sum(row["spilled"] for row in rows),
         sum(row["processing"] for row in rows),
         snapshot.overview["tasks"],
+        sum(snapshot.received.values()),
+        sum(snapshot.sent.values()),
     )
 
 

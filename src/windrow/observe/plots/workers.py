@@ -13,7 +13,7 @@ from windrow.observe import colours, figures
 from windrow.observe.figures import bytes_text
 from windrow.observe.plots.plot import Facts, Frames, add_box, boxes
 
-__all__ = ["cluster_memory", "cpu", "memory", "occupancy", "processing", "worker_link"]
+__all__ = ["cluster_memory", "cpu", "memory", "occupancy", "processing", "received", "worker_link"]
 
 BARS_MAX = 100
 """Of so many workers each has a bar of its own."""
@@ -96,7 +96,7 @@ def processing(facts: Facts) -> Frames:
         lambda row: row["processing"],
         lambda n: f"{n:.0f}",
         lambda row: f"{row['processing']} tasks on {row['nthreads']} threads",
-        lambda row: GREEN if row["processing"] >= row["nthreads"] else colours.STATES["waiting"],
+        lambda row: GREEN if row["processing"] >= row["nthreads"] else colours.STATES["queued"],
     )
 
 
@@ -118,6 +118,18 @@ def occupancy(facts: Facts) -> Frames:
         lambda row: row["occupancy"],
         lambda seconds: f"{seconds:.2g} s",
         lambda row: f"{row['occupancy']:.3g} s of work for {row['nthreads']} threads",
+        lambda row: BLUE,
+    )
+
+
+def received(facts: Facts) -> Frames:
+    """Return the bytes a second that each receives from others."""
+    rates = facts["snapshot"].received
+    return _bars(
+        figures.worker_rows(facts["snapshot"]),
+        lambda row: rates.get(row["address"], 0.0),
+        lambda rate: f"{bytes_text(rate)}/s",
+        lambda row: f"{bytes_text(rates.get(row['address'], 0.0))} a second",
         lambda row: BLUE,
     )
 

@@ -29,6 +29,7 @@ const FORMS = {
   bytes: (n) => (n ? size(n) : "–"),
   percent: (n) => `${(100 * n).toFixed(0)} %`,
   bar: (n) => `${(100 * n).toFixed(0)} %`,
+  done: (n) => `${Math.floor(100 * n)} %`,
   seconds: (n) => `${n.toFixed(n < 10 ? 1 : 0)} s`,
   clock: (n) => new Date(1000 * n).toLocaleTimeString(),
 };
@@ -41,11 +42,11 @@ function cell(form, value) {
     const box = document.createElement("pre");
     box.textContent = text;
     made.append(box);
-  } else if (form === "bar" && text !== "–") {
+  } else if ((form === "bar" || form === "done") && text !== "–") {
     const bar = document.createElement("span");
     bar.className = "bar";
     const part = document.createElement("span");
-    part.className = value > 0.7 ? "high" : "bytes";
+    part.className = form === "bar" && value > 0.7 ? "high" : "bytes";
     part.style.width = `${Math.min(100, 100 * value)}%`;
     bar.append(part);
     const both = document.createElement("span");
