@@ -17,8 +17,9 @@ import tempfile
 from pathlib import Path
 
 from windrow.transport.base import Link, Listener, OnLink
+from windrow.transport.dialling import until_answered
 from windrow.transport.handshake import accept_steps
-from windrow.transport.tcp import TcpLink, shake_hands, until_answered
+from windrow.transport.tcp import TcpLink, shake_hands
 
 logger = logging.getLogger(__name__)
 

@@ -95,7 +95,7 @@ def normalize(address: str) -> str:
         return join_address(scheme, location)
     host, port = split_host_port(location)
     host = host.lower()
-    return join_address(scheme, join_host_port("127.0.0.1" if host in {"localhost", "::1"} else host, port))
+    return join_address(scheme, join_host_port("127.0.0.1" if host == "localhost" else host, port))
 
 
 def is_loopback(host: str) -> bool:

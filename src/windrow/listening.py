@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from windrow import addressing, schemes, tls
 
-__all__ = ["ANY_HOST", "beside", "choose", "choose_all", "contact", "interface_ip", "ports", "scheme_of"]
+__all__ = ["ANY_HOST", "beside", "choose", "choose_all", "contact", "interface_ip", "own_host", "ports", "scheme_of"]
 
 ANY_HOST = "0.0.0.0"
 """What an empty host stands for."""
@@ -192,10 +192,22 @@ def beside(scheduler: str) -> str:
     """
     scheme, location = addressing.split_address(scheduler)
     if schemes.has_ports(scheme):
-        host = addressing.split_host_port(location)[0] or "localhost"
-        own = "127.0.0.1" if addressing.is_loopback(host) else addressing.own_ip(host)
+        own = own_host(addressing.split_host_port(location)[0])
         return addressing.join_address(scheme, addressing.join_host_port(own, 0))
     return addressing.join_address(scheme, schemes.new_location(scheme))
+
+
+def own_host(towards: str) -> str:
+    """Return by what another host, or this one, reaches this one.
+
+    Examples
+    --------
+    >>> own_host("localhost"), own_host(""), own_host("::1")
+    ('127.0.0.1', '127.0.0.1', '::1')
+    """
+    if addressing.is_loopback(towards or "localhost"):
+        return "::1" if ":" in towards else "127.0.0.1"
+    return addressing.own_ip(towards)
 
 
 def contact(given: str, listening: str) -> str:

@@ -27,7 +27,7 @@ def apart(request: pytest.FixtureRequest) -> Iterator[Network]:
     yield from network_of(request.param)
 
 
-@pytest.fixture(params=["tcp-apart", "nearby-apart", "tls-apart"])
+@pytest.fixture(params=["tcp-apart", "nearby-apart", "tls-apart", "third-party-apart"])
 def plain_apart(request: pytest.FixtureRequest) -> Iterator[Network]:
     yield from network_of(request.param)
 
@@ -150,6 +150,24 @@ def test_a_plain_link_that_is_not_read_is_broken_off(
         assert "it does not read: " in far.wait_lost()
     assert "is given up: it does not read" in caplog.text
     assert near.wait_lost() != ""
+
+
+def test_congestion_is_told_and_so_is_its_end(plain_apart: Network) -> None:
+    near, far = plain_apart.pair()
+    drained = threading.Event()
+    far.do(lambda: setattr(far.link, "on_drained", drained.set))
+    assert not far.link.is_congested
+    with Stopped(near):
+        for n in range(2):  # TLS hands the first of them to the connection inside of it, and does not count it
+            far.send(Reply(n, blobs=[Attached([Buffer(bytes(10 * MB))])]))
+            far.settle()
+        assert far.link.is_congested
+        assert far.do(lambda: far.link.waiting_bytes) > MB
+        assert not drained.is_set()
+    near.wait_for_messages(2)
+    assert drained.wait(LIMIT_S)
+    assert not far.link.is_congested
+    assert far.do(lambda: far.link.waiting_bytes) == 0
 
 
 def test_one_large_frame_is_no_sign_of_that(plain_apart: Network, settings: dict[str, float]) -> None:

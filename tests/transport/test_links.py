@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from windrow.transport import Link
-from windrow.wire.messages import Close, Message, Reply
+from windrow import config
+from windrow.errors import WrongVersion
+from windrow.transport import Link, handshake, tcp
+from windrow.wire.messages import PROTOCOL_VERSION, Close, Message, Reply
 from windrow.wire.payload import dumps, loads
 
 
@@ -64,6 +67,16 @@ def test_large_buffers_there_and_back(network: Any) -> None:
     got[0] = -1
     assert array[0] == 0
     assert (reply.blobs[1], close) == (b"small", Close())
+
+
+def test_a_message_of_64_mib(network: Any) -> None:
+    near, far = network.pair()
+    array = np.arange(8 * 2**20)
+    near.send(Reply(1, blobs=[dumps(array)]), Close("behind it"))
+    reply, close = far.wait_for_messages(2)
+    assert (loads(reply.blobs[0]) == array).all()
+    assert close == Close("behind it")
+    assert near.lost == far.lost == []
 
 
 def test_loss_is_told_once_to_each_side(network: Any) -> None:
@@ -171,6 +184,49 @@ def test_a_failing_handler_costs_its_link_only(network: Any, caplog: pytest.LogC
     good_near.send(Close("still here"))
     assert good_far.wait_for_messages(1) == [Close("still here")]
     assert (len(near.lost), len(far.lost), far.batches) == (1, 1, [[Close("1")]])
+
+
+def test_a_frame_beyond_the_limit_costs_its_link_only(
+    network: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if network.is_within_a_process:
+        pytest.skip("nothing is encoded there, so that there are no frames")
+    good_near, good_far = network.pair()
+    size_bytes = config.size_bytes
+    monkeypatch.setattr(config, "size_bytes", lambda key: 2**20 if key == "windrow.frame-limit" else size_bytes(key))
+    near, far = network.pair()
+    with caplog.at_level(logging.WARNING):
+        near.send(Close("small"))
+        far.wait_for_messages(1)
+        near.send(Reply(1, blobs=[dumps(np.ones(2**17))]))  # a MiB, and its frame
+        assert "the limit is 1048576 ('windrow.frame-limit')" in far.wait_lost()
+        assert near.wait_lost() != ""
+    assert "closing the connection to " in caplog.text
+    good_near.send(Close("still here"))
+    assert good_far.wait_for_messages(1) == [Close("still here")]
+    assert (len(near.lost), len(far.lost), far.batches) == (1, 1, [[Close("small")]])
+
+
+@pytest.mark.parametrize(("theirs", "side"), [(PROTOCOL_VERSION + 1, "there"), (PROTOCOL_VERSION - 1, "here")])
+def test_another_version_is_refused_and_who_is_to_upgrade_is_said(
+    network: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, theirs: int, side: str
+) -> None:
+    if network.is_within_a_process:
+        pytest.skip("there is one version within a process")
+    good_near, good_far = network.pair()
+    network.on_link = network.accepted.append
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(tcp, "connect_steps", functools.partial(handshake.connect_steps, version=theirs))
+        words = f"speaks protocol {PROTOCOL_VERSION}, this process {theirs}: upgrade windrow {side}"
+        with pytest.raises(WrongVersion, match=words):
+            network.connect()
+        near = network.near_end()
+        near.settle()
+    other = {"here": "there", "there": "here"}[side]
+    assert f"speaks protocol {theirs}, this process {PROTOCOL_VERSION}: upgrade windrow {other}" in caplog.text
+    assert network.accepted == []
+    good_near.send(Close("still here"))
+    good_far.wait_for_messages(1)
 
 
 def test_a_failing_loss_handler_harms_nothing(network: Any, caplog: pytest.LogCaptureFixture) -> None:

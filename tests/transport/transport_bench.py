@@ -37,6 +37,7 @@ class End:
         self.batches: list[list[Message]] = []
         self.lost: list[str] = []
         self.handler: Callable[[list[Message]], None] = lambda batch: None
+        self.limit_s = LIMIT_S
         self._news = threading.Condition()
 
     def adopt(self, link: Link) -> None:
@@ -51,7 +52,7 @@ class End:
         async def call() -> T:
             return function(*arguments)
 
-        return self.thread.run(call(), LIMIT_S)
+        return self.thread.run(call(), self.limit_s)
 
     def send(self, *messages: Message) -> None:
         self.do(lambda: self.link.send(list(messages)))
@@ -61,7 +62,7 @@ class End:
 
     def wait_until(self, happened: Callable[[], object]) -> None:
         with self._news:
-            assert self._news.wait_for(happened, LIMIT_S), f"batches: {len(self.batches)}, lost: {self.lost}"
+            assert self._news.wait_for(happened, self.limit_s), f"batches: {len(self.batches)}, lost: {self.lost}"
 
     def wait_for_messages(self, count: int) -> list[Message]:
         self.wait_until(lambda: sum(map(len, self.batches)) >= count)
@@ -104,6 +105,10 @@ class Network:
         self.certificates = CERTIFICATES if scheme == "tls" else None
         listening = transport.listen(f"{scheme}://{location}", accept, secret=SECRET, certificates=self.certificates)
         self.listener: Listener = far.run(listening, LIMIT_S)
+
+    @property
+    def is_within_a_process(self) -> bool:
+        return self.address.startswith("inproc://")
 
     @property
     def address(self) -> str:
@@ -191,7 +196,7 @@ KINDS = {
 APART = {
     f"{name}-apart": kind._replace(two_loops=True)
     for name, kind in KINDS.items()
-    if name in {"tcp", "nearby", "tls", "lasting", "lasting-nearby", "lasting-tls", "lasting-asyncio"}
+    if name in {"third-party", "tcp", "nearby", "tls", "lasting", "lasting-nearby", "lasting-tls", "lasting-asyncio"}
 }
 """Those of which one side may be stopped while the other goes on."""
 

@@ -278,8 +278,10 @@ def _split_host(host: str | None) -> tuple[str, str]:
     """Return the protocol that a host names, and the host itself."""
     if not host:
         return "", host or ""
-    scheme, separator, bare = host.partition("://")
-    return (_checked_protocol(scheme), bare) if separator else ("", host)
+    scheme, separator, bare = host.rpartition("://")
+    if bare.startswith("[") and bare.endswith("]"):  # as a number of IPv6 stands in addresses
+        bare = bare[1:-1]
+    return (_checked_protocol(scheme) if separator else "", bare)
 
 
 def _checked_protocol(protocol: Any) -> str:

@@ -614,7 +614,8 @@ def _loopback(wanted: str, listening_at: str) -> list[str]:
         return []
     scheme, location = addressing.split_address(listening_at)
     port = addressing.split_host_port(location)[1]
-    return [addressing.join_address(scheme, addressing.join_host_port("127.0.0.1", port))]
+    near = {"": ["127.0.0.1"], "0.0.0.0": ["127.0.0.1"], "::": ["::1"]}[host]
+    return [addressing.join_address(scheme, addressing.join_host_port(each, port)) for each in near]
 
 
 def _named(peer: Peer[Any]) -> str:

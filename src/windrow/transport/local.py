@@ -14,6 +14,7 @@ from uuid import uuid4
 from windrow.addressing import join_address, split_host_port
 from windrow.transport import tcp, unix
 from windrow.transport.base import OnLink
+from windrow.transport.dialling import until_answered
 
 __all__ = ["LocalListener", "connect", "listen", "new_location"]
 
@@ -70,7 +71,7 @@ async def connect(location: str, *, secret: bytes | None, timeout_s: float) -> t
             raise ConnectionRefusedError("no process of this user listens there, on this host")
         return await tcp.shake_hands(partial(tcp.dial_unix, sock), secret, address, reached, is_local=True)
 
-    return await tcp.until_answered(attempt, address, timeout_s, is_encrypted=False)
+    return await until_answered(attempt, address, timeout_s)
 
 
 def _places(location: str) -> list[str]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -25,7 +24,8 @@ from windrow.addressing import join_address, join_host_port, own_ip, split_host_
 from windrow.errors import ConnectionRefused, ProtocolError, WrongCertificate
 from windrow.roles import Role, split
 from windrow.transport import unix
-from windrow.transport.base import Link, Listener, OnLink, Unanswered
+from windrow.transport.base import Link, Listener, OnLink
+from windrow.transport.dialling import until_answered
 from windrow.transport.door import Arrival, Door
 from windrow.transport.handshake import Proved, Steps, accept_steps, connect_steps, refuse_steps
 from windrow.transport.refusals import Refusals
@@ -35,20 +35,17 @@ from windrow.wire.messages import Message
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["TcpLink", "TcpListener", "connect", "dial_unix", "listen", "shake_hands", "until_answered"]
+__all__ = ["TcpLink", "TcpListener", "connect", "dial_unix", "listen", "shake_hands"]
 
 logger = logging.getLogger(__name__)
 
 _CLOSE_GRACE_S = 3.0
 """How long a closed link waits for the other side to have read all before it breaks off."""
-_BACKOFF_S = (0.01, 1.0)
 _DISCARD_BYTES = 64 * 1024
 _BUFFER_BYTES = 1024 * 1024
 """A link with more than this to send is congested."""
 _SILENT_DEATH = "the other side ended the connection without a goodbye: its process has probably died"
 _WILDCARDS = {"", "0.0.0.0", "::"}
-_CUTS_MAX = 3
-"""A listener that ends so many connections in a row, as soon as TLS stands, does not want this process."""
 _QUESTION_BYTES = 2**20
 """A longer frame is not taken from who may only ask."""
 _NEARBY_S, _NEARBY_PART = 3.0, 0.75
@@ -539,58 +536,6 @@ async def dial_unix(sock: socket.socket, make: MakeLink) -> asyncio.BaseTranspor
         sock.close()
         raise
     return transport
-
-
-async def until_answered(
-    attempt: Callable[[float, list[None]], Awaitable[TcpLink]],
-    address: str,
-    timeout_s: float,
-    is_encrypted: bool = False,
-) -> TcpLink:
-    """Try to connect until somebody answers.
-
-    Parameters
-    ----------
-    attempt
-        Does it once, in so many seconds; notes in the list that somebody took the connection.
-    address
-        For the error that there may be.
-    timeout_s
-        When to give up.
-    is_encrypted
-        Whether a connection may be cut because the other side does not take this one's certificate.
-    """
-    deadline = time.monotonic() + timeout_s
-    pause_s, pause_max_s = _BACKOFF_S
-    last = "no answer"
-    reached: list[None] = []
-    cuts = 0
-    while True:
-        reached.clear()
-        left_s = max(0.0, deadline - time.monotonic())
-        try:
-            async with asyncio.timeout(left_s):
-                return await attempt(left_s, reached)
-        except ConnectionRefused:
-            raise
-        except OSError as error:  # TimeoutError is one too
-            is_over = type(error) is TimeoutError and not str(error)  # that of the line above has no words
-            last = str(error) or last
-            cuts += bool(is_encrypted and reached and isinstance(error, ConnectionResetError))
-            if cuts >= _CUTS_MAX:
-                raise WrongCertificate(
-                    f"{address} ends each connection as soon as TLS stands: it does not take the certificate of this "
-                    "process, and its log says why"
-                ) from error
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or is_over:
-                kind = Unanswered if reached else TimeoutError
-                raise kind(
-                    f"no connection to {address} within {timeout_s:g} s ({last}). Check that the "
-                    "scheduler or worker runs, that host and port are right, and that no firewall is in between"
-                ) from error
-        await asyncio.sleep(min(pause_s, left_s))
-        pause_s = min(2 * pause_s, pause_max_s)
 
 
 async def shake_hands(

@@ -99,7 +99,7 @@ def listens(
     if scheduler and not schemes.has_ports(addressing.split_address(scheduler)[0]):
         return [listen_address] if listen_address is not None else []
     away = addressing.split_host_port(addressing.split_address(scheduler)[1])[0] if scheduler else "localhost"
-    default = "127.0.0.1" if addressing.is_loopback(away) else addressing.own_ip(away)
+    default = listening.own_host(away)
     scheme = addressing.split_address(scheduler)[0] if scheduler else "tcp"
     found = listening.choose(host, port, interface, None, default_host=default, security=_AS_ITS_SCHEDULER)
     return [addressing.join_address(scheme, addressing.split_address(each)[1]) for each in found]
