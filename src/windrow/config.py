@@ -113,6 +113,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "distributed.worker.memory.recent-to-old-time": Setting(
         "30s", "How long unmanaged memory counts as recent, and may still go away by itself"
     ),
+    "distributed.worker.profile.enabled": Setting(True, "Whether workers look at what their tasks spend time on"),
+    "distributed.worker.profile.interval": Setting("10ms", "How often they look"),
+    "distributed.worker.profile.cycle": Setting("1s", "How long the stretches are of which a profile tells times"),
     "distributed.worker.transfer.message-bytes-limit": Setting("50 MB", "What one question to a peer asks for"),
     "distributed.client.preload": Setting([], "What clients load at their start: modules, files, source text"),
     "distributed.client.preload-argv": Setting([], "Arguments for these"),

@@ -10,7 +10,7 @@ import pytest
 import windrow
 from windrow.client import Client, absent
 
-SOME = ["profile", "get_task_stream", "benchmark_hardware", "connection_args"]
+SOME = ["register_worker_plugin", "rpc", "benchmark_hardware", "connection_args"]
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -24,14 +24,14 @@ def test_a_client_says_what_it_lacks(client, name):
 
 def test_a_subclass_may_add_what_is_absent(fake):
     class Mine(Client):
-        def profile(self):
+        def rpc(self):
             return 5
 
     with Mine(fake) as client:
-        assert client.profile() == 5
-        assert "profile" in dir(client)
-        with pytest.raises(AttributeError, match=r"^Mine\.get_task_stream is not"):
-            client.get_task_stream()
+        assert client.rpc() == 5
+        assert "rpc" in dir(client)
+        with pytest.raises(AttributeError, match=r"^Mine\.benchmark_hardware is not"):
+            client.benchmark_hardware()
 
 
 def test_other_names_are_missed_in_the_usual_words(client):
@@ -44,7 +44,7 @@ def test_what_is_there_is_not_listed_as_absent(client):
     with pytest.raises(AssertionError, match="submit is there"):
         absent.lacking(["submit"])(Client)
     assert {name for name in windrow._ABSENT if name in dir(windrow)} == set()
-    assert {"get_task_stream", "progress"} <= windrow._ABSENT
+    assert {"connect", "progress"} <= windrow._ABSENT
     assert set(SOME) <= absent.CLIENT
 
 

@@ -434,7 +434,6 @@ def test_a_lifetime_that_begins_anew(live: Live) -> None:
         ("services", {"x": 1}),
         ("extensions", {"x": int}),
         ("low_level_profiler", True),
-        ("profile_cycle_interval", "1s"),
         ("transition_counter_max", 7),
         ("scheduler_sni", "name"),
         ("reconnect", True),

@@ -20,8 +20,6 @@ CLIENT = frozenset(
     [
         "benchmark_hardware",
         "connection_args",
-        "get_task_stream",
-        "profile",
         "register_scheduler_plugin",
         "register_worker_plugin",
         "rpc",

@@ -31,6 +31,7 @@ from windrow.client.metadata import MetadataMethods
 from windrow.client.options import Duration
 from windrow.client.output import OutputMethods
 from windrow.client.plugins import PluginMethods
+from windrow.client.recorded import RecordedMethods
 from windrow.client.reports import ReportMethods
 from windrow.client.session import Session
 from windrow.client.submit import Submitter
@@ -79,6 +80,7 @@ class Client(
     MetadataMethods,
     DatasetMethods,
     ReportMethods,
+    RecordedMethods,
     ExplainMethods,
     ActorMethods,
 ):

@@ -65,7 +65,7 @@ MODULES: Final[dict[str, dict[str, str]]] = {
     "cli.dask_worker": {"main": "windrow.dask.commands:worker"},
     "client": {
         **_of("windrow", "Client Future as_completed default_client fire_and_forget futures_of get_client"),
-        **_of("windrow", "get_task_metadata wait"),
+        **_of("windrow", "get_task_metadata get_task_stream performance_report wait"),
         **_of("windrow.dask.client", "_get_global_client temp_default_client"),
         **_of("windrow.client.waiting", "ALL_COMPLETED FIRST_COMPLETED DoneAndNotDoneFutures")
         | {"DoneAndNotDoneFutures": "windrow.client.waiting:DoneAndNotDone"},
@@ -100,7 +100,8 @@ MODULES: Final[dict[str, dict[str, str]]] = {
     "deploy.ssh": _of("windrow", "SSHCluster"),
     "deploy.subprocess": _of("windrow", "SubprocessCluster"),
     "deploy.utils": _SHARING,
-    "diagnostics": _of("windrow", "SchedulerPlugin"),
+    "diagnostics": _of("windrow", "MemorySampler SchedulerPlugin"),
+    "diagnostics.memory_sampler": _of("windrow", "MemorySampler"),
     "diagnostics.plugin": {
         **_PLUGINS,
         **_of("windrow.plugins.output", "ForwardLoggingPlugin ForwardOutput"),
@@ -181,7 +182,6 @@ COMMANDS: Final = {
 }
 """What ``python -m`` runs, by the module's name within the package."""
 
-_LATER: Final = "it comes with windrow's own dashboard and reports; until then client.dashboard_link shows the cluster"
 _P2P: Final = (
     "data moves by tasks here: leave the method out, or say 'tasks' "
     "(dask.config.set({'dataframe.shuffle.method': 'tasks', 'array.rechunk.method': 'tasks'}))"
@@ -200,11 +200,8 @@ _ADVICE: Final = {
     "active_memory_manager": "use client.amm, and the setting 'distributed.scheduler.active-memory-manager.start'",
     "comm.registry": "windrow speaks its own protocol; transports are registered with windrow.transport.register",
     "connect": _SERVER,
-    "diagnostics.memory_sampler": _LATER,
     "diagnostics.progress": "use SchedulerPlugin.transition, or as_completed",
     "diagnostics.progressbar": "count results with as_completed(futures)",
-    "get_task_stream": _LATER,
-    "performance_report": _LATER,
     "progress": "count results with as_completed(futures), or look at client.dashboard_link",
     "pubsub": "use Client.log_event and subscribe_topic, or a Queue",
     "register_serialization_family": "values are pickled here: use register_serialization for a type of yours",

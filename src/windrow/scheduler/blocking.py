@@ -42,6 +42,7 @@ NAMES: dict[str, list[tuple[type, Test]]] = {
     "has_what": [(m.HasWhat, _any)],
     "identity": [(m.Identity, _any)],
     "processing": [(m.Processing, _any)],
+    "profile": [(m.Profile, _any)],
     "rebalance": [(m.Rebalance, _any)],
     "recipe": [(m.Recipe, _any)],
     "register_nanny_plugin": [(m.RegisterPlugin, _of_kind("nanny"))],

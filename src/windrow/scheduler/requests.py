@@ -40,6 +40,7 @@ from windrow.wire.messages import (
     Key,
     Overview,
     Processing,
+    Profile,
     Put,
     Rebalance,
     RecentEvents,
@@ -211,6 +212,15 @@ def recent_events(state: State, peer: Peer[Any], call: int, request: RecentEvent
     """Answer what was logged on a topic last."""
     topics: Any = None if state.desk is None else state.desk.services.get("events")
     _answer(state, peer, call, [] if topics is None else topics.past(request.topic)[-max(1, request.n) :])
+
+
+def profile(state: State, peer: Peer[Any], call: int, request: Profile) -> None:
+    """Ask workers what their tasks spend their time on. (The shell answers for the scheduler itself.)"""
+    chosen = [worker for worker in _workers(state, request.workers) if worker.is_alive]
+    relay = Relay(peer, call, [None] * len(chosen), [worker.address for worker in chosen], [], {})
+    for place, worker in enumerate(chosen):
+        _ask(state, relay, worker, [place], request)
+    _finish_if_complete(state, relay)
 
 
 def task_stream(state: State, peer: Peer[Any], call: int, request: TaskStream) -> None:
@@ -526,6 +536,7 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     TaskGraph: task_graph,
     TaskGroups: task_groups,
     RecentEvents: recent_events,
+    Profile: profile,
     AdaptiveTarget: adaptive_target,
     WorkersToClose: workers_to_close,
 }
@@ -546,6 +557,7 @@ FOR_OBSERVERS = frozenset(
         TaskGraph,
         TaskGroups,
         RecentEvents,
+        Profile,
     }
 )
 """What may be asked by who only looks. (The shell answers `RecentLogs` and `Tallies`, too.)"""

@@ -19,13 +19,16 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from windrow import addressing, config, listening, logs, schemes, security, tls, transport
+import msgspec
+
+from windrow import addressing, config, listening, logs, sampling, schemes, security, tls, transport
 from windrow.dashboard.dashboard import Dashboard
 from windrow.errors import NotAllowed
 from windrow.node import Server, Status
 from windrow.plugins import scratch
 from windrow.pulse import Pulse
 from windrow.roles import Role, token
+from windrow.sampler import LoopProfile
 from windrow.scheduler import blocking, requests, tally
 from windrow.scheduler.blocking import Blocked
 from windrow.scheduler.core import SchedulerCore
@@ -54,6 +57,7 @@ from windrow.wire.messages import (
     Identity,
     Listen,
     Message,
+    Profile,
     RecentLogs,
     RegisterPlugin,
     Reply,
@@ -171,6 +175,7 @@ class SchedulerServer(Server):
         self.on_shutdown = on_shutdown
         self.dashboard = Dashboard(dashboard_address, self._make_observable, _host_of(self._listens), http_prefix)
         self._pulse = Pulse()
+        self._loop_profile = LoopProfile(self.loop, config.seconds("distributed.worker.profile.interval"))
         self._observable: str | None = None
         """Where observers reach it, once one was to come."""
         self.tell: Callable[[logging.Logger, int, str, str], object] = _log
@@ -249,6 +254,7 @@ class SchedulerServer(Server):
         await self._prepare_end()
         await self.dashboard.close()
         self._pulse.stop()
+        self._loop_profile.stop()
         await self.plugins.end("before_close")
         self.status = Status.closed
         self._closed = True
@@ -467,10 +473,17 @@ class SchedulerServer(Server):
             value = logs.recent("scheduler", request.n)
         elif type(request) is Tallies:
             value = {**tally.report(self.core.state), "pulse": self._pulse.facts()}
+        elif type(request) is Profile and request.scheduler:
+            link.send([Reply(message.id, [self.address], [self._profile(request)])])
+            return True
         else:
             return False
         link.send([Reply(message.id, value)])
         return True
+
+    def _profile(self, request: Profile) -> bytes:
+        tree, counts = self._loop_profile.between(request.start, request.stop)
+        return msgspec.msgpack.encode([sampling.to_plain(tree), counts, self._loop_profile.sampler.interval_s])
 
     def _unblocked(self, link: Link, messages: list[Message]) -> list[Message]:
         """Answer the requests that nobody may make, whatever the role; return the other messages."""

@@ -820,6 +820,22 @@ class RecentEvents(Struct, tag=202, array_like=True):
     topic: str = "all"
 
 
+class Profile(Struct, tag=196, array_like=True):
+    """Reply value: addresses; blobs: of each, in MessagePack, [tree, [[time, {kind: samples}]], interval in s].
+
+    Of the tasks of one kind (``key``), or of all, that ran between ``start`` and ``stop`` (seconds since the epoch) on
+    ``workers`` (None: all); with ``server``, of their event loops instead, with ``scheduler`` of the scheduler's. Trees
+    are as `windrow.sampling.to_plain` makes them.
+    """
+
+    key: str | None = None
+    start: float | None = None
+    stop: float | None = None
+    workers: list[str] | None = None
+    server: bool = False
+    scheduler: bool = False
+
+
 class AdaptiveTarget(Struct, tag=150, array_like=True):
     """How many workers would do the work at hand in about ``target_duration_s``? Reply value: an int.
 
@@ -889,6 +905,7 @@ Request: TypeAlias = (
     | TaskGraph
     | TaskGroups
     | RecentEvents
+    | Profile
     | AdaptiveTarget
     | WorkersToClose
     | Explain

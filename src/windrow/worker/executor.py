@@ -201,6 +201,8 @@ class Executor:
         size = 8 * recorder_cells(nthreads)
         self._cells = recorder if recorder is not None else memoryview(bytearray(size)).cast("q")
         self._free_cells = list(range(nthreads, len(self._cells) - 1))
+        self.seats: dict[int, Seat] = {}
+        """Who sits in each thread that may run tasks, by the thread's identifier."""
         self._threads = [self._new_thread(slot) for slot in range(nthreads)]
 
     def start(self) -> None:
@@ -238,6 +240,14 @@ class Executor:
         return threading.Thread(target=self._serve, args=(Seat(self, slot),), name=f"windrow-task-{slot}", daemon=True)
 
     def _serve(self, seat: Seat) -> None:
+        thread = get_ident()
+        self.seats[thread] = seat
+        try:
+            self._serve_seat(seat)
+        finally:
+            del self.seats[thread]
+
+    def _serve_seat(self, seat: Seat) -> None:
         core, lock, cells = self.core, self.lock, self._cells
         context.enter(seat)
         attempt: Attempt | None = None

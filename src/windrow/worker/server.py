@@ -39,6 +39,7 @@ from windrow.wire.messages import (
     Key,
     Log,
     Message,
+    Profile,
     RegisterPlugin,
     Reply,
     RunFunction,
@@ -57,6 +58,7 @@ from windrow.worker.memory_settings import read_options
 from windrow.worker.monitor import MemoryMonitor
 from windrow.worker.observed import Observed
 from windrow.worker.outgoing import Outgoing
+from windrow.worker.profiler import Profiler
 from windrow.worker.store import Elsewhere, LostValueError, Packed
 
 logger = logging.getLogger("windrow.worker")
@@ -101,6 +103,8 @@ class WorkerConfig(Struct, kw_only=True):
     """Whether what tasks `print` appears here too, beside at the clients."""
     dashboard_address: str | int | None = None
     http_prefix: str = ""
+    profile_cycle_s: float | None = None
+    """How long the stretches are of which a profile tells times; None: as configured."""
 
 
 class WorkerServer(WorkerFacade, Server):
@@ -177,6 +181,7 @@ class WorkerServer(WorkerFacade, Server):
         self._data_pool = ThreadPoolExecutor(DATA_THREADS, "windrow-data")
         self._run_pool = ThreadPoolExecutor(RUN_THREADS, "windrow-run")
         self.actors = Stage(self, self._run_pool)
+        self.profiler = Profiler(self, config.profile_cycle_s)
         self.observed = Observed(self, config.dashboard_address, config.http_prefix)
         self.outgoing = Outgoing(self._serve_values, self.core, config.memory.outgoing)
 
@@ -201,6 +206,7 @@ class WorkerServer(WorkerFacade, Server):
         await self._join(link)
         self.metrics_now()
         self.executor.start()
+        self.profiler.start()
         self.memory_manager.start()
         self._heartbeat = self.loop.call_later(config.heartbeat_s, self._beat)
         self.scratch.sweep_later(self.loop)
@@ -321,6 +327,7 @@ class WorkerServer(WorkerFacade, Server):
         self.status = Status.closed
         self.ended.set_result(reason)
         self.executor.stop()
+        self.profiler.stop()
         self.actors.stop()
         for pool in (self._data_pool, self._run_pool):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -534,6 +541,9 @@ class WorkerServer(WorkerFacade, Server):
         elif type(request) is ActorCall:
             count = 2
             future = asyncio.wrap_future(self.actors.answer(request), loop=self.loop)
+        elif type(request) is Profile:
+            count = 1
+            future = self.loop.run_in_executor(self._data_pool, self._profile, request)
         elif isinstance(request, RegisterPlugin | UnregisterPlugin):
             self.background(self._change_plugins(link, call.id, request))
             return
@@ -595,6 +605,9 @@ class WorkerServer(WorkerFacade, Server):
             return None
         except BaseException as error:  # a user's mapping or class may raise anything
             return _unloadable(error)
+
+    def _profile(self, request: Profile) -> list[Blob | None]:
+        return [self.profiler.answer(request)]
 
     def _run_function(self, blob: Blob) -> list[Blob | None]:
         try:

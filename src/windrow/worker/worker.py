@@ -42,8 +42,7 @@ _NO_EFFECT = {
     "extensions": "write a WorkerPlugin, and pass it in plugins=",
     "io_loop": "a worker runs on the event loop that is running",
     "loop": "a worker runs on the event loop that is running",
-    "low_level_profiler": "there is no profiler in this version",
-    "profile_cycle_interval": "there is no profiler in this version",
+    "low_level_profiler": "the profiler sees functions of Python",
     "reconnect": "what becomes of a lost connection is configured ('windrow.worker.reconnect-timeout')",
     "scheduler_sni": "names of hosts are not checked",
     "services": "what is served over HTTP is the cluster's dashboard",
@@ -113,7 +112,10 @@ class Worker(WorkerServer):
         it takes that), or a pair of that and its keyword arguments; None: in memory, and on disk when that is short.
     secret
         The cluster's; by default what this user's runtime directory says of the scheduler.
-    services, extensions, low_level_profiler, profile_cycle_interval, transition_counter_max, scheduler_sni
+    profile_cycle_interval
+        How long the stretches are of which a profile tells times; by default as configured
+        (``distributed.worker.profile.cycle``).
+    services, extensions, low_level_profiler, transition_counter_max, scheduler_sni
         Accepted; they have no meaning here.
     listen_address
         Host and port in one, in place of these.
@@ -177,7 +179,6 @@ class Worker(WorkerServer):
             "services": services,
             "extensions": extensions,
             "low_level_profiler": low_level_profiler,
-            "profile_cycle_interval": profile_cycle_interval,
             "transition_counter_max": transition_counter_max,
             "scheduler_sni": scheduler_sni,
         }
@@ -205,6 +206,7 @@ class Worker(WorkerServer):
             echoes=given.echoes and not scheduler.startswith("inproc://"),
             dashboard_address=address.chosen(dashboard_address, True if dashboard else None, default_port=0),
             http_prefix=http_prefix or "",
+            profile_cycle_s=None if profile_cycle_interval is None else config.parse_timedelta(profile_cycle_interval),
         )
         super().__init__(settings, given.recorder, data)
         if death_timeout is not None:
