@@ -26,9 +26,10 @@ from benchmarks.systems import ROOT, SYSTEMS, TITLES, is_installed
 MARKS = ("<!-- figures: written by python -m benchmarks -->", "<!-- end of figures -->")
 
 COLLECTIONS = {case.group for case in CASES.values() if case.needs == "collections"}
+NETWORK = {case.group for case in CASES.values() if case.over}
 LEFT_OUT = {
-    "pool": {"graph", "memory", "import", *COLLECTIONS},  # nothing there that a pool could do
-    "ray": {"memory", *COLLECTIONS},  # Ray keeps its tasks in processes of its own
+    "pool": {"graph", "memory", "import", *NETWORK, *COLLECTIONS},  # nothing there that a pool could do
+    "ray": {"memory", *NETWORK, *COLLECTIONS},  # Ray keeps its tasks in processes of its own
 }
 """Groups that a system is not started for."""
 

@@ -338,6 +338,10 @@ class Case:
     share
         The part of the time of dask.distributed in the same run that windrow may take; None when there is no such
         figure.
+    over
+        ``"tcp"`` or ``"tls"``: what workers are to talk over, with nothing else beside it; "" is up to the system.
+    against
+        The case of the same run without encryption, of which the table says how many times the time this one took.
     """
 
     name: str
@@ -351,6 +355,8 @@ class Case:
     repeats: int = 3
     least: float = 0.25
     share: float | None = None
+    over: str = ""
+    against: str = ""
 
     @property
     def is_rate(self) -> bool:
@@ -393,6 +399,23 @@ def _cases() -> Iterator[Case]:
     yield Case("gather", f"{arrays} gathered", "arrays", size, array_gathered, "GB/s", 5)
     yield Case("gather_again", f"{arrays} gathered again", "arrays", size, array_gathered_again, "GB/s", 30, "futures")
     yield Case("scatter", f"{arrays} scattered and used", "arrays", size, array_scattered, "GB/s", 4)
+    yield Case(
+        "move_tcp",
+        f"{arrays}, worker to worker, over TCP",
+        "tcp",
+        size,
+        array_moved,
+        "GB/s",
+        None,
+        "futures",
+        over="tcp",
+    )
+    title = f"{arrays}, worker to worker, over TLS"
+    yield Case("move_tls", title, "tls", size, array_moved, "GB/s", None, "futures", over="tls", against="move_tcp")
+    title = "map + gather 10,000 over TLS"
+    yield Case("map_10k_tls", title, "tls", 10_000, map_and_gather, repeats=5, over="tls", against="map_10k")
+    title = "submit one, wait, repeat 300, over TLS"
+    yield Case("latency_tls", title, "tls", 300, latency, over="tls", against="latency")
     yield from _collection_cases()
     yield Case("memory", "memory a held task", "memory", 200_000, held_memory, "B", 1_024, "own_memory", 1, 0.02)
     yield Case("startup", "start of a cluster to first result", "startup", 1, None, "s", 0.45)

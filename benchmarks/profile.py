@@ -25,7 +25,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="repeat the case for so long")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    case, system = CASES[options.case], SYSTEMS[options.system]()
+    case = CASES[options.case]
+    system = SYSTEMS[options.system](case.over)
     assert case.run is not None
     assert isinstance(system, Futures)
     warm_up(system)

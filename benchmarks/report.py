@@ -36,14 +36,24 @@ def budget(case: Case) -> str:
     return "" if case.budget is None else f"{'≥' if case.is_rate else '≤'} {case.budget:,g}"
 
 
-def ours(case: Case, result: dict[str, Any] | None, dask: dict[str, Any] | None) -> str:
+def ours(
+    case: Case, result: dict[str, Any] | None, dask: dict[str, Any] | None, plain: dict[str, Any] | None = None
+) -> str:
     """The cell of windrow: the figure, and whether it is within its budget."""
     if result is None:
         return ""
     if result["value"] is None:
         return str(result["note"])
     mark = {True: " ✓", False: " ✗", None: ""}[case.is_met(result["value"], dask and dask["value"])]
-    return f"**{number(result['value'])}**{mark}" + at_size(result)
+    return f"**{number(result['value'])}**{mark}" + at_size(result) + beside(result, plain)
+
+
+def beside(result: dict[str, Any], plain: dict[str, Any] | None) -> str:
+    """A remark on what encryption costs, where the same was done without it in the same run."""
+    if plain is None or not plain["value"]:
+        return ""
+    ratio = plain["value"] / result["value"] if CASES[result["case"]].is_rate else result["value"] / plain["value"]
+    return f" [{TIMES}{number(ratio)} the time without]"
 
 
 def theirs(case: Case, result: dict[str, Any] | None, windrow: dict[str, Any] | None) -> str:
@@ -85,7 +95,7 @@ def table(results: Results, names: list[str] | None = None) -> str:
             case.title,
             UNITS[case.unit] + " a task" * (case.unit == "us"),
             budget(case),
-            ours(case, windrow, dask),
+            ours(case, windrow, dask, results.get("windrow", {}).get(case.against)),
         ]
         cells += [theirs(case, results[peer].get(name), windrow) for peer in peers]
         lines.append("| " + " | ".join(cells) + " |")
@@ -128,6 +138,9 @@ partitions are small (80 kB, some hundred rows), so that the figure is the engin
 both sides, but for the row that says otherwise. The row of a large graph is the time until the scheduler knows all of
 it, while the workers are kept from running it, less what Dask takes in the same process to make and optimise an equal
 graph while the cyclic collector rests; ordering it counts. What Dask takes stands in the JSON file as `dask_ms`.
+
+The rows over TCP and TLS have shared memory and unix sockets turned off: they are what two hosts would see, with
+loopback for a network. [{TIMES}n the time without] compares with the same work in the same run without encryption.
 
 Missed budgets: the rows of arrays. In this version large values cross TCP on loopback: each transfer is two to four
 copies into pages that nobody has touched (for `scatter` one more, so that later changes to the array cannot reach a

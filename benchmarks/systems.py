@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,6 +62,10 @@ class NoCollections:
         raise NotImplementedError("this system does not run Dask's collections")
 
 
+ALONE = {"DASK_WINDROW__LOCAL_SOCKETS": "False", "DASK_WINDROW__SHARED_MEMORY__ENABLED": "False"}
+"""Settings with which windrow's processes of one host use nothing beside the network."""
+
+
 class Futures:
     """windrow and dask.distributed: one interface, two modules.
 
@@ -70,6 +75,8 @@ class Futures:
         ``"windrow"`` or ``"distributed"``.
     shuffle
         The best way that it has of shuffling a dataframe.
+    over
+        ``"tcp"`` or ``"tls"``: what its parties talk over, and nothing else; "" leaves that to it.
     options
         Further keywords of its LocalCluster.
     """
@@ -78,7 +85,10 @@ class Futures:
     own_memory = True
     takes_collections = True
 
-    def __init__(self, module: str, shuffle: str, **options: Any) -> None:
+    def __init__(self, module: str, shuffle: str, over: str = "", **options: Any) -> None:
+        if over:
+            os.environ |= ALONE
+            options |= {"protocol": f"{over}://", **({"security": True} if over == "tls" else {})}
         package = importlib.import_module(module)
         self.shuffle = shuffle
         self._wait = package.wait
@@ -235,12 +245,13 @@ class Pool(NoCollections):
         self._pool.shutdown()
 
 
-SYSTEMS: dict[str, Callable[[], System]] = {
-    "windrow": lambda: Futures("windrow", shuffle="tasks"),
-    "distributed": lambda: Futures("distributed", shuffle="p2p", dashboard_address=":0"),
-    "ray": Ray,
-    "pool": Pool,
+SYSTEMS: dict[str, Callable[[str], System]] = {
+    "windrow": lambda over: Futures("windrow", "tasks", over),
+    "distributed": lambda over: Futures("distributed", "p2p", over, dashboard_address=":0"),
+    "ray": lambda over: Ray(),
+    "pool": lambda over: Pool(),
 }
+"""What starts each, by what its workers are to talk over."""
 
 MODULES = {"windrow": "windrow", "distributed": "distributed", "ray": "ray", "pool": "concurrent.futures"}
 

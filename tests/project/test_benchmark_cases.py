@@ -242,6 +242,26 @@ def test_table_shows_ratios_budgets_and_shortened_runs() -> None:
     assert "| ≥ 5 | **2.00** ✗ | 0.50 (\N{MULTIPLICATION SIGN}4.00) |" in array
 
 
+def test_table_says_what_encryption_costs() -> None:
+    found = {"map_10k": result("map_10k", 10.0), "map_10k_tls": result("map_10k_tls", 15.0)}
+    found |= {"move_tcp": result("move_tcp", 2.0), "move_tls": result("move_tls", 0.5)}
+    text = report.table({"windrow": found})
+    assert "| **15.0** [\N{MULTIPLICATION SIGN}1.50 the time without] |" in text
+    assert "| **0.50** [\N{MULTIPLICATION SIGN}4.00 the time without] |" in text
+    assert text.count("the time without") == 2
+    alone = report.table({"windrow": {"map_10k_tls": result("map_10k_tls", 15.0)}})
+    assert "the time without" not in alone
+    assert all(case.against in CASES for case in CASES.values() if case.against)
+
+
+def test_cases_over_a_network_have_a_group_of_their_own() -> None:
+    groups = {
+        case.group: {other.over for other in CASES.values() if other.group == case.group} for case in CASES.values()
+    }
+    assert all(len(over) == 1 for over in groups.values())
+    assert {"tcp", "tls"} <= LEFT_OUT["ray"] & LEFT_OUT["pool"]
+
+
 def test_table_compares_a_collection_with_dask() -> None:
     peer = result("bag", 1_000.0, tasks=2_000)
 
