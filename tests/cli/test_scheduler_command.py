@@ -158,7 +158,7 @@ def test_a_second_signal_does_not_wait(terminals: Terminals, tmp_path: Path) -> 
         (["--interface", "eth99"], 1, "'eth99'"),
         (["--host", "192.0.2.1", "--no-dashboard"], 1, "cannot listen on"),
         (["--jupyter"], 1, "start Jupyter in a process of its own"),
-        (["--idle-timeout", "soon"], 1, "soon"),
+        (["--idle-timeout", "soon"], 2, "'soon' is no time"),
         (["--scheduler-file", "/no/such/place/file"], 1, "there is no directory /no/such/place"),
         (["--pid-file", "/no/such/place/pid"], 1, "--pid-file /no/such/place/pid cannot be written"),
         (["--secret-file", "/no/such/place/secret"], 1, "/no/such/place"),

@@ -40,6 +40,8 @@ def test_an_unknown_keyword_is_an_error_before_anything_starts() -> None:
     before = family()
     with pytest.raises(TypeError, match=r"no argument 'resource' \(did you mean 'resources'\?\)"):
         LocalCluster(resource={"GPU": 2})
+    with pytest.raises(ValueError, match="lifetime='abc' will not do: 'abc' is no time"):
+        LocalCluster(n_workers=0, lifetime="abc")
     with pytest.raises(TypeError, match="threads_per_worker= says how many"):
         LocalCluster(nthreads=2)
     assert family() == before

@@ -225,6 +225,8 @@ def test_a_scheduler_whose_secret_is_not_for_this_user() -> None:
         ({"env": "PATH"}, TypeError, "env must be a dict"),
         ({"security": "yes"}, TypeError, "must be a Security"),
         ({"death_timeout": "soon"}, ValueError, "soon"),
+        ({"lifetime": "abc"}, ValueError, "lifetime='abc' will not do"),
+        ({"lifetime": "1s", "lifetime_stagger": "2s"}, ValueError, "from 0 to the lifetime"),
         ({"listen_address": "tcp://127.0.0.1:5", "host": "127.0.0.1"}, ValueError, "listen_address=.* and host="),
         ({"listen_address": "tcp://127.0.0.1:5", "worker_port": 5}, ValueError, "and worker_port=5"),
         ({"scheduler_ip": "inproc://here"}, ValueError, "listen on tcp"),
@@ -237,6 +239,19 @@ def test_wrong_arguments_are_named_at_the_call(wrong: dict[str, Any], error: typ
             Nanny(**{"scheduler_ip": "tcp://127.0.0.1:1", "secret": b"s" * 32, **wrong})
 
     run(main)
+
+
+def test_a_worker_without_a_name_is_called_by_its_address(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with Scheduler() as s, Nanny(s.address, nthreads=1) as nanny:
+            assert nanny._who == f"the worker at {nanny.worker_address}"
+            await nanny.restart(reason="a test asks for it")
+
+    with caplog.at_level(logging.INFO, "windrow"):
+        run(main)
+    assert "the nanny of the worker at tcp://" in caplog.text
+    assert "worker ''" not in caplog.text
+    assert "worker None" not in caplog.text
 
 
 @pytest.mark.parametrize("without", [{"services": {"x": 1}}, {"port": 5000}, {"reconnect": False}])

@@ -160,6 +160,50 @@ def test_close_during_a_cut_is_at_once(lasting_network: Any) -> None:
     assert far.wait_lost() == ""
 
 
+def gate(end: Any) -> Callable[[], None]:
+    """Have a link that dials wait before each attempt; return what lets it go on."""
+    opened: list[asyncio.Event] = []
+
+    def hold() -> None:
+        dial, event = end.link._dial, asyncio.Event()
+
+        async def held(timeout_s: float) -> Any:
+            await event.wait()
+            return await dial(timeout_s)
+
+        end.link._dial = held
+        opened.append(event)
+
+    end.do(hold)
+    return lambda: end.do(opened[0].set)
+
+
+def test_who_closes_during_a_cut_is_heard_when_the_way_is_free_again(lasting_network: Any) -> None:
+    near, far = lasting_network.pair()
+    near.send(Reply(1))
+    far.wait_for_messages(1)
+    let_through = gate(near)
+    cut(near)
+    until(near, lambda: near.link.is_cut)
+    near.do(lambda: (near.link.send([Close("I am off")]), near.link.close()))
+    assert near.wait_lost() == ""  # at once: its owner waits for nobody
+    assert far.lost == []
+    let_through()
+    assert far.wait_lost() == ""  # long before its patience is over
+    assert [message for batch in far.batches for message in batch][1:] == [Close("I am off")]
+
+
+def test_last_words_are_not_tried_for_ever(lasting_network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lasting, "PARTING_S", 0.1)
+    near, far = lasting_network.pair()
+    far.do(lasting_network.listener.close)
+    cut(near)
+    until(near, lambda: near.link.is_cut)
+    near.do(lambda: (near.link.send([Close("I am off")]), near.link.close()))
+    until(near, lambda: not lasting._partings)
+    far.close()
+
+
 def test_the_side_that_breaks_off_means_it(lasting_network: Any) -> None:
     near, far = lasting_network.pair()
     far.do(lambda: far.link.abort("enough"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -20,6 +20,43 @@ class Contradiction(click.UsageError):
     """Options that do not go together, or that say too little; exit code 1."""
 
     exit_code = 1
+
+
+def time_text(ctx: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """Return a time as it is written, for an option's callback; one that is none is an error of usage.
+
+    Examples
+    --------
+    >>> time_text(click.Context(click.Command("x")), click.Option(["--lifetime"]), "1 hour")
+    '1 hour'
+    """
+    if text is not None:
+        from windrow import config
+
+        _checked(config.parse_timedelta, text, ctx, parameter)
+    return text
+
+
+def memory_text(ctx: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """Return a memory limit as it is written, for an option's callback; one that is none is an error of usage.
+
+    Examples
+    --------
+    >>> memory_text(click.Context(click.Command("x")), click.Option(["--memory-limit"]), "4 GiB")
+    '4 GiB'
+    """
+    if text is not None:
+        from windrow import system
+
+        _checked(lambda limit: system.parse_memory_limit(limit, 1), text, ctx, parameter)
+    return text
+
+
+def _checked(parse: Callable[[str], object], text: str, ctx: click.Context, parameter: click.Parameter) -> None:
+    try:
+        parse(text)
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(str(error), ctx, parameter) from None
 
 
 def worker_counts(nworkers: str | None, nthreads: int, cores: int) -> tuple[int, int]:

@@ -38,7 +38,13 @@ __all__ = ["scheduler"]
 @click.option("--scheduler-file", default=None, metavar="FILE", help="Write address and secret there, for this user.")
 @click.option("--secret-file", default=None, metavar="FILE", help="The secret is there; if it is not, it is made.")
 @click.option("--preload", multiple=True, metavar="MODULE", help="Load a module, file or URL (repeatable).")
-@click.option("--idle-timeout", default=None, metavar="TIME", help="End when nothing was done for so long ('1 hour').")
+@click.option(
+    "--idle-timeout",
+    callback=arguments.time_text,
+    default=None,
+    metavar="TIME",
+    help="End when nothing was done for so long ('1 hour').",
+)
 @click.version_option(windrow.__version__, prog_name="windrow scheduler")
 @click.pass_context
 def scheduler(ctx: click.Context, /, args: tuple[str, ...], **options: Any) -> None:

@@ -36,16 +36,40 @@ __all__ = ["worker"]
 @click.option("--nthreads", type=int, default=0, help="Threads of each worker; by default they share the cores.")
 @click.option("--nworkers", default=None, metavar="N", help="How many; -1: one a core; auto. 1 by default.")
 @click.option("--name", default=None, help="The worker's name; of several NAME-0, NAME-1, …")
-@click.option("--memory-limit", default="auto", show_default=True, help="Of each: '4 GiB', 0.5, auto, or 0: none.")
+@click.option(
+    "--memory-limit",
+    callback=arguments.memory_text,
+    default="auto",
+    show_default=True,
+    help="Of each: '4 GiB', 0.5, auto, or 0: none.",
+)
 @click.option("--nanny/--no-nanny", default=True, help="Whether a worker is a process that is watched and restarted.")
 @click.option("--pid-file", default="", metavar="FILE", help="Write the process's id there.")
 @click.option("--local-directory", default=None, metavar="DIR", help="Where workers make directories of their own.")
 @click.option("--resources", default=None, metavar="TEXT", help="What each offers, such as 'GPU=2 MEM=10e9'.")
 @click.option("--scheduler-file", default=None, metavar="FILE", help="Address and secret are there, or will be.")
 @click.option("--secret-file", default=None, metavar="FILE", help="The cluster's secret is there.")
-@click.option("--death-timeout", default=None, metavar="TIME", help="End if the scheduler is not found in this time.")
-@click.option("--lifetime", default=None, metavar="TIME", help="Hand over and end after so long, such as '1 hour'.")
-@click.option("--lifetime-stagger", default=None, metavar="TIME", help="By how much at most that is varied.")
+@click.option(
+    "--death-timeout",
+    callback=arguments.time_text,
+    default=None,
+    metavar="TIME",
+    help="End if the scheduler is not found in this time.",
+)
+@click.option(
+    "--lifetime",
+    callback=arguments.time_text,
+    default=None,
+    metavar="TIME",
+    help="Hand over and end after so long, such as '1 hour'.",
+)
+@click.option(
+    "--lifetime-stagger",
+    callback=arguments.time_text,
+    default=None,
+    metavar="TIME",
+    help="By how much at most that is varied.",
+)
 @click.option("--lifetime-restart/--no-lifetime-restart", default=None, help="Whether another is started then.")
 @click.option("--worker-class", default=None, metavar="NAME", help="The dotted name of a class of your own.")
 @click.option("--preload", multiple=True, metavar="MODULE", help="Load a module, file or URL there (repeatable).")

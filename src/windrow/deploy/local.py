@@ -17,6 +17,7 @@ from windrow.deploy.nanny import Nanny
 from windrow.deploy.spec import SpecCluster
 from windrow.plugins.held import TEARDOWN_S
 from windrow.scheduler.scheduler import Scheduler
+from windrow.worker.arguments import check_times
 from windrow.worker.worker import Worker
 
 DASHBOARD = ":8787"
@@ -201,6 +202,7 @@ def _check_worker_kwargs(given: Mapping[str, Any], kind: arguments.Kind, known: 
         raise arguments.apart("env", env, "processes", False, "threads have the environment of this process")
     if "nthreads" in given:
         raise TypeError("LocalCluster has no argument 'nthreads': threads_per_worker= says how many each worker has")
+    check_times(given)
     own = [name for name in LocalCluster.__init__.__annotations__ if name not in ("worker_kwargs", "return")]
     if known is not None:
         keywords.refuse_unknown("LocalCluster", given, {*own, *known} - OURS)

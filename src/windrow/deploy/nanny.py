@@ -260,7 +260,7 @@ class Nanny(Supervisor):
             await arrive(link, self.held)
         except RuntimeError as error:
             link.close()
-            logger.error("the nanny of worker %r cannot start: %s", self.name, error)
+            logger.error("the nanny of %s cannot start: %s", self._who, error)
             raise
         self._link = link
         link.on_lost = self._on_lost
@@ -286,7 +286,7 @@ class Nanny(Supervisor):
         self.where.look_again()
         _, error = await failure.caught(self._join())
         if error is not None:
-            logger.warning("the nanny of worker %r is without a scheduler: %s", self.name, failure.words(error))
+            logger.warning("the nanny of %s is without a scheduler: %s", self._who, failure.words(error))
             return
         process = self.process
         if (self.where.address, self.secret) != before and process is not None and not process.joined:
@@ -328,7 +328,7 @@ class Nanny(Supervisor):
         if isinstance(request, RegisterPlugin | UnregisterPlugin):
             blob = await self.held.answer(request, then=self._after_setup)
         elif type(request) is RunFunction:
-            blob = await answer_call(request.call, self, f"the nanny of worker {self.name!r}")
+            blob = await answer_call(request.call, self, f"the nanny of {self._who}")
         else:
             error = ValueError(f"a nanny has no answer to {type(request).__name__}")
             blob = None
@@ -409,8 +409,10 @@ def _check_worker_kwargs(make: object, kwargs: Mapping[str, Any]) -> None:
     """Refuse arguments that the worker's class does not take; of a class that is but named, its process says so."""
     if not kwargs or isinstance(make, str):
         return
+    from windrow.worker.arguments import check_times
     from windrow.worker.worker import Worker
 
+    check_times(kwargs)
     parameters = inspect.signature(make if isinstance(make, type) else Worker).parameters
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         known = [name for name in parameters if name not in {"self", "scheduler_ip", "scheduler_port"}]

@@ -143,7 +143,9 @@ class Supervisor(Server):
 
     @property
     def _who(self) -> str:
-        return "a worker" if self.name is None else f"worker {self.name!r}"
+        if self.name is None:
+            return f"the worker at {self.worker_address}" if self.worker_address else "a worker"
+        return f"worker {self.name!r}"
 
     # ------------------------------------------------------------ start
 
@@ -247,7 +249,7 @@ class Supervisor(Server):
         process = self.process
         if process is None or not process.is_alive():
             return
-        logger.info("the nanny of worker %r has it stop: %s", self.name, reason)
+        logger.info("the nanny of %s has it stop: %s", self._who, reason)
         process.ask_to_stop()
         await asyncio.wait([process.ended], timeout=PATIENCE * timeout)
         if process.is_alive():

@@ -637,7 +637,9 @@ def _named(peer: Peer[Any]) -> str:
         return f"worker {peer.name!r} at {peer.address}"
     if isinstance(peer, ClientRecord):
         return f"client {peer.id}"
-    return f"the nanny of worker {peer.name!r}" if isinstance(peer, NannyRecord) else type(peer).__name__
+    if isinstance(peer, NannyRecord):
+        return f"the nanny of worker {peer.name!r}" if peer.name != "" else f"the nanny {peer.id}"
+    return type(peer).__name__
 
 
 def _log(to: logging.Logger, level: int, text: str, party: str) -> None:

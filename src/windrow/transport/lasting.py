@@ -53,6 +53,9 @@ TRY_S = 10.0
 SILENT_BEATS = 4
 """So many signs of life in a row must be missing before another connection is tried."""
 
+PARTING_S = 10.0
+"""How long who has left tries to say so, where the connection was gone at that moment."""
+
 PAUSE_S = 0.2
 
 LOOK_S = (0.005, 1.0)
@@ -291,6 +294,10 @@ class LastingLink(Link):
             logger.exception("the handler of the end, or return, of the connection to %s failed", self.remote)
 
 
+_partings: set[asyncio.Task[None]] = set()
+"""Last words under way, which nothing else refers to."""
+
+
 class Dialler(LastingLink):
     """The end that has made the session, and connects again.
 
@@ -364,6 +371,50 @@ class Dialler(LastingLink):
         if self._dialling is not None:
             self._dialling.cancel()
         super()._end(reason)
+
+    def close(self) -> None:
+        if not self._closed and self._connection is None and self._dialling is not None:
+            parting = self._loop.create_task(self._part())
+            _partings.add(parting)
+            parting.add_done_callback(_partings.discard)
+        super().close()
+
+    async def _part(self) -> None:
+        """Bring the other side the last words, as the connection was gone when they were said; nobody waits for it."""
+        end_s = self._loop.time() + min(self.patience_s, PARTING_S)
+        while (left_s := end_s - self._loop.time()) > 0:
+            try:
+                connection = await self._dial(min(TRY_S, left_s))
+                async with asyncio.timeout(TRY_S):
+                    return await self._say_last_words(connection)
+            except ConnectionRefused:  # another cluster, or another version: nobody there knows us
+                return
+            except OSError:  # TimeoutError among them
+                await asyncio.sleep(PAUSE_S)
+
+    async def _say_last_words(self, connection: Link) -> None:
+        answered: asyncio.Future[Message] = self._loop.create_future()
+
+        def on_batch(batch: list[Message]) -> None:
+            if not answered.done():
+                answered.set_result(batch[0])
+
+        def on_lost(reason: str) -> None:
+            if not answered.done():
+                answered.set_exception(ConnectionResetError(reason or "it was closed again"))
+
+        connection.on_lost = on_lost
+        connection.on_batch = on_batch
+        connection.send([Resume(self.id, self._replay.received) if self._begun else self._first_word])
+        try:
+            answer = await answered
+        except BaseException:
+            connection.abort("nobody waits for it")
+            raise
+        if type(answer) is Resumed:
+            for batch in self._replay.again(answer.count):
+                connection.send(batch)
+        connection.close()
 
     async def _redial(self) -> None:
         """Connect until there is a connection on which the session goes on, or there is none to be had."""

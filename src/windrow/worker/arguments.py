@@ -133,6 +133,26 @@ def own_directory(parent: str | os.PathLike[str] | None) -> str:
     return new_path("worker", "" if parent is None else os.fspath(parent))
 
 
+def check_times(kwargs: Mapping[str, Any]) -> None:
+    """Refuse times among a worker's keywords that are none, before a process is started to say so.
+
+    Examples
+    --------
+    >>> check_times({"lifetime": "1 hour", "lifetime_stagger": "5 minutes", "name": "x"})
+    >>> check_times({"lifetime": "abc"})
+    Traceback (most recent call last):
+    ValueError: lifetime='abc' will not do: 'abc' is no time; write it as in 10s, 500ms, 5 minutes
+    """
+    given = {name: kwargs[name] for name in ("lifetime", "lifetime_stagger") if kwargs.get(name) is not None}
+    for name, value in given.items():
+        try:
+            config.parse_timedelta(value)
+        except ValueError as error:
+            raise ValueError(f"{name}={value!r} will not do: {error}") from None
+    if "lifetime" in given:
+        life_s(given["lifetime"], given.get("lifetime_stagger"))
+
+
 def life_s(lifetime: str | float | None, stagger: str | float | None) -> float | None:
     """Return how long it lives, in seconds, with a random stagger; None: until it is closed."""
     duration: Any = config.get("distributed.worker.lifetime.duration") if lifetime is None else lifetime
