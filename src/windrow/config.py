@@ -155,6 +155,14 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "windrow.output.task-bytes": Setting("64 KiB", "How much of it is kept of a task: the last"),
     "windrow.output.bytes": Setting("32 MiB", "How much of it a scheduler keeps altogether"),
     "windrow.output.forget-after": Setting("10 minutes", "How long it is kept of a task that is forgotten"),
+    "windrow.shared-memory.enabled": Setting(
+        True, "Whether large values pass between processes of one host as memory that both map (Linux)"
+    ),
+    "windrow.shared-memory.threshold": Setting("64 KiB", "Values with at least so much in large buffers do"),
+    "windrow.shared-memory.idle-fraction": Setting(
+        0.10, "Of the memory limit: so much of such memory is kept to be used again; 0: none"
+    ),
+    "windrow.shared-memory.idle-time": Setting("10s", "For how long it is kept"),
     "windrow.secret-file": Setting(
         None, "A file with the secret of clusters that did not publish theirs on this machine"
     ),

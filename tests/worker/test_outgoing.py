@@ -46,7 +46,7 @@ class Office:
     def __init__(self, limit: int) -> None:
         self.core = WorkerCore()
         self.open: list[tuple[list[TaskId], Callable[[list[Blob | None]], None]]] = []
-        self.outgoing = Outgoing(lambda ids, then: self.open.append((ids, then)), self.core, limit)
+        self.outgoing = Outgoing(lambda ids, host, then: self.open.append((ids, then)), self.core, limit)
 
     def ask(self, link: Wire, *calls: int) -> None:
         for call in calls:

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from windrow import segments
 from windrow.client import calls
 from windrow.client.entry import BAD, CANCELLED, ERROR, FINISHED, Entry
 from windrow.client.session import Session
 from windrow.client.waiting import Steps, block, entries_of, paused, settled
 from windrow.errors import FutureCancelledError, PickleError
 from windrow.wire import messages as m
-from windrow.wire import payload
+from windrow.wire import payload, sharing
 
 if TYPE_CHECKING:
     from windrow.client.future import Future
@@ -113,14 +114,17 @@ def _fetched(session: Session, entries: list[Entry], skip: bool) -> Steps[list[A
     values: dict[Entry, Any] = {}
     left = list(dict.fromkeys(entries))
     pause_s = 0.005
+    host = segments.token()
     while True:
         left = _take(left, values, skip)
         if not left:
             return [values[entry] for entry in entries]
-        reply = yield from calls.ask(session, m.Gather([entry.key for entry in left]))
+        reply = yield from calls.ask(session, m.Gather([entry.key for entry in left], host))
         missing = 0
         for entry, blob in zip(left, reply.blobs, strict=True):
-            if blob is not None:
+            if not sharing.attached(blob):  # the memory is gone by now, or cannot be opened: ask for the plain bytes
+                host = ""
+            elif blob is not None:
                 values[entry] = _load_fetched(entry, blob)
             else:
                 missing += entry.status == FINISHED

@@ -11,13 +11,14 @@ from collections.abc import Callable, Hashable, Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from windrow.client import calls
+from windrow import segments
+from windrow.client import calls, near
 from windrow.client.entry import Entry
 from windrow.client.session import Session
 from windrow.client.waiting import Steps
 from windrow.keys import checked
 from windrow.wire import messages as m
-from windrow.wire import payload
+from windrow.wire import payload, sharing
 
 if TYPE_CHECKING:
     from windrow.client.future import Future
@@ -59,7 +60,7 @@ def scatter(
         return dict(zip(data, futures, strict=True))
     many = isinstance(data, list | tuple | set | frozenset | range)
     values = list(data) if many else [data]
-    blobs = [payload.dumps(value, "Scattered data") for value in values]
+    blobs = [payload.dumps(value, "Scattered data", borrow=True) for value in values]
     keys = [_key(value, blob, hash, unique) for value, blob in zip(values, blobs, strict=True)]
     futures = yield from _place(session, wrap, keys, values, workers, copies, blobs)
     if not many:
@@ -89,28 +90,54 @@ def _place(
 ) -> Steps[list[Future]]:
     """Send those values whose keys are not held, and wait until they are placed."""
     if blobs is None:
-        blobs = [payload.dumps(value, "Scattered data") for value in values]
+        blobs = [payload.dumps(value, "Scattered data", borrow=True) for value in values]
     entries, new = session.scatter(keys)
     # From here on the futures hold what was sent: should this fail, or be given up, their end releases it.
     futures = [wrap(entry) for entry in entries]
     chosen = {key: position for position, key in enumerate(keys) if key in new}
     if chosen:
         positions = list(chosen.values())
-        request = m.Scatter(
+        columns = (
             list(chosen),
             [blobs[position] for position in positions],
             [payload.nbytes(blobs[position]) for position in positions],
             [_type_of(values[position]) for position in positions],
-            workers,
-            copies,
         )
         try:
-            yield from calls.ask(session, request)
+            yield from _send(session, *columns, workers, copies)
         except BaseException:
             session.cancel([entries[position] for position in positions], False, "scatter did not come to its end")
             raise
         session.place(entries[position] for position in positions)
     return futures
+
+
+def _send(
+    session: Session,
+    keys: list[m.Key],
+    blobs: list[m.Blob],
+    nbytes: list[int],
+    types: list[bytes | None],
+    workers: list[str] | None,
+    copies: int,
+) -> Steps[None]:
+    """Send values: large ones as shared memory, as long as the workers that get them can open it."""
+    if segments.is_enabled() and any(sharing.pays(blob) for blob in blobs):
+        known = near.near(session)
+        if not known.workers and known.is_worth_asking:
+            yield from near.reached(session)
+        shared = [(sharing.share(blob) if known.workers else None) or payload.own(blob) for blob in blobs]
+        if any(type(blob) is m.Shared for blob in shared):
+            for _ in range(2):
+                request = m.Scatter(keys, shared, nbytes, types, workers, copies, sorted(known.workers))
+                reply = yield from calls.ask(session, request)
+                if reply.value is not True:
+                    return
+                yield from near.reached(session)  # there are others than there were
+            shared = [sharing.plain(blob) if type(blob) is m.Shared else blob for blob in shared]
+        blobs = shared
+    blobs = [payload.own(blob) for blob in blobs]
+    yield from calls.ask(session, m.Scatter(keys, blobs, nbytes, types, workers, copies))
 
 
 def _type_of(value: object) -> bytes | None:

@@ -42,14 +42,23 @@ class Gauge:
         except OSError:  # not Linux, or no room for one more file
             self._fd = -1
 
-    def resident_bytes(self) -> int:
-        """Return it; 0 when the process has ended."""
+    def resident_bytes(self, held: int = 0, viewed: int = 0) -> int:
+        """Return it; 0 when the process has ended.
+
+        Parameters
+        ----------
+        held, viewed
+            What it says of its segments of shared memory (see `system.bytes_of_process`).
+        """
         if self._fd < 0:
             return self._by_psutil()
         try:
-            return int(os.pread(self._fd, 128, 0).split()[1]) * self._page_bytes
+            resident = int(os.pread(self._fd, 128, 0).split()[1]) * self._page_bytes
         except (ProcessLookupError, IndexError):
             return 0
+        if not held and not viewed:
+            return resident
+        return system.bytes_of_process(resident, system.shared_bytes(self._pid), held, viewed)
 
     def _by_psutil(self) -> int:
         import psutil

@@ -35,7 +35,7 @@ from windrow.plugins.scratch import discard
 from windrow.wire import failure
 from windrow.wire.messages import TaskId
 from windrow.worker.__main__ import AGAIN, CLOSED, ENDS, FAILED, JOINED, STOP
-from windrow.worker.executor import recorder_cells
+from windrow.worker.executor import CELLS_OF_MEMORY, recorder_cells
 
 __all__ = ["Orders", "Watcher", "WorkerProcess"]
 
@@ -180,7 +180,8 @@ class WorkerProcess:
 
     def measure(self) -> int:
         """Return how much memory it has now."""
-        self.now_bytes = self._gauge.resident_bytes()
+        held, viewed, _ = array("q", self._recorder[-8 * CELLS_OF_MEMORY :])
+        self.now_bytes = self._gauge.resident_bytes(held, viewed)
         self.peak_bytes = max(self.peak_bytes, self.now_bytes)
         return self.now_bytes
 
@@ -238,7 +239,7 @@ class WorkerProcess:
         self._stderr.close()
         self._gauge.close()
         _close_quietly(self._stdin)
-        *running, peak_seen_bytes = array("q", self._recorder[:])
+        *running, _, _, peak_seen_bytes = array("q", self._recorder[:])
         self.running = [TaskId(id) for id in running if id]
         self._recorder.close()
         if self.running and not self.joined:  # it had no time to say so

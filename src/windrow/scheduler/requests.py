@@ -42,6 +42,7 @@ from windrow.wire.messages import (
     Processing,
     Profile,
     Put,
+    Reach,
     Rebalance,
     RecentEvents,
     Recipe,
@@ -55,6 +56,7 @@ from windrow.wire.messages import (
     Retire,
     RunFunction,
     Scatter,
+    Shared,
     TaskGraph,
     TaskGroups,
     TaskStream,
@@ -262,7 +264,7 @@ def gather(state: State, peer: Peer[Any], call: int, request: Gather) -> None:
             asked.setdefault(holder, []).append(place)
     for holder, places in asked.items():
         ids = [state.tasks[request.keys[place]].id for place in places]
-        _ask(state, relay, holder, places, GetData(ids))
+        _ask(state, relay, holder, places, GetData(ids, request.host))
     _finish_if_complete(state, relay)
 
 
@@ -272,6 +274,10 @@ def scatter(state: State, peer: Peer[Any], call: int, request: Scatter) -> None:
     if len({len(request.keys), len(request.values), len(request.nbytes), len(request.types)}) != 1:
         raise Unexpected("the columns of Scatter differ in length")
     present = [worker for worker in _workers(state, request.workers) if worker.status == "running"]
+    if not _can_reach(state, request, present):
+        _answer(state, peer, call, True)
+        return
+    sharing: dict[WorkerRecord, None] = {}
     columns = zip(request.keys, request.values, request.nbytes, request.types, strict=True)
     for number, (key, value, nbytes, value_type) in enumerate(columns):
         task = clients.new_data(state, peer, key, value, nbytes, value_type)
@@ -281,10 +287,37 @@ def scatter(state: State, peer: Peer[Any], call: int, request: Scatter) -> None:
             worker = present[(number + copy) % len(present)]
             state.tell(worker, Put(task.id, task.key, value))
             state.add_holder(task, worker)
-        if present and nbytes > state.config.inline_limit:
+            if type(value) is Shared:
+                sharing[worker] = None
+        if present and (nbytes > state.config.inline_limit or type(value) is Shared):
             task.value = None
         step(state, task, MEMORY)
-    _answer(state, peer, call)
+    relay = Relay(peer, call, [None] * len(sharing), [], [], {})
+    for place, worker in enumerate(sharing):  # the client may let go of the memory when it hears that they have it
+        _ask(state, relay, worker, [place], Reach())
+    _finish_if_complete(state, relay)
+
+
+def _can_reach(state: State, request: Scatter, present: list[WorkerRecord]) -> bool:
+    """Say whether each value can go, as it is, to the workers that it is dealt to."""
+    near = set(request.near)
+    for number, value in enumerate(request.values):
+        if type(value) is not Shared:
+            continue
+        dealt = [present[(number + copy) % len(present)] for copy in range(min(request.copies, len(present)))]
+        if not dealt or any(worker.address not in near for worker in dealt):
+            return False
+    return True
+
+
+def reach(state: State, peer: Peer[Any], call: int, request: Reach) -> None:
+    """Have all workers try whether they can open a segment of the client's."""
+    assert isinstance(peer, ClientRecord)
+    chosen = [worker for worker in state.workers.values() if worker.status == "running"]
+    relay = Relay(peer, call, [None] * len(chosen), [worker.address for worker in chosen], [], {})
+    for place, worker in enumerate(chosen):
+        _ask(state, relay, worker, [place], request)
+    _finish_if_complete(state, relay)
 
 
 # ---------------------------------------------------------------- workers
@@ -519,6 +552,7 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     Identity: identity,
     Gather: gather,
     Scatter: scatter,
+    Reach: reach,
     Recipe: recipe,
     RunFunction: run_function,
     Restart: restart,

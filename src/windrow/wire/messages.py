@@ -5,7 +5,8 @@ must never know: sockets, state, how a payload was pickled. To add a message: a 
 its union, a handler in the core's table, a line in docs/architecture.md.
 
 A *blob* is an object's pickle. Small ones are plain ``bytes`` inside the message; one with large buffers is
-`Attached`, whose buffers follow the message in the frame and are neither copied nor encoded.
+`Attached`, whose buffers follow the message in the frame and are neither copied nor encoded, or `Shared`: its receiver,
+on the same host, finds them in memory that both can map.
 
 Between scheduler and worker a task is an integer id and an *attempt* number: whatever refers to an attempt that its
 receiver has forgotten is dropped on sight. Between client and scheduler a task is its key, and reports carry
@@ -42,7 +43,21 @@ class Attached(Struct, tag=0, array_like=True):
     frames: list[Buffer]
 
 
-Blob: TypeAlias = bytes | Attached
+class Shared(Struct, tag=160, array_like=True, dict=True):
+    """A blob in a segment of a process of this host (`windrow.memfd`): where, and how long its pieces are.
+
+    Only who has shown the `host` of the segment's owner is sent one. The attribute ``held`` is what keeps the segment
+    as it is, with those who have it (`wire.sharing`); it does not travel.
+    """
+
+    pid: int
+    fd: int
+    inode: int
+    generation: int
+    lengths: list[int]
+
+
+Blob: TypeAlias = bytes | Attached | Shared
 
 
 # ---------------------------------------------------------------- either way
@@ -582,13 +597,21 @@ class Identity(Struct, tag=103, array_like=True):
 
 
 class Gather(Struct, tag=104, array_like=True):
-    """Reply blobs: a value for each key, None where it is not to be had just now (a `Lost` precedes)."""
+    """Reply blobs: a value for each key, None where it is not to be had just now (a `Lost` precedes).
+
+    To who says its ``host`` (`segments.token`) large ones may come as `Shared`.
+    """
 
     keys: list[Key]
+    host: str = ""
 
 
 class Scatter(Struct, tag=105, array_like=True):
-    """Put values on workers under keys; the client wants them. Reply when they are placed."""
+    """Put values on workers under keys; the client wants them. Reply when they are placed.
+
+    Where a value is `Shared`, ``near`` are the workers that can have it so. Would another one get it, nothing is
+    placed, and the reply value is True; else the reply comes when they hold it.
+    """
 
     keys: list[Key]
     values: list[Blob]
@@ -596,6 +619,16 @@ class Scatter(Struct, tag=105, array_like=True):
     types: list[bytes | None]
     workers: list[str] | None = None
     copies: int = 1
+    near: list[str] = []
+
+
+class Reach(Struct, tag=161, array_like=True):
+    """Which workers can open this segment of the client's? Reply value: addresses; blobs: of who can, not None.
+
+    Without a probe: the worker has done what came before.
+    """
+
+    probe: Shared | None = None
 
 
 class RunFunction(Struct, tag=106, array_like=True):
@@ -617,9 +650,13 @@ class RunOnScheduler(Struct, tag=107, array_like=True):
 
 
 class GetData(Struct, tag=108, array_like=True):
-    """Values by id, worker <- worker or scheduler. Reply blobs: a value each, None where there is none."""
+    """Values by id, worker <- worker or scheduler. Reply blobs: a value each, None where there is none.
+
+    To who says its ``host`` (`segments.token`) large ones may come as `Shared`.
+    """
 
     tasks: list[TaskId]
+    host: str = ""
 
 
 class Restart(Struct, tag=109, array_like=True):
@@ -880,6 +917,7 @@ Request: TypeAlias = (
     | Identity
     | Gather
     | Scatter
+    | Reach
     | RunFunction
     | RunOnScheduler
     | GetData

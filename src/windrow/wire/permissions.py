@@ -100,6 +100,7 @@ REQUESTS: dict[type[Struct], Role] = {
     m.WorkersToClose: Role.WATCH,
     # What work needs.
     m.Gather: Role.SUBMIT,
+    m.Reach: Role.SUBMIT,
     m.Scatter: Role.SUBMIT,
     m.Recipe: Role.SUBMIT,
     m.ActorCall: Role.SUBMIT,

@@ -137,19 +137,23 @@ class OnLoop:
         """Do nothing: it takes no thread."""
 
 
+CELLS_OF_MEMORY = 3
 CELLS_OUTSIDE = 64
 """So many tasks that run outside of the threads leave a trace in the flight recorder; the others cannot be blamed."""
 
 
 def recorder_cells(nthreads: int) -> int:
-    """Return how many cells a flight recorder has: for each thread, for some outside, and one for the worker's use.
+    """Return how many cells a flight recorder has: for each thread, for some outside, and three about memory.
+
+    Those are: the bytes of segments that the process has, and of its views of them (`windrow.memfd`); and the most
+    memory that was seen.
 
     Examples
     --------
     >>> recorder_cells(2)
-    67
+    69
     """
-    return nthreads + CELLS_OUTSIDE + 1
+    return nthreads + CELLS_OUTSIDE + CELLS_OF_MEMORY
 
 
 class Executor:
@@ -200,7 +204,7 @@ class Executor:
         self._functions: dict[int, Callable[..., Any]] = {}
         size = 8 * recorder_cells(nthreads)
         self._cells = recorder if recorder is not None else memoryview(bytearray(size)).cast("q")
-        self._free_cells = list(range(nthreads, len(self._cells) - 1))
+        self._free_cells = list(range(nthreads, len(self._cells) - CELLS_OF_MEMORY))
         self.seats: dict[int, Seat] = {}
         """Who sits in each thread that may run tasks, by the thread's identifier."""
         self._threads = [self._new_thread(slot) for slot in range(nthreads)]
@@ -520,7 +524,8 @@ class Executor:
                 start = perf_counter()
                 loaded = values[index] = payload.loads(value.blob, copy=self._copy)  # type: ignore[attr-defined]
                 self._note(activity.DESERIALIZE, attempt.id, start)
-                if type(loaded) is not actor.Actor:  # proxies are not shared: what a task binds ends with it
+                # Proxies are not shared: what a task binds ends with it.
+                if type(loaded) is not actor.Actor and not value.stays:  # type: ignore[attr-defined]
                     unpacked.append((index, value))  # type: ignore[arg-type]
             elif issubclass(kind, Elsewhere):
                 start = perf_counter()

@@ -18,12 +18,14 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from windrow import memfd, segments, system
 from windrow.errors import PickleError, in_bytes
 from windrow.node import Status
 from windrow.wire import activity, payload
@@ -52,6 +54,9 @@ STEP = 0.05
 
 DISK_RETRY_S = 5.0
 """How long a disk that was full, or failed, is left alone."""
+
+LARGE_BYTES = 2**20
+"""For a copy of so much it is looked whether there is room."""
 
 TRIM_EVERY_S = 10.0
 """How often what the allocator keeps is asked back, while a worker is paused and has nothing more to write."""
@@ -99,6 +104,7 @@ class MemoryMonitor:
         self._paused_since_s: float | None = None
         """When the present pause began; None when nothing is to be said of it (any more)."""
         self._stopped = False
+        self._copying = 0
         self.keeping = None if data is None else Keeping(data, worker.scratch, self._later)
         self.disk = Disk(lambda: worker.scratch.path, options.max_spill, self._codec, self._discard)
 
@@ -201,6 +207,8 @@ class MemoryMonitor:
         """Measure, and pause or resume the worker, or have values written, if that is due."""
         core = self._worker.core
         self._judge()
+        if (core.data.is_pressed or core.paused) and segments.give_back():
+            self._judge()
         if core.data.is_blocked and time.monotonic() >= self._idle_disk_until_s:
             core.data.block(False)
         paused = self._measures and memory.is_too_full(self.options, self._limit, self._process)
@@ -232,6 +240,22 @@ class MemoryMonitor:
             if was_brimful and not store.is_brimful:
                 # the process has shrunk: there may be nothing to write any more, after which tasks would be offered
                 self._worker.executor.offer()
+
+    @contextmanager
+    def room_for(self, nbytes: int) -> Iterator[bool]:
+        """Say whether there is room for a copy of so many bytes, and keep it until that is made."""
+        lock = self._worker.executor.lock
+        limit = self._limit * (self.options.pause or 1.0)
+        is_large = bool(limit) and self._measures and nbytes >= LARGE_BYTES
+        process = resident_bytes() if is_large else 0
+        with lock:
+            has_room = not is_large or process + self._copying + nbytes <= limit
+            self._copying += nbytes
+        try:
+            yield has_room
+        finally:
+            with lock:
+                self._copying -= nbytes
 
     def facts(self) -> dict[str, float]:
         """Return what the heartbeat tells: bytes."""
@@ -291,6 +315,7 @@ class MemoryMonitor:
             del going
             goes_on = self._write_one(store, id, value, nbytes)
             del value
+            segments.give_back()  # where that was in shared memory, it is free now
             self._judge()
             if not goes_on:
                 return
@@ -437,8 +462,12 @@ def resident_bytes() -> int:
     """
     try:
         with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:  # not Linux
         import psutil
 
         return int(psutil.Process().memory_info().rss)
+    held, viewed = memfd.held.total(), memfd.viewed.total()
+    if not held and not viewed:
+        return resident
+    return system.bytes_of_process(resident, system.shared_bytes(), held, viewed)

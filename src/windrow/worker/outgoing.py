@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 from windrow.transport import Link
@@ -17,8 +18,8 @@ from windrow.wire import payload
 from windrow.wire.messages import Blob, Reply, TaskId
 from windrow.worker.core import WorkerCore
 
-Serve: TypeAlias = Callable[[list[TaskId], Callable[[list[Blob | None]], None]], None]
-"""Collects values, and gives them to a function, on the loop."""
+Serve: TypeAlias = Callable[[list[TaskId], str, Callable[[list[Blob | None]], None]], None]
+"""Collects values for who is on such a host, and gives them to a function, on the loop."""
 
 
 EACH = 4
@@ -46,16 +47,16 @@ class Outgoing:
         """What has left, ever."""
         self._serve = serve
         self._core = core
-        self._waiting: deque[tuple[Link, int, list[TaskId]]] = deque()
+        self._waiting: deque[tuple[Link, int, list[TaskId], str]] = deque()
         self._collecting: dict[Link, int] = {}
         self._draining: dict[Link, int] = {}
 
     def __repr__(self) -> str:
         return f"<Outgoing active={self.active} waiting={len(self._waiting)}>"
 
-    def ask(self, link: Link, call: int, ids: list[TaskId]) -> None:
+    def ask(self, link: Link, call: int, ids: list[TaskId], host: str = "") -> None:
         """Answer a question when it is its turn."""
-        self._waiting.append((link, call, ids))
+        self._waiting.append((link, call, ids, host))
         self._go_on()
 
     def _go_on(self) -> None:
@@ -64,10 +65,11 @@ class Outgoing:
             if question is None:
                 return
             self._waiting.remove(question)
-            link, call, ids = question
+            link, call, ids, host = question
             self.active += 1
             self._collecting[link] = self._collecting.get(link, 0) + 1
-            self._serve(ids, lambda blobs, link=link, call=call: self._answer(link, call, blobs))  # type: ignore[misc]
+            then = partial(self._answer, link, call)
+            self._serve(ids, host, then)
 
     def _may_be_answered(self, link: Link) -> bool:
         if link.is_congested:

@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from msgspec import Struct, field
 
-from windrow import addressing, listening, logs, schemes, tls, transport
-from windrow.errors import NotAllowed, PickleError, WindrowError
+from windrow import addressing, listening, logs, memfd, schemes, segments, tls, transport
+from windrow.errors import NotAllowed, WindrowError
 from windrow.node import Server, Status
 from windrow.plugins.held import Held, arrive
 from windrow.plugins.scratch import Scratch, new_path
@@ -27,7 +28,7 @@ from windrow.primitives import plain
 from windrow.primitives.topics import names_of
 from windrow.transport import Link, Listener
 from windrow.transport.gate import Gate
-from windrow.wire import activity, failure, payload
+from windrow.wire import activity, failure, payload, sharing
 from windrow.wire.messages import (
     ActorCall,
     Blob,
@@ -40,6 +41,8 @@ from windrow.wire.messages import (
     Log,
     Message,
     Profile,
+    Put,
+    Reach,
     RegisterPlugin,
     Reply,
     RunFunction,
@@ -58,8 +61,8 @@ from windrow.worker.memory_settings import read_options
 from windrow.worker.monitor import MemoryMonitor
 from windrow.worker.observed import Observed
 from windrow.worker.outgoing import Outgoing
+from windrow.worker.packing import Packing, unloadable
 from windrow.worker.profiler import Profiler
-from windrow.worker.store import Elsewhere, LostValueError, Packed
 
 logger = logging.getLogger("windrow.worker")
 
@@ -115,7 +118,7 @@ class WorkerServer(WorkerFacade, Server):
     config
         Who it is, and where its scheduler is. An ``inproc://`` scheduler makes an inproc worker.
     recorder
-        Cells for the flight recorder: one a thread (see `Executor`), and one for the most memory that was seen.
+        Cells for the flight recorder (see `Executor`).
     data
         Where values are kept: a mapping, what makes one, or a pair of that and its keyword arguments; None: in memory,
         and on disk when that is short.
@@ -183,6 +186,14 @@ class WorkerServer(WorkerFacade, Server):
         self.actors = Stage(self, self._run_pool)
         self.profiler = Profiler(self, config.profile_cycle_s)
         self.observed = Observed(self, config.dashboard_address, config.http_prefix)
+        if not self._inproc:  # the process is its own
+            segments.bound_to(config.memory_limit)
+        if recorder is not None:  # for the nanny, who ends a process that has too much
+            memfd.held.mirror = partial(recorder.__setitem__, -3)
+            memfd.viewed.mirror = partial(recorder.__setitem__, -2)
+        self._host = segments.token()
+        """What shows to others on this host that they can be offered memory to map; "" where that is off."""
+        self._packing = Packing(self)
         self.outgoing = Outgoing(self._serve_values, self.core, config.memory.outgoing)
 
     def __repr__(self) -> str:
@@ -406,16 +417,21 @@ class WorkerServer(WorkerFacade, Server):
     def _on_batch(self, messages: list[Message]) -> None:
         if not self.joined.done():
             messages = self._hear_answer(messages)
-        calls = [message for message in messages if type(message) is Call]
-        close = next((message for message in messages if type(message) is Close), None)
         orders: list[Any] = messages
-        if calls or close is not None:
+        own = [message for message in messages if type(message) in _NOT_THE_CORES]
+        if own:
             orders = [message for message in messages if type(message) is not Call and type(message) is not Close]
+        for message in own:
+            if type(message) is Put and not sharing.attached(message.value):
+                # As if it had never come: who needs it will miss it, and the scheduler looks into that.
+                logger.warning("the data under key %r was offered as shared memory, which is gone", message.key)
+                orders = [other for other in orders if other is not message]
         self.visit(lambda: self.core.receive(orders))
-        for call in calls:
-            assert self._link is not None
-            self._answer(self._link, call)
-        if close is not None:
+        for message in own:
+            if type(message) is Call:
+                assert self._link is not None
+                self._answer(self._link, message)
+        if any(type(message) is Close for message in own):
             self._stop("")
 
     def _hear_answer(self, messages: list[Message]) -> list[Message]:
@@ -533,7 +549,10 @@ class WorkerServer(WorkerFacade, Server):
         if self.ended.done():  # the connection is about to close, which answers it
             return
         if type(request) is GetData:
-            self.outgoing.ask(link, call.id, request.tasks)
+            self.outgoing.ask(link, call.id, request.tasks, request.host)
+            return
+        if type(request) is Reach:
+            link.send([Reply(call.id, blobs=[b"1" if sharing.attached(request.probe) else None])])
             return
         if type(request) is RunFunction:
             count = 1
@@ -554,9 +573,10 @@ class WorkerServer(WorkerFacade, Server):
             return
         self._when_done(future, count, lambda blobs: link.send([Reply(call.id, blobs=blobs)]))
 
-    def _serve_values(self, ids: list[TaskId], then: Callable[[list[Blob | None]], None]) -> None:
+    def _serve_values(self, ids: list[TaskId], host: str, then: Callable[[list[Blob | None]], None]) -> None:
         """Collect values in a thread, and give them to ``then``."""
-        self._when_done(self.loop.run_in_executor(self._data_pool, self._values, ids), len(ids), then)
+        near = bool(host) and host == self._host
+        self._when_done(self.loop.run_in_executor(self._data_pool, self._packing.values, ids, near), len(ids), then)
 
     def _when_done(
         self, future: asyncio.Future[list[Blob | None]], count: int, then: Callable[[list[Blob | None]], None]
@@ -570,7 +590,7 @@ class WorkerServer(WorkerFacade, Server):
             if self.output is not None and self.output.is_due:  # what an actor has said comes before what it returns
                 self._flush()
             error = future.exception()  # result() would raise it, and a SystemExit would end the loop
-            then([_unloadable(error)] * count if error is not None else [*future.result()])
+            then([unloadable(error)] * count if error is not None else [*future.result()])
 
         future.add_done_callback(done)
 
@@ -578,33 +598,6 @@ class WorkerServer(WorkerFacade, Server):
         blob = await self.held.answer(request)
         self._watch()
         link.send([Reply(call, blobs=[blob])])
-
-    def _values(self, ids: list[TaskId]) -> list[Blob | None]:
-        with self.executor.lock:
-            held = [self.core.data.get(id, _ABSENT) for id in ids]
-        blobs: list[Blob | None] = []
-        for id, value in zip(ids, held, strict=True):
-            if value is _ABSENT:
-                blobs.append(None)
-            elif type(value) is Packed:
-                blobs.append(value.blob)
-            elif issubclass(type(value), Elsewhere):
-                blobs.append(self._brought(id, value))  # type: ignore[arg-type]
-            else:
-                blobs.append(_packed(id, value))
-        return blobs
-
-    def _brought(self, id: TaskId, marker: Elsewhere) -> Blob | None:
-        """Return a value that is elsewhere as it travels; None if it is not to be had any more."""
-        try:
-            return marker.pack()
-        except LostValueError as error:
-            logger.warning("%s; it will be made again", error)
-            with self.executor.lock:
-                self.core.data.drop([id])
-            return None
-        except BaseException as error:  # a user's mapping or class may raise anything
-            return _unloadable(error)
 
     def _profile(self, request: Profile) -> list[Blob | None]:
         return [self.profiler.answer(request)]
@@ -629,21 +622,8 @@ class WorkerServer(WorkerFacade, Server):
         return payload.dumps((False, blob))
 
 
-_ABSENT = object()
-
-
-def _packed(id: TaskId, value: object) -> Blob:
-    """Pickle a value for the way; of one that cannot travel, an object that raises why when it is unpickled."""
-    try:
-        return payload.dumps(value, "the result", borrow=True)
-    except Exception as error:  # PickleError, or a MemoryError for a copy too large
-        return _unloadable(error)
-    except BaseException as error:  # its own __reduce__ may raise SystemExit
-        return _unloadable(PickleError("the result", f"value: {type(value).__qualname__}", failure.words(error)))
-
-
-def _unloadable(error: BaseException) -> Blob:
-    return payload.dumps(failure.Unloadable(failure.dump(error, "the pickling of a result")[0]))
+_NOT_THE_CORES = frozenset({Call, Close, Put})
+"""Messages that the shell looks at before the core, or instead of it."""
 
 
 def _takes(function: Callable[..., object], parameter: str) -> bool:
@@ -678,9 +658,12 @@ class _Peer:
 
     def ask(self, ids: list[TaskId]) -> None:
         """Ask for values; the core is told of each, in the end."""
+        self._ask(ids, self.worker._host)
+
+    def _ask(self, ids: list[TaskId], host: str) -> None:
         number = next(self._numbers)
         self.open[number] = (ids, time.perf_counter())
-        call = Call(number, GetData(ids))
+        call = Call(number, GetData(ids, host))
         if self.link is not None:
             self.link.send([call])
             return
@@ -711,7 +694,12 @@ class _Peer:
             if type(message) is Reply:
                 ids, start = self.open.pop(message.id, ([], 0.0))
                 self._note(ids, start, message.blobs)
-                self._tell(zip(ids, message.blobs, strict=False))
+                answers = list(zip(ids, message.blobs, strict=False))
+                again = [id for id, blob in answers if not sharing.attached(blob)]
+                if again:  # what is not to be had as shared memory is asked for as it travels to other hosts
+                    answers = [answer for answer in answers if answer[0] not in again]
+                    self._ask(again, "")
+                self._tell(answers)
 
     def _lost(self, reason: str) -> None:
         worker = self.worker

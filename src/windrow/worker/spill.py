@@ -22,9 +22,9 @@ from math import inf
 
 from msgspec import Struct
 
-from windrow.wire import payload
+from windrow.wire import payload, sharing
 from windrow.wire.framing import own_memory
-from windrow.wire.messages import Attached, Blob, Buffer
+from windrow.wire.messages import Attached, Blob, Buffer, Shared
 from windrow.worker import compression
 from windrow.worker.compression import Codec
 from windrow.worker.store import Elsewhere, LostValueError, Packed
@@ -135,6 +135,8 @@ class Disk:
         blob = (
             value.blob if type(value) is Packed else payload.dumps(value, "a value that is to go to disk", borrow=True)
         )
+        if type(blob) is Shared:
+            blob = sharing.plain(blob)
         size = payload.nbytes(blob)
         if size > self.room:
             raise MaxSpillExceeded(f"{size} bytes do not fit into the {self.room:.0f} that are left of {self.limit}")

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from windrow.wire.messages import Blob, TaskId
+from windrow.wire.messages import Blob, Shared, TaskId
 from windrow.wire.payload import nbytes as blob_bytes
 from windrow.worker.memory import Marks
 
@@ -34,9 +34,17 @@ class LostValueError(Exception):
 
 
 class Packed(Struct, eq=False):
-    """A value as it travelled; the thread that first needs it unpickles it."""
+    """A value as it travelled; the thread that first needs it unpickles it.
+
+    What is in shared memory stays packed: whoever needs it has a view of its own.
+    """
 
     blob: Blob
+
+    @property
+    def stays(self) -> bool:
+        """Whether it stays so when it is used."""
+        return type(self.blob) is Shared
 
 
 class Elsewhere:
@@ -156,6 +164,12 @@ class Store(dict[int, object]):
         if isinstance(packed, Elsewhere):
             self.elsewhere -= packed.nbytes
             self.count(id, packed.nbytes)
+
+    def repacked(self, id: int, value: object, blob: Blob) -> None:
+        """A value that is live lies in shared memory too: hold it so, not twice, if it is still held."""
+        if self.get(id) is value:
+            self.dropped.append(value)
+            self[id] = Packed(blob)
 
     def put_elsewhere(self, id: int, marker: Elsewhere) -> None:
         """Hold what stands for a value, which has come here or was made here."""

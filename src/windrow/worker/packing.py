@@ -1,0 +1,109 @@
+"""Values of a worker as they leave it: pickled, as they came, from disk, or in shared memory.
+
+What lives here: `Packing`. What this file must never know: who has asked, and how many are answered at a time.
+
+It runs in threads that wait for nobody, beside those of the tasks.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from windrow.errors import PickleError
+from windrow.wire import failure, payload, sharing
+from windrow.wire.messages import Blob, Shared, TaskId
+from windrow.worker.store import Elsewhere, LostValueError, Packed
+
+if TYPE_CHECKING:
+    from windrow.worker.facade import WorkerFacade
+
+__all__ = ["Packing", "packed", "unloadable"]
+
+logger = logging.getLogger("windrow.worker")
+
+_ABSENT = object()
+
+
+class Packing:
+    """Packs a worker's values.
+
+    Parameters
+    ----------
+    worker
+        Whose they are.
+    """
+
+    def __init__(self, worker: WorkerFacade) -> None:
+        self._worker = worker
+        self._turns: dict[int, threading.Lock] = {}
+
+    def values(self, ids: list[TaskId], near: bool = False) -> list[Blob | None]:
+        """Return values as they travel, to a process of this host or elsewhere; None where they are not held."""
+        with self._worker.executor.lock:
+            held = [self._worker.core.data.get(id, _ABSENT) for id in ids]
+        blobs: list[Blob | None] = []
+        for id, value in zip(ids, held, strict=True):
+            if value is _ABSENT:
+                blobs.append(None)
+            elif type(value) is Packed:
+                blobs.append(sharing.plain(value.blob) if type(value.blob) is Shared and not near else value.blob)
+            elif issubclass(type(value), Elsewhere):
+                blobs.append(self._brought(id, value))  # type: ignore[arg-type]
+            else:
+                blob = packed(value)
+                blobs.append(self._shared(id, value, blob) if near and sharing.pays(blob) else blob)
+        return blobs
+
+    def _shared(self, id: TaskId, value: object, blob: Blob) -> Blob:
+        """Return a value in memory that others of this host can map, if there is room for that.
+
+        Whoever asks while it is copied there waits, and is given the same copy.
+        """
+        with self._worker.executor.lock:
+            turn = self._turns.setdefault(id, threading.Lock())
+        try:
+            with turn:
+                now = self._worker.core.data.get(id)
+                if type(now) is Packed:
+                    return now.blob
+                with self._worker.memory_manager.room_for(payload.nbytes(blob)) as has_room:
+                    shared = sharing.share(blob) if has_room else None
+                if shared is None:
+                    return blob
+                with self._worker.executor.lock:
+                    self._worker.core.data.repacked(id, value, shared)
+                    dropped = self._worker.core.data.take_dropped()
+                dropped.clear()
+                return shared
+        finally:
+            with self._worker.executor.lock:
+                self._turns.pop(id, None)
+
+    def _brought(self, id: TaskId, marker: Elsewhere) -> Blob | None:
+        """Return a value that is elsewhere as it travels; None if it is not to be had any more."""
+        try:
+            return marker.pack()
+        except LostValueError as error:
+            logger.warning("%s; it will be made again", error)
+            with self._worker.executor.lock:
+                self._worker.core.data.drop([id])
+            return None
+        except BaseException as error:  # a user's mapping or class may raise anything
+            return unloadable(error)
+
+
+def packed(value: object) -> Blob:
+    """Pickle a value for the way; of one that cannot travel, an object that raises why when it is unpickled."""
+    try:
+        return payload.dumps(value, "the result", borrow=True)
+    except Exception as error:  # PickleError, or a MemoryError for a copy too large
+        return unloadable(error)
+    except BaseException as error:  # its own __reduce__ may raise SystemExit
+        return unloadable(PickleError("the result", f"value: {type(value).__qualname__}", failure.words(error)))
+
+
+def unloadable(error: BaseException) -> Blob:
+    """Return an object that raises an error when it is unpickled."""
+    return payload.dumps(failure.Unloadable(failure.dump(error, "the pickling of a result")[0]))

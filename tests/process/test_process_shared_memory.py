@@ -1,0 +1,300 @@
+"""Large values between processes of one host: in memory that all of them map, and each as if it had its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from process_help import until
+from process_tasks import LIMIT_S
+from shared_tasks import edit, held_bytes, keep, make, open_files, total, viewed_bytes, where
+
+from windrow import Client, LocalCluster, memfd, wait
+
+pytestmark = pytest.mark.skipif(not memfd.host_token(), reason="this system has no memory of this kind")
+
+COUNT = 500_000
+"""Numbers in an array: 4 MB."""
+BYTES = 8 * COUNT
+
+
+def addresses(client: Client) -> list[str]:
+    return list(client.scheduler_info()["workers"])
+
+
+def on(client: Client, worker: str, function: Callable[..., Any], *args: Any) -> Any:
+    """The result of a task on one worker."""
+    return client.submit(function, *args, workers=[worker], pure=False).result(LIMIT_S)
+
+
+def made(client: Client, worker: str, value: float = 1.0, count: int = COUNT) -> Any:
+    future = client.submit(make, count, value, workers=[worker], pure=False)
+    wait([future], timeout=LIMIT_S)
+    return future
+
+
+@contextmanager
+def cluster_of(n_workers: int, **options: Any) -> Iterator[Client]:
+    with LocalCluster(n_workers=n_workers, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
+        yield client
+
+
+# ---------------------------------------------------------------- worker to worker
+
+
+def test_what_a_task_does_to_an_array_nobody_else_sees(client: Client) -> None:
+    owner, reader = addresses(client)
+    array = made(client, owner)
+    assert on(client, reader, where, array) == "shared"
+    for worker in (reader, reader, owner, owner):
+        assert on(client, worker, edit, array) == -COUNT
+        assert on(client, worker, total, array) == COUNT
+    assert total(array.result(LIMIT_S)) == COUNT
+
+
+def test_the_owner_does_not_have_it_twice(client: Client) -> None:
+    owner, reader = addresses(client)
+    array = made(client, owner)
+    assert on(client, owner, where, array) == "own"
+    assert on(client, reader, total, array) == COUNT
+    assert on(client, owner, where, array) == "shared"
+
+
+def test_small_arrays_are_sent(client: Client) -> None:
+    owner, reader = addresses(client)
+    assert on(client, reader, where, made(client, owner, count=4_000)) == "own"
+
+
+def test_readers_together_have_one_copy() -> None:
+    size = 64 * 2**20
+    with cluster_of(4) as client:
+        owner, *readers = addresses(client)
+        client.run(make, 1)
+        pids = [worker["pid"] for worker in client.scheduler_info()["workers"].values()]
+        before = sum(_part_of_host(pid) for pid in pids)
+        array = made(client, owner, count=size // 8)
+        kept = client.map(keep, [array] * 3, workers=readers, pure=False)
+        kept = [client.submit(keep, array, workers=[reader], pure=False) for reader in readers]
+        totals = [client.submit(total, array, workers=[reader], pure=False) for reader in readers]
+        assert client.gather(totals) == [size / 8] * 3
+        assert len(set(client.gather(kept))) == 3
+        assert sum(_part_of_host(pid) for pid in pids) - before < 1.2 * size
+
+
+def _part_of_host(pid: int) -> int:
+    """What a process takes up of the host's memory: of what it shares with others, its part."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
+
+
+def test_a_third_process_gets_what_was_received_as_it_is() -> None:
+    with cluster_of(3) as client:
+        owner, second, third = addresses(client)
+        array = made(client, owner)
+        assert on(client, second, where, array) == "shared"
+        owned = client.run(held_bytes, workers=[second])[second]
+        client.run_on_scheduler(_only_holder, array.key, second)
+        assert on(client, third, where, array) == "shared"
+        assert client.run(held_bytes, workers=[second])[second] == owned  # no segment of its own
+        assert on(client, third, total, array) == COUNT
+
+
+def _only_holder(key: str, address: str, dask_scheduler: Any) -> None:
+    """Have the scheduler forget all holders but one, without telling them."""
+    state = dask_scheduler.core.state
+    task = state.tasks[key]
+    for holder in task.holders:
+        if holder.address != address:
+            state.remove_holder(task, holder)
+
+
+# ---------------------------------------------------------------- client
+
+
+def test_gathered_twice_it_is_two_arrays_in_one_memory(client: Client) -> None:
+    array = made(client, addresses(client)[0])
+    first, second = array.result(LIMIT_S), array.result(LIMIT_S)
+    assert where(first) == where(second) == "shared"
+    first[:] = 5
+    assert total(second) == total(array.result(LIMIT_S)) == COUNT
+
+
+def test_what_was_gathered_outlives_the_worker(own_client: Client) -> None:
+    found = made(own_client, addresses(own_client)[0]).result(LIMIT_S)
+    for worker in own_client.scheduler_info()["workers"].values():
+        os.kill(worker["pid"], signal.SIGKILL)
+    assert total(found) == COUNT
+    found[0] = 7
+
+
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_scattered_data_is_mapped_by_who_uses_it(client: Client, broadcast: bool) -> None:
+    data = np.arange(float(COUNT))
+    array = client.scatter(data, broadcast=broadcast, hash=False)
+    wanted = total(data)
+    data[:] = 0  # what was scattered is what it was then
+    for worker in addresses(client):
+        assert on(client, worker, where, array) == "shared"
+        assert on(client, worker, edit, array) == -COUNT
+        assert on(client, worker, total, array) == wanted
+
+
+def test_what_was_scattered_stays_whatever_the_client_scatters_next(client: Client) -> None:
+    arrays = []
+    for number in range(8):  # let go at once, while tasks still need it
+        arrays.append(client.submit(total, client.scatter(np.full(COUNT, float(number)), hash=False), pure=False))
+    assert client.gather(arrays) == [float(number * COUNT) for number in range(8)]
+
+
+def test_structures_of_arrays_come_through(client: Client) -> None:
+    data = {"x": np.asfortranarray(np.arange(90_000.0).reshape(300, 300)), "y": [np.empty(0), np.arange(50_000)]}
+    [future] = client.scatter([data], hash=False)
+    np.testing.assert_equal(future.result(LIMIT_S), data)
+    np.testing.assert_equal(client.submit(dict, future, pure=False).result(LIMIT_S), data)
+
+
+# ---------------------------------------------------------------- when it cannot be
+
+
+def test_with_the_setting_off_all_works_as_between_hosts() -> None:
+    env = {"DASK_WINDROW__SHARED_MEMORY__ENABLED": "False"}
+    with cluster_of(2, env=env) as client:
+        first, second = addresses(client)
+        array = made(client, first)
+        assert on(client, second, where, array) == where(array.result(LIMIT_S)) == "own"
+        scattered = client.scatter(np.ones(COUNT), hash=False)
+        assert on(client, first, where, scattered) == on(client, second, where, scattered) == "own"
+
+
+def _refuse_to_open(on: bool) -> None:
+    from windrow import memfd
+    from windrow.memfd import SegmentError
+
+    def refuse(*args: object) -> None:
+        raise SegmentError(13, "as if /proc were not to be opened")
+
+    if on:
+        memfd.attach_before = memfd.attach  # type: ignore[attr-defined]
+        memfd.attach = refuse  # type: ignore[assignment]
+    else:
+        memfd.attach = memfd.attach_before  # type: ignore[attr-defined]
+
+
+def test_who_cannot_open_it_is_sent_the_bytes(client: Client) -> None:
+    first, second = addresses(client)
+    array, other = made(client, first), made(client, first, 2.0)
+    client.run(_refuse_to_open, True, workers=[second])
+    try:
+        assert on(client, second, where, array) == "own"
+        assert on(client, second, total, array) == COUNT
+        scattered = client.scatter(np.full(COUNT, 3.0), workers=[second], hash=False)
+        assert total(scattered.result(LIMIT_S)) == 3 * COUNT
+    finally:
+        client.run(_refuse_to_open, False, workers=[second])
+    assert on(client, second, where, other) == "shared"
+
+
+def test_a_client_that_cannot_open_it_is_sent_the_bytes(client: Client) -> None:
+    array = made(client, addresses(client)[0])
+    _refuse_to_open(True)
+    try:
+        found = array.result(LIMIT_S)
+    finally:
+        _refuse_to_open(False)
+    assert (where(found), total(found)) == ("own", COUNT)
+
+
+def _be_elsewhere(dask_worker: Any) -> None:
+    dask_worker._host = "another host"
+
+
+def test_who_is_on_another_host_is_neither_offered_nor_asked_for_it(own_client: Client) -> None:
+    first, second = addresses(own_client)
+    own_client.run(_be_elsewhere, workers=[first])
+    array, other = made(own_client, first), made(own_client, second)
+    assert on(own_client, second, where, array) == "own"
+    assert on(own_client, first, where, other) == "own"
+    assert where(other.result(LIMIT_S)) == "shared"
+    assert where(array.result(LIMIT_S)) == "own"
+
+
+# ---------------------------------------------------------------- deaths, and what is left behind
+
+
+def test_nothing_is_left_of_a_reader_that_was_killed(own_client: Client) -> None:
+    client = own_client
+    owner, reader = addresses(client)
+    before = client.run(open_files, workers=[owner])[owner]
+    array = made(client, owner)
+    pid = on(client, reader, keep, array)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: reader not in addresses(client), "the reader is gone")
+    assert on(client, owner, total, array) == COUNT
+    del array
+
+    def is_free() -> bool:
+        client.run(_give_back, workers=[owner])
+        return client.run(held_bytes, workers=[owner])[owner] == 0
+
+    until(is_free, "its owner has nothing of it any more")
+    until(lambda: client.run(open_files, workers=[owner])[owner] <= before + 1, "its owner's descriptors are closed")
+
+
+def _give_back() -> None:
+    from windrow import segments
+
+    segments.give_back()
+
+
+def test_a_reader_keeps_what_it_has_when_the_owner_is_killed(own_client: Client) -> None:
+    client = own_client
+    owner, reader = addresses(client)
+    array = made(client, owner)
+    assert on(client, reader, where, array) == "shared"
+    os.kill(client.scheduler_info()["workers"][owner]["pid"], signal.SIGKILL)
+    until(lambda: owner not in addresses(client), "the owner is gone")
+    assert on(client, reader, total, array) == COUNT
+    assert where(array.result(LIMIT_S)) == "own"  # the way to the segment went with its owner
+
+
+def test_what_is_on_disk_takes_up_no_memory() -> None:
+    limit = 256 * 2**20
+    env = {"DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "0.3", "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False"}
+    with cluster_of(2, memory_limit=limit, env=env) as client:
+        owner, reader = addresses(client)
+        arrays = [made(client, owner, float(number)) for number in range(30)]
+        totals = [client.submit(total, array, workers=[reader], pure=False) for array in arrays]
+        assert client.gather(totals) == [float(number * COUNT) for number in range(30)]
+        for worker in (owner, reader):
+            held = client.run(held_bytes, workers=[worker])[worker]
+            assert 4 * BYTES < held < 0.5 * limit
+            assert client.run(viewed_bytes, workers=[worker])[worker] == 0
+        again = [client.submit(total, array, workers=[owner], pure=False) for array in arrays]
+        assert client.gather(again) == [float(number * COUNT) for number in range(30)]
+
+
+# ---------------------------------------------------------------- other ways
+
+
+def test_over_tls() -> None:
+    with cluster_of(2, security=True) as client:
+        first, second = addresses(client)
+        assert first.startswith("tls://")
+        array = made(client, first)
+        assert on(client, second, where, array) == where(array.result(LIMIT_S)) == "shared"
+
+
+def test_workers_of_one_process() -> None:
+    with cluster_of(2, processes=False) as client:
+        first, second = addresses(client)
+        array = made(client, first)
+        assert on(client, second, edit, array) == -COUNT
+        assert on(client, first, total, array) == on(client, second, total, array) == COUNT
+        scattered = client.scatter(np.ones(COUNT), hash=False)
+        assert on(client, first, edit, scattered) == -COUNT
+        assert total(scattered.result(LIMIT_S)) == COUNT
