@@ -15,6 +15,7 @@ from windrow.scheduler.state import (
     RELEASED,
     ClientRecord,
     FunctionRecord,
+    Keeper,
     Restriction,
     State,
     Task,
@@ -39,9 +40,11 @@ from windrow.wire.messages import (
 )
 
 
-def join(state: State, hello: HelloClient) -> ClientRecord:
+def join(state: State, hello: HelloClient) -> ClientRecord | str:
     """Greet a client; one of the same id, whose loss is not noticed yet, is taken to have left."""
     former = state.clients.get(hello.id)
+    if isinstance(former, Keeper):
+        return f"a service holds results under the name {hello.id!r}: a client needs another id"
     if former is not None:
         leave(state, former)
     client = ClientRecord(hello.id, hello.name)

@@ -509,10 +509,11 @@ def _ask(state: State, relay: Relay, party: Peer[Any], places: list[int], reques
 
 
 def on_reply(state: State, party: Peer[Any], reply: Reply) -> None:
-    """A worker's or nanny's part of an answer."""
-    relay = state.relays.pop(reply.id, None)
-    if relay is None:
+    """A worker's or nanny's part of an answer; that of one who was not asked is none."""
+    relay = state.relays.get(reply.id)
+    if relay is None or relay.open[reply.id][0] is not party:
         return
+    del state.relays[reply.id]
     _, places = relay.open.pop(reply.id)
     if reply.value is not None:
         relay.value = reply.value

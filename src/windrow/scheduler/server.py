@@ -54,6 +54,7 @@ from windrow.wire.messages import (
     Blob,
     Call,
     Close,
+    HelloClient,
     Identity,
     Listen,
     Message,
@@ -297,6 +298,7 @@ class SchedulerServer(Server):
             if peer is None and self._is_arrival(link, messages):
                 return
             if peer is None:
+                self._check_name(link, messages[0])
                 peer = self.core.join(messages[0], now_s)
                 self._arriving.pop(link, None)
                 peer.link = link
@@ -317,6 +319,13 @@ class SchedulerServer(Server):
             link.send([Close(str(refusal))])
             link.close()
         self._flush_soon()
+
+    def _check_name(self, link: Link, hello: Message) -> None:
+        """Refuse a client the name of one that has proved more: it would take its place."""
+        former = self.core.state.clients.get(hello.id) if type(hello) is HelloClient else None
+        held = former.link if former is not None else None
+        if isinstance(held, Link) and held.role > link.role:
+            raise NotAllowed("To take the place of another client", str(held.role), str(link.role))
 
     def _lost(self, link: Link, reason: str) -> None:
         peer = self._links.pop(link, None)

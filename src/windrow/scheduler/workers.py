@@ -188,7 +188,7 @@ def on_missing(state: State, worker: WorkerRecord, message: Missing) -> None:
     if task is None:
         return
     return_attempt(state, task)
-    source = state.by_id.get(message.input)
+    source = next((source for source in task.inputs or () if source.id == message.input), None)
     what = "of which nothing is known any more" if source is None else label(source.key)
     state.notes.add(state.now_s, "missing", [task.id], str(worker.name), what)
     if source is None or source.state is not MEMORY:
