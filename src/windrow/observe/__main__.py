@@ -36,10 +36,9 @@ def main() -> None:
 
 
 async def _serve(options: dict[str, Any]) -> None:
-    from tornado.httpserver import HTTPServer
-
     from windrow.observe import scenes
     from windrow.observe.app import Site, make_app
+    from windrow.observe.house import House
     from windrow.observe.source import Source
 
     if options.get("certificates"):
@@ -54,7 +53,7 @@ async def _serve(options: dict[str, Any]) -> None:
     sockets = [socket.socket(fileno=fd) for fd in options["sockets"]]
     for sock in sockets:
         os.set_inheritable(sock.fileno(), False)
-    server = HTTPServer(make_app(site, options["party"]), max_body_size=2**20)
+    server = House(make_app(site, options["party"]))
     server.add_sockets(sockets)
     loop = asyncio.get_running_loop()
     while not source.ended.done() and (site.listeners or loop.time() - site.last_asked_s < IDLE_S):
