@@ -173,7 +173,17 @@ class Obstacle(Struct, frozen=True, tag="obstacle", tag_field="cause"):
     """No worker that is there can run the task: what it asks for, and the nearest miss."""
 
     kind: Literal[
-        "no-workers", "paused", "retiring", "cut-off", "resource", "resources", "name", "memory", "unreachable", "mixed"
+        "no-workers",
+        "paused",
+        "retiring",
+        "cut-off",
+        "resource",
+        "resources",
+        "name",
+        "memory",
+        "unreachable",
+        "mixed",
+        "forgotten",
     ]
     asks: str = ""
     """What it asks for, in words; "" where any worker would do."""
@@ -269,7 +279,7 @@ class Soon(Struct, frozen=True, tag="soon", tag_field="cause"):
     @property
     def sentence(self) -> str:
         """What is the matter."""
-        return f"worker {self.worker!r} has room for it: it is handed out with the next batch"
+        return f"worker {self.worker!r} has a thread free for it: it is handed out with the next batch"
 
 
 class Inputs(Struct, frozen=True, tag="inputs", tag_field="cause"):

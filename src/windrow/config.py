@@ -50,6 +50,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "distributed.scheduler.locks.lease-timeout": Setting(
         "30s", "Silence of a holder that frees a lock or semaphore; 'inf': never"
     ),
+    "distributed.scheduler.no-workers-timeout": Setting(
+        None, "How long no worker may be able to run a task before it errs; None: it waits"
+    ),
     "distributed.scheduler.unknown-task-duration": Setting(
         "500ms", "What a function is expected to take that has not finished once"
     ),
@@ -165,6 +168,14 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "windrow.shared-memory.idle-time": Setting("10s", "For how long it is kept"),
     "windrow.secret-file": Setting(
         None, "A file with the secret of clusters that did not publish theirs on this machine"
+    ),
+    "windrow.scheduler.cannot-run-warning": Setting(
+        "3s",
+        "How long no worker may be able to run a task before its client is warned (in up to 2 s more); None: never",
+    ),
+    "windrow.scheduler.standstill-warning": Setting(
+        "30s",
+        "How long nothing may move, while workers idle that could run what waits, before it is logged; None: never",
     ),
     "windrow.worker-class": Setting(None, "The dotted name of what nannies make in their processes; None: `Worker`"),
 }

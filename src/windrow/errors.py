@@ -8,6 +8,8 @@ never know: how or where they are raised.
     WindrowError
     ├── TaskError                    something about one task
     │   ├── KilledWorker             it ended its workers too often
+    │   ├── NoWorkerError            there was no worker for too long (no-workers-timeout)
+    │   ├── NoValidWorkerError       there were workers, and for too long none that could run it
     │   ├── PickleError              an argument, a result or an exception cannot travel
     │   ├── ActorLostError           an actor's worker has ended, or nobody has held the actor (a RuntimeError)
     │   ├── ActorCallError (OSError) an actor's worker has ended during a call
@@ -22,6 +24,7 @@ never know: how or where they are raised.
     ├── ProtocolError                bytes on a connection that are no frame of ours
     └── WorkerStartError             a worker process did not come up
         └── WorkerStartTimeoutError (TimeoutError)
+    CannotRunWarning (UserWarning)   no worker can run some tasks just now
 """
 
 from __future__ import annotations
@@ -121,6 +124,89 @@ class KilledWorker(TaskError):
         told += [account.meaning for account in last.values()]
         advice = [*(account.advice for account in last.values()), "raise 'distributed.scheduler.allowed-failures' if"]
         return "\n".join([*told, f"{'; '.join(advice)} the deaths were not the task's fault."])
+
+
+class NoWorkerError(TaskError):
+    """There was no worker to run a task for as long as ``distributed.scheduler.no-workers-timeout`` allows.
+
+    Parameters
+    ----------
+    task
+        Its key.
+    timeout
+        The time, in seconds.
+
+    Examples
+    --------
+    >>> print(NoWorkerError("inc-1", 60.0))
+    Task 'inc-1' was not run: there was no worker for 60 s (distributed.scheduler.no-workers-timeout). Start workers, \
+or allow more time.
+    """
+
+    def __init__(self, task: object, timeout: float) -> None:
+        super().__init__(task, timeout)
+        self.key = self.task = task
+        self.timeout = timeout
+
+    def __str__(self) -> str:
+        return (
+            f"Task {self.task!r} was not run: there was no worker for {self.timeout:g} s "
+            "(distributed.scheduler.no-workers-timeout). Start workers, or allow more time."
+        )
+
+
+class NoValidWorkerError(TaskError):
+    """For as long as ``distributed.scheduler.no-workers-timeout`` allows, no worker that was there could run a task.
+
+    Parameters
+    ----------
+    task
+        Its key.
+    worker_restrictions
+        The addresses, names or hosts that it names; None: any.
+    resource_restrictions
+        What it asks for of resources.
+    timeout
+        The time, in seconds.
+    why
+        What it asks for, and the nearest miss.
+
+    Examples
+    --------
+    >>> print(NoValidWorkerError("fit-1", None, {"GPU": 1.0}, 60.0, "asks for GPU=1; of 2 workers none has GPU"))
+    Task 'fit-1' was not run: for 60 s (distributed.scheduler.no-workers-timeout) no worker could run it: it asks for \
+GPU=1; of 2 workers none has GPU. Start such a worker, ask for less, or allow more time.
+    """
+
+    def __init__(
+        self,
+        task: object,
+        worker_restrictions: tuple[str, ...] | None,
+        resource_restrictions: dict[str, float],
+        timeout: float,
+        why: str = "",
+    ) -> None:
+        super().__init__(task, worker_restrictions, resource_restrictions, timeout, why)
+        self.key = self.task = task
+        self.worker_restrictions = worker_restrictions
+        self.host_restrictions = worker_restrictions
+        self.resource_restrictions = resource_restrictions
+        self.timeout = timeout
+        self.why = why
+
+    def __str__(self) -> str:
+        why = f": it {self.why}" if self.why else ""
+        return (
+            f"Task {self.task!r} was not run: for {self.timeout:g} s (distributed.scheduler.no-workers-timeout) no "
+            f"worker could run it{why}. Start such a worker, ask for less, or allow more time."
+        )
+
+
+class CannotRunWarning(UserWarning):
+    """No worker that is there can run some tasks of this client; they wait. It says what they ask for, and what lacks.
+
+    ``windrow.scheduler.cannot-run-warning`` says after which time it comes, or that it does not.
+    """
 
 
 class PickleError(TaskError, TypeError):

@@ -123,7 +123,7 @@ class TaskExplanation(_Telling, Struct, frozen=True, kw_only=True, tag="task", t
     --------
     >>> from windrow.causes import Soon
     >>> TaskExplanation(key="inc-1", state="queued", causes=(Soon("a"),))
-    'inc-1' is queued: worker 'a' has room for it: it is handed out with the next batch.
+    'inc-1' is queued: worker 'a' has a thread free for it: it is handed out with the next batch.
     """
 
     key: str

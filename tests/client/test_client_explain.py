@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
+import warnings
 
+import dask
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +16,7 @@ from windrow import Client, LocalCluster
 from windrow.cli.main import main
 from windrow.client.explain import keys_in
 from windrow.client.future import Future
+from windrow.errors import CannotRunWarning, NoValidWorkerError
 
 
 def test_what_is_to_be_explained() -> None:
@@ -122,3 +126,26 @@ def test_the_command_refuses_what_makes_no_sense(arguments: list[str], words: st
     result = CliRunner().invoke(main, ["explain", *arguments])
     assert result.exit_code == 1
     assert words in result.output.replace("\n", " ")
+
+
+def test_a_client_is_warned_of_what_nobody_can_run_within_5_s() -> None:
+    """And the dask configuration's no-workers-timeout ends the wait."""
+    with (
+        dask.config.set({"distributed.scheduler.no-workers-timeout": "5s"}),
+        LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.simplefilter("always")
+        began_s = time.perf_counter()
+        futures = client.map(abs, range(-100, 0), resources={"GPU": 1})
+        errors = [future.exception(timeout=60) for future in futures]
+        ended_s = time.perf_counter() - began_s
+        told = [each for each in caught if each.category is CannotRunWarning]
+        assert len(told) == 1
+        assert "No worker can run 100 tasks, such as 'abs-" in str(told[0].message)
+        assert "asks for GPU=1; of 1 worker none has GPU" in str(told[0].message)
+        assert {type(error) for error in errors} == {NoValidWorkerError}
+        assert ended_s >= 5.0
+        events = [event for _, event in client.get_events("scheduler")]
+        assert [event["count"] for event in events if event["action"] == "no-worker-can-run"] == [100]

@@ -351,6 +351,16 @@ def test_what_was_sent_ahead_runs_when_another_input_was_lost_and_is_back(world:
     assert world.heard(client) == ["finished b=1"]
 
 
+def test_a_share_of_one_queue_leaves_no_thread_idle_that_could_take_of_another(world: World) -> None:
+    """A worker takes of its own queue and the common one by priority: what it leaves of either is not forgotten."""
+    client = world.client()
+    world.teach(client, 1.0)
+    worker = world.worker("a", nthreads=4)
+    world.submit(client, "own", workers=["a"])
+    world.submit(client, "x", "y")
+    assert sorted(world.keys(worker)) == ["own", "x", "y"]
+
+
 @pytest.mark.parametrize("short", [True, False])
 def test_an_idle_worker_is_not_left_out_by_look_ahead(world: World, short: bool) -> None:
     client = world.client()

@@ -43,7 +43,10 @@ def test_before_the_batch_leaves_a_task_says_so(world: World) -> None:
     client = world.client()
     world.worker("a")
     world.submit(client, "x")
-    assert first(world.why("x")) == "'x' is queued: worker 'a' has room for it: it is handed out with the next batch."
+    assert (
+        first(world.why("x"))
+        == "'x' is queued: worker 'a' has a thread free for it: it is handed out with the next batch."
+    )
     world.flush()
     assert "it runs on worker 'a'" in world.why("x")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from windrow.scheduler import workers
-from windrow.scheduler.state import MEMORY, PROCESSING, QUEUED, RELEASED, State, Task
+from windrow.scheduler import dispatch, workers
+from windrow.scheduler.state import MEMORY, PROCESSING, QUEUED, RELEASED, State, Task, WorkerRecord
 from windrow.scheduler.transitions import TRANSITIONS, drop_value, enqueue
 from windrow.testing import __main__ as command
 from windrow.testing.simulation import Simulation, SimulationFailed, run_seed
@@ -108,6 +108,17 @@ def lost_in_the_queue(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(TRANSITIONS, (PROCESSING, QUEUED), take_back)
 
 
+def thread_left_idle(patch: pytest.MonkeyPatch) -> None:
+    """Now and then a worker with free threads is not given what it could run; nothing else than a look finds that."""
+    hand_out = dispatch._hand_out
+
+    def once(state: State, workers: dict[WorkerRecord, None]) -> bool:
+        hand_out(state, workers)
+        return False
+
+    patch.setattr(dispatch, "_hand_out", once)
+
+
 def silent_fetches(patch: pytest.MonkeyPatch) -> None:
     """Workers do not announce what they have fetched."""
     take_out = WorkerCore.take_out
@@ -151,6 +162,7 @@ BREAKS: list[Break] = [
     stale_results,
     no_followers_back,
     lost_in_the_queue,
+    thread_left_idle,
     silent_fetches,
     swapped_inputs,
     deaf_to_secession,

@@ -23,6 +23,7 @@ from windrow import context
 from windrow.client.base import Base
 from windrow.client.callbacks import CallbackThread
 from windrow.client.waiting import DONE
+from windrow.errors import CannotRunWarning
 from windrow.primitives import plain
 from windrow.primitives.topics import PRINT, WARN, GetEvents, Subscribe, Unsubscribe, names_of
 from windrow.wire import messages as m
@@ -129,7 +130,8 @@ def show_warning(event: tuple[float, Any]) -> None:
         except Exception as error:  # its class is not importable here: its text must do
             log.debug("a warning of a task cannot be loaded: %r", error)
     if not isinstance(message, Warning):
-        message = UserWarning(said["text"])
+        kind = CannotRunWarning if said.get("category") == CannotRunWarning.__name__ else UserWarning
+        message = kind(said["text"])
     warnings.warn_explicit(message, type(message), said.get("filename", "?"), said.get("lineno", 0))
 
 

@@ -24,6 +24,7 @@ from windrow.scheduler import (
     replicas,
     requests,
     scaling,
+    watch,
     workers,
 )
 from windrow.scheduler.dispatch import dispatch
@@ -42,6 +43,7 @@ from windrow.scheduler.state import (
     WorkerRecord,
 )
 from windrow.scheduler.transitions import settle
+from windrow.scheduler.watch import Watch
 from windrow.wire import failure
 from windrow.wire.messages import (
     Ask,
@@ -205,6 +207,7 @@ class SchedulerCore:
 
     def __init__(self, config: SchedulerConfig | None = None) -> None:
         self.state = State(config)
+        self.state.watch = Watch()
         self.desk = self.state.desk = FrontDesk(self.state, (*SERVICES, MemoryManager))
 
     def __repr__(self) -> str:
@@ -319,6 +322,7 @@ class SchedulerCore:
         recording.lapse(state)
         if self.desk.is_waiting:
             self.desk.tick()
+        watch.look(state)
         self._settle()
 
     def _settle(self) -> None:
@@ -350,7 +354,7 @@ class SchedulerCore:
 
     def is_waiting(self) -> bool:
         """Say whether something is due by time alone, though not soon: a tick a second is enough."""
-        return bool(self.state.cut) or self.desk.is_waiting
+        return bool(self.state.cut) or self.desk.is_waiting or watch.is_needed(self.state)
 
     @property
     def idle_since_s(self) -> float | None:

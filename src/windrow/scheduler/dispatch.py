@@ -31,14 +31,20 @@ def dispatch(state: State) -> None:
     if state.ahead:
         look_ahead(state)
     if (state.idle or state.open) and (state.queue or state.local or state.pools):
-        _hand_out(state, state.idle)
+        # A share is of one queue, and a worker takes of several: what is left over is for threads that are still free.
+        while _hand_out(state, state.idle) and state.idle and (state.queue or state.local or state.pools):
+            pass
         _hand_out(state, state.open)
 
 
-def _hand_out(state: State, workers: dict[WorkerRecord, None]) -> None:
-    """One pass over some workers, each getting its share of the common queue as one contiguous run."""
+def _hand_out(state: State, workers: dict[WorkerRecord, None]) -> bool:
+    """One pass over some workers, each getting its share of the common queue as one contiguous run.
+
+    Return whether anything was handed out.
+    """
     if not workers:
-        return
+        return False
+    handed = False
     queue = state.queue
     share = -(-len(queue) // (len(state.idle) + len(state.open)))
     owners = [worker for worker in state.local if worker in workers]
@@ -54,9 +60,11 @@ def _hand_out(state: State, workers: dict[WorkerRecord, None]) -> None:
             if task is None:
                 break
             assign(state, task, worker)
+            handed = True
             count -= 1
         if state.ahead:
             look_ahead(state)
+    return handed
 
 
 def _is_short(state: State, worker: WorkerRecord) -> bool:

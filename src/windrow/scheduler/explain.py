@@ -42,8 +42,7 @@ from windrow.errors import in_bytes
 from windrow.explanation import Place, Spent, TaskExplanation
 from windrow.keys import label
 from windrow.primitives.semaphore import Semaphores
-from windrow.scheduler import copies, placement
-from windrow.scheduler.dispatch import has_room
+from windrow.scheduler import copies, fitting, placement
 from windrow.scheduler.notes import last_line
 from windrow.scheduler.obstacles import may_run, obstacle
 from windrow.scheduler.state import (
@@ -101,7 +100,7 @@ def _of_queued(state: State, task: Task) -> list[Cause]:
     ahead, higher = queue.before(task)
     restriction = task.restriction
     able = [worker for worker in placement.running(state) if may_run(state, task, worker)]
-    owner = next((worker for worker in able if worker.local is queue), None)
+    owner = next((worker for worker in state.local if worker.local is queue), None)
     if owner is not None:
         able, name = [owner], str(owner.name)
     elif restriction is not None and restriction.resources:
@@ -113,7 +112,7 @@ def _of_queued(state: State, task: Task) -> list[Cause]:
     else:
         name = "common"
     queued = _queued(task, name, ahead, higher, able, owner)
-    with_room = next((worker for worker in able if has_room(state, worker)), None)
+    with_room = next((worker for worker in able if len(worker.processing) < worker.threads), None)
     if with_room is None:
         return [queued, _busy(state, able)]
     return [queued] if ahead else [Soon(str(with_room.name))]
@@ -158,6 +157,14 @@ def _takers(state: State, worker: WorkerRecord, name: str) -> list[Holder]:
             if resource == name:
                 takers.append(Holder(label(task.key), quantity, state.now_s - since_s))
     return takers
+
+
+def may_run_now(state: State, task: Task, worker: WorkerRecord) -> bool:
+    """Say whether a worker with a free thread could run a task at once."""
+    restriction = task.restriction
+    if not may_run(state, task, worker) or not fitting.fits(state, task, worker):
+        return False
+    return restriction is None or placement.has_free(worker, restriction)
 
 
 # ---------------------------------------------------------------- waiting

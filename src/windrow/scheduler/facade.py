@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from math import isfinite
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -536,9 +537,10 @@ class SchedulerView(Asking):
         return self.core.state.config.bandwidth
 
     @property
-    def no_workers_timeout(self) -> None:
-        """None: tasks that no worker may run wait, and ``unrunnable`` has them."""
-        return None
+    def no_workers_timeout(self) -> float | None:
+        """Seconds after which tasks err that no worker can run; None: they wait, and ``unrunnable`` has most."""
+        limit_s = self.core.state.config.no_workers_timeout_s
+        return limit_s if isfinite(limit_s) else None
 
     @property
     def total_nthreads(self) -> int:

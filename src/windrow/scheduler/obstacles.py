@@ -18,10 +18,20 @@ from windrow.causes import Obstacle, asked_for, count_of, listed
 from windrow.errors import in_bytes
 from windrow.keys import label
 from windrow.scheduler import fitting, placement
-from windrow.scheduler.state import MEMORY, Restriction, State, Task, WorkerRecord
+from windrow.scheduler.state import MEMORY, ClientRecord, Restriction, State, Task, WorkerRecord
 
 Kind: TypeAlias = Literal[
-    "no-workers", "paused", "retiring", "cut-off", "resource", "resources", "name", "memory", "unreachable", "mixed"
+    "no-workers",
+    "paused",
+    "retiring",
+    "cut-off",
+    "resource",
+    "resources",
+    "name",
+    "memory",
+    "unreachable",
+    "mixed",
+    "forgotten",
 ]
 
 LOOKED_AT = 20_000
@@ -136,7 +146,7 @@ def _unreachable(state: State, task: Task, asks: str, count: int) -> Obstacle | 
             miss = f"its input {label(source.key)!r} is with {names} alone, which is cut off"
             return Obstacle("unreachable", asks, miss, count, remedy=_BACK)
     return Obstacle(
-        "unreachable", asks, "an input could not be had from its worker, and is asked for again when one comes", count
+        "forgotten", asks, "it was set aside for an input that is there again; the next look finds it", count
     )
 
 
@@ -153,9 +163,8 @@ def _nobody(restriction: Restriction, workers: Sequence[WorkerRecord], asks: str
         remedy = "name one that is there, give allow_other_workers=True, or start it under that name"
         return Obstacle("name", asks, miss, count, remedy=remedy)
     among = named or list(workers)
-    misses = [
-        _miss(name, quantity, among, named != workers and bool(named)) for name, quantity in restriction.resources
-    ]
+    are_named = restriction.workers is not None and bool(named)
+    misses = [_miss(name, quantity, among, are_named) for name, quantity in restriction.resources]
     if lacking := [miss for miss in misses if miss]:
         miss = "; ".join(lacking)
         kind: Kind = "resource"
@@ -238,7 +247,7 @@ def _look_at_unrunnable(state: State, found: dict[tuple[str, Restriction | None]
         group.tasks.append(task)
 
 
-def clients_of(tasks: Sequence[Task], most: int = LOOKED_AT) -> Iterator[tuple[Task, object]]:
+def clients_of(tasks: Sequence[Task], most: int = LOOKED_AT) -> Iterator[tuple[Task, ClientRecord]]:
     """Yield (task, client) for the clients that want some tasks, or what depends on them."""
     seen: dict[Task, None] = dict.fromkeys(tasks)
     stack = [(task, task) for task in reversed(tasks)]

@@ -181,6 +181,11 @@ def _start_in_s(state: State, task: Task, worker: WorkerRecord) -> float:
 def add_worker(state: State, worker: WorkerRecord) -> None:
     """A worker has joined: it has room, and tasks that nobody could run are looked at again."""
     state.open_or_idle(worker)
+    look_again(state)
+
+
+def look_again(state: State) -> None:
+    """Look again at the tasks that nobody could run."""
     stranded = list(state.unrunnable)
     state.unrunnable.clear()
     for task in stranded:

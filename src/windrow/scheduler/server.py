@@ -92,6 +92,9 @@ def read_config() -> SchedulerConfig:
         manages_memory=bool(config.get("distributed.scheduler.active-memory-manager.start")),
         manage_memory_every_s=config.seconds("distributed.scheduler.active-memory-manager.interval"),
         lease_timeout_s=_lease_timeout_s(),
+        impossible_s=_seconds_or_never("windrow.scheduler.cannot-run-warning"),
+        no_workers_timeout_s=_seconds_or_never("distributed.scheduler.no-workers-timeout"),
+        standstill_s=_seconds_or_never("windrow.scheduler.standstill-warning"),
         unknown_s=config.seconds("distributed.scheduler.unknown-task-duration"),
         rows_kept=_rows_kept(),
         events_kept=int(config.get("distributed.admin.low-level-log-length")),  # type: ignore[call-overload]
@@ -102,7 +105,10 @@ def read_config() -> SchedulerConfig:
 
 
 def _worker_ttl_s() -> float:
-    key = "distributed.scheduler.worker-ttl"
+    return _seconds_or_never("distributed.scheduler.worker-ttl")
+
+
+def _seconds_or_never(key: str) -> float:
     return math.inf if config.get(key) is None else config.seconds(key)
 
 
@@ -385,6 +391,8 @@ class SchedulerServer(Server):
             self._close_given_up()
         if self.core.state.obituaries:
             self._log_deaths()
+        if self.core.state.remarks:
+            self._log_remarks()
         if self.validates:
             self._validate()
         if not self._closed:
@@ -412,6 +420,12 @@ class SchedulerServer(Server):
             who = f"worker {account.name!r} (pid {account.pid})"
             self.tell(logger, logging.WARNING, f"{who} {died}{account.end}; it was running {ran}", self.id)
         self.core.state.obituaries.clear()
+
+    def _log_remarks(self) -> None:
+        """Say what does not go on, and who was told of it."""
+        for remark in self.core.state.remarks:
+            self.tell(logger, logging.WARNING if remark.is_warning else logging.INFO, remark.text, self.id)
+        self.core.state.remarks.clear()
 
     def _tick_soon(self) -> None:
         """Set the clock, if time alone may make something due; an idle scheduler does not tick."""

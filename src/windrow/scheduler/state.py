@@ -71,6 +71,12 @@ class SchedulerConfig(Struct, frozen=True):
     """Copies to and from a worker without a sign of life for so long are not waited for."""
     guards_memory: bool = True
     """Whether a task is refused whose inputs fit into no worker's memory."""
+    impossible_s: float = 3.0
+    """How long no worker may be able to run a task before its client is warned; infinite: never."""
+    no_workers_timeout_s: float = inf
+    """How long before it errs."""
+    standstill_s: float = 30.0
+    """How long nothing may move, while workers idle that could run what waits, before it is logged."""
     manages_memory: bool = False
     """Whether the memory manager runs from the start."""
     manage_memory_every_s: float = 2.0
@@ -386,6 +392,10 @@ class State:
         """Workers and nannies just taken out, whose parts of answers will not come."""
         self.obituaries: list[Account] = []
         """Workers that have died, for the log of whoever hosts this core; taken away there."""
+        self.watch: Any = None
+        """What the look for standstills remembers (watch.Watch)."""
+        self.remarks: list[Any] = []
+        """What that has to say to the log of whoever hosts this core (watch.Remark); taken away there."""
         self.notes = Notes()
         """Rare events of tasks, for those who ask why (explain)."""
         self.plugins: dict[str, dict[str, Blob]] = {"worker": {}, "nanny": {}}

@@ -22,6 +22,7 @@ from windrow.account import Account
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import SchedulerConfig
+from windrow.testing.explaining import Explaining
 from windrow.testing.lines import End, Line
 from windrow.testing.network import Clock
 from windrow.wire.messages import (
@@ -51,6 +52,7 @@ from windrow.wire.messages import (
     Scatter,
     Submit,
     TaskOptions,
+    Topic,
     Want,
     Withdraw,
 )
@@ -393,6 +395,8 @@ class VirtualClient:
         self.closed = False
         self.held: dict[Key, int] = {}
         """How many tasks of a worker wait for a key."""
+        self.warnings: list[str] = []
+        """What it was warned of."""
         self.on_gone: Callable[[], None] = lambda: None
         self.waiting: list[Callable[[], bool]] = []
         """Called after each report, until they return True."""
@@ -502,6 +506,9 @@ class VirtualClient:
             if type(message) is Reply:
                 self._on_reply(message)
                 continue
+            if type(message) is Topic:
+                self.warnings.append(message.event["text"])
+                continue
             for index, key in enumerate(message.keys):
                 future = self.futures.get(key)
                 if future is None or message.seen < future.born:
@@ -566,6 +573,7 @@ class VirtualCluster:
                 allowed_failures=allowed_failures, inline_limit=INLINE_LIMIT, account_timeout_s=0.5, lease_timeout_s=0.5
             )
         )
+        self.explaining = Explaining(self.core.state)
         self.workers: dict[str, VirtualWorker] = {}
         self.ended: dict[str, None] = {}
         """Addresses of workers that have died, or left without being asked to."""
@@ -637,14 +645,14 @@ class VirtualCluster:
         """Break a connection: what is under way is lost, and both ends learn of it in time."""
         end.line.drop()
 
-    def after_scheduler(self) -> None:
-        """Check what must be true, and have what the scheduler has to say sent soon."""
+    def after_scheduler(self, only_looked: bool = False) -> None:
+        """Check what must be true, and have what the scheduler has to say sent soon; at once, if it has only looked."""
         check_invariants(self.core.state)
         for watch in self.watchers:
             watch()
         if not self._flush_due:  # batches by tick: several messages may be handled before one flush
             self._flush_due = True
-            self.clock.after(self.rng.random() * self.delay_s * 0.2, self._flush)
+            self.clock.after(0.0 if only_looked else self.rng.random() * self.delay_s * 0.2, self._flush)
         if not self._ticking and (self.core.is_busy() or self.core.is_waiting()):
             self._ticking = True
             self.clock.after(0.025 if self.core.is_busy() else 0.2, self._tick)
@@ -658,8 +666,10 @@ class VirtualCluster:
             if isinstance(link, End):
                 link.send(messages)
         check_invariants(self.core.state)
+        self.explaining.look()
 
     def _tick(self) -> None:
         self._ticking = False
+        only_looks = not (self.core.is_busy() or self.core.state.cut or self.core.desk.is_waiting)
         self.core.tick(self.clock.now_s)
-        self.after_scheduler()
+        self.after_scheduler(only_looks)
