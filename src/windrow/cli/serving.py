@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import click
 
-from windrow import security, tls
+from windrow import security, system, tls
 from windrow.cli.arguments import Contradiction
 from windrow.node import Server, run_until_signalled
 
@@ -135,6 +135,7 @@ def _started(parties: Sequence[Any], tell: Callable[[Sequence[Any]], None]) -> N
 
 def run(main: Callable[[], Coroutine[Any, Any, int]], pid_path: str) -> int:
     """Run a command's coroutine function in a process that is set up for it; return its exit code."""
+    system.raise_open_files()
     _allow_connections()
     with pid_file(pid_path), _logs(), _rare_collections():
         try:

@@ -203,6 +203,7 @@ def address_of(party: Any) -> str:
 def main() -> None:
     """Read the order, then be its parties until they end, or the lifeline does."""
     order = msgspec.convert(json.loads(sys.stdin.buffer.readline()), Order)  # infinite numbers and all
+    system.raise_open_files()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the user's program, which then closes its cluster
     lifeline = offspring.take_lifeline()
     if order.parent_pid is not None:

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from windrow import context, offspring, startup
+from windrow import context, offspring, startup, system
 from windrow.runtime import new_loop
 from windrow.when_imported import when_imported
 
@@ -46,6 +46,7 @@ STOP = b"stop\n"
 def main() -> None:
     """Read the options, then be a worker until the scheduler or the lifeline ends."""
     options: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+    system.raise_open_files()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the user's program, which then closes its cluster
     lifeline = offspring.take_lifeline()
     offspring.die_with(options["parent_pid"])
