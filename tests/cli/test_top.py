@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from windrow import Client, LocalCluster, security
+from windrow import Client, LocalCluster, roles, security
 from windrow.cli.main import main
 from windrow.observe import source
 
@@ -57,6 +57,17 @@ def test_one_picture(cluster: LocalCluster) -> None:
 @pytest.mark.usefixtures("fresh")
 def test_who_looks_is_no_client(cluster: LocalCluster) -> None:
     assert "; 1 clients" in run(cluster.scheduler_address, "--once").output
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_watch_token_is_enough(cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = tmp_path / "token"
+    token.write_text(roles.to_text(roles.token(cluster.secret, roles.Role.WATCH)))
+    monkeypatch.setattr(security, "secret_for", lambda address: pytest.fail("it takes what it is given"))
+    result = run(cluster.scheduler_address, "--secret-file", str(token), "--once")
+    assert result.exit_code == 0, result.output
+    assert "1 workers" in result.output
+    assert run(cluster.scheduler_address, "--secret-file", str(tmp_path / "none"), "--once").exit_code == 1
 
 
 def test_which_one_is_meant(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

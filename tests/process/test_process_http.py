@@ -15,7 +15,7 @@ from typing import Any
 import process_tasks as tasks
 import pytest
 from process_help import until
-from tornado.httpclient import HTTPClientError
+from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from windrow import Client, LocalCluster, Semaphore
@@ -202,6 +202,15 @@ def test_the_stream_tells_who_comes_and_goes_and_what_is_asked(looked_at: Client
     assert heard[1]["tasks"] == 7
     cluster: Any = looked_at.cluster
     until(lambda: cluster.scheduler.core.state.news is None, "nobody listens, and nothing is noted any more")
+
+
+def test_a_page_of_another_site_hears_nothing(looked_at: Client) -> None:
+    async def main() -> None:
+        url = (looked_at.dashboard_link or "").replace("http", "ws").replace("/status", "/eventstream")
+        await websocket_connect(HTTPRequest(url, headers={"Origin": "http://elsewhere.example"}))
+
+    with pytest.raises(HTTPClientError, match="403"):
+        asyncio.run(main())
 
 
 def test_a_stranger_hears_nothing() -> None:

@@ -70,7 +70,6 @@ def top(scheduler: str | None, **options: Any) -> None:
 def _find(scheduler: str | None, file: str | None, secret_file: str | None) -> tuple[str, bytes]:
     """Return the address that is meant, and what proves that we may look."""
     from windrow import scheduler_file, security
-    from windrow.cli import serving
 
     if file is not None:
         if scheduler is not None:
@@ -81,7 +80,7 @@ def _find(scheduler: str | None, file: str | None, secret_file: str | None) -> t
         scheduler, secret = found
     else:
         scheduler, secret = scheduler or _only_one(), None
-    own = serving.secret_of(secret_file) if secret_file is not None else secret
+    own = security.from_file(secret_file) if secret_file is not None else secret
     return scheduler, own if own is not None else security.secret_for(scheduler)
 
 
