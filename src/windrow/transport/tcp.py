@@ -27,6 +27,7 @@ from windrow.transport import unix
 from windrow.transport.base import Link, Listener, OnLink
 from windrow.transport.dialling import until_answered
 from windrow.transport.door import Arrival, Door
+from windrow.transport.feeding import Feed
 from windrow.transport.handshake import Proved, Steps, accept_steps, connect_steps, refuse_steps
 from windrow.transport.refusals import Refusals
 from windrow.wire.framing import GOODBYE, FrameEncoder, FrameParser, Piece
@@ -96,6 +97,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._loop: asyncio.AbstractEventLoop
         self._encode = FrameEncoder().encode
+        self._feed: Feed | None = None  # of an encrypted one, then
         self._parser: FrameParser | None = None  # once the handshake has succeeded
         self._ready = False
         self._beyond_bytes = 0  # sent while the network took nothing
@@ -125,7 +127,10 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         pieces = self._encode(messages)
         if self.is_congested and self._is_too_much(pieces):
             return
-        if len(pieces) == 1:
+        if self._feed is not None:
+            self._feed.put(pieces)
+            self.is_congested = self._feed.waiting_bytes > _BUFFER_BYTES or self._feed.is_held
+        elif len(pieces) == 1:
             self._transport.write(pieces[0])
         else:
             self._transport.writelines(pieces)
@@ -145,7 +150,8 @@ class TcpLink(Link, asyncio.BufferedProtocol):
 
     @property
     def waiting_bytes(self) -> int:
-        return self._transport.get_write_buffer_size()
+        fed = 0 if self._feed is None else self._feed.waiting_bytes
+        return fed + self._transport.get_write_buffer_size()
 
     def close(self) -> None:
         if self._closed:
@@ -153,7 +159,10 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._closed = True
         self._reason = ""
         transport = self._transport
-        transport.write(GOODBYE)
+        if self._feed is not None:
+            self._feed.put([GOODBYE])
+        else:
+            transport.write(GOODBYE)
         self._timer = self._loop.call_later(_CLOSE_GRACE_S, transport.abort)
         if self._is_encrypted:  # which has no half of a connection to end: the other side ends it when it reads this
             transport.resume_reading()
@@ -173,6 +182,8 @@ class TcpLink(Link, asyncio.BufferedProtocol):
             self._reason = reason
             self.broke_off = True
         self._closed = True
+        if self._feed is not None:
+            self._feed.clear()
         self._transport.abort()
 
     def _start(self) -> None:
@@ -274,6 +285,8 @@ class TcpLink(Link, asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._closed = True
         self.is_congested = False
+        if self._feed is not None:
+            self._feed.clear()
         self._cancel_timer()
         if not self._ready:
             self._refused(_cut_short(self.remote, error))
@@ -295,9 +308,20 @@ class TcpLink(Link, asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The network does not keep up with what is sent."""
         self.is_congested = True
+        if self._feed is not None:
+            self._feed.is_held = True
 
     def resume_writing(self) -> None:
         """The network has taken it."""
+        if self._feed is not None:
+            self._feed.is_held = False
+            self._feed.go_on()
+        else:
+            self._drained()
+
+    def _drained(self) -> None:
+        if not self.is_congested:
+            return
         self.is_congested = False
         self._beyond_bytes = 0
         self.on_drained()
@@ -336,7 +360,9 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._parser = FrameParser(config.size_bytes("windrow.frame-limit"))
         self._beyond_bytes_max = config.size_bytes("windrow.backlog-limit")
         self._ready = True
-        if not self._is_encrypted:  # uvloop's TLS never tells of the end of one that is paused when that comes
+        if self._is_encrypted:
+            self._feed = Feed(self._transport, self._drained)
+        else:  # uvloop's TLS never tells of the end of one that is paused when that comes
             self._transport.pause_reading()
         self._on_ready(self)
 
