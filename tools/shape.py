@@ -22,7 +22,7 @@ CORES = [
     *(f"scheduler/{name}.py" for name in ("attempts", "clients", "dispatch", "news", "requests", "workers")),
     *(f"scheduler/{name}.py" for name in ("copies", "replicas", "memory_manager", "graphs", "services")),
     *(f"scheduler/{name}.py" for name in ("census", "scaling", "fitting", "tally", "notes", "obstacles", "explain")),
-    *(f"scheduler/{name}.py" for name in ("overviews", "recording", "watch")),
+    *(f"scheduler/{name}.py" for name in ("following", "overviews", "recording", "watch")),
     *(f"worker/{name}.py" for name in ("state", "core", "store", "incoming", "memory", "recording")),
     "transport/replay.py",
     "roles.py",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from windrow.client.current import default_client
     from windrow.client.future import Future, futures_of
     from windrow.client.in_task import get_client, get_worker, local_client, rejoin, secede, worker_client
+    from windrow.client.progress import progress
     from windrow.client.waiting import wait
     from windrow.deploy.adaptive import Adaptive
     from windrow.deploy.local import LocalCluster
@@ -105,6 +106,7 @@ _HOMES = {
     "local_client": "windrow.client.in_task",
     "performance_report": "windrow.client.performance_report",
     "print": "windrow.primitives.topics",
+    "progress": "windrow.client.progress",
     "rejoin": "windrow.client.in_task",
     "secede": "windrow.client.in_task",
     "span": "windrow.client.spans",
@@ -117,7 +119,6 @@ _ABSENT = frozenset(
     [
         "CompatibleExecutor",
         "connect",
-        "progress",
         "rpc",
         "sync",
         "widgets",
@@ -175,6 +176,7 @@ __all__ = [
     "local_client",
     "performance_report",
     "print",
+    "progress",
     "rejoin",
     "secede",
     "span",

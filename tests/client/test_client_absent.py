@@ -44,7 +44,7 @@ def test_what_is_there_is_not_listed_as_absent(client):
     with pytest.raises(AssertionError, match="submit is there"):
         absent.lacking(["submit"])(Client)
     assert {name for name in windrow._ABSENT if name in dir(windrow)} == set()
-    assert {"connect", "progress"} <= windrow._ABSENT
+    assert {"connect", "rpc"} <= windrow._ABSENT
     assert set(SOME) <= absent.CLIENT
 
 
@@ -64,6 +64,6 @@ def test_other_names_of_the_package_are_missed_in_the_usual_words():
 
 
 def test_asking_for_an_absent_name_loads_nothing():
-    program = "import sys, windrow; hasattr(windrow, 'progress'); print([x for x in sys.modules if 'windrow.' in x])"
+    program = "import sys, windrow; hasattr(windrow, 'connect'); print([x for x in sys.modules if 'windrow.' in x])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

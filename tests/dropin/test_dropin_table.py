@@ -95,7 +95,7 @@ def test_the_version_is_that_of_dask(installed: None) -> None:
     ("module", "name", "advice"),
     [
         ("distributed", "connect", "run_on_scheduler"),
-        ("dask.distributed", "progress", "as_completed"),
+        ("distributed.diagnostics.progressbar", "TextProgressBar", "'progress'"),
         ("distributed.core", "Server", "SchedulerPlugin"),
         ("distributed", "shuffle", "tasks"),
         ("distributed", "Clinet", "'Client'"),

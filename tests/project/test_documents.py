@@ -19,6 +19,7 @@ PAGES = [
     "docs/clusters.md",
     "docs/output.md",
     "docs/transports.md",
+    "docs/progress.md",
 ]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 """The environment without what an outer make would tell an inner one."""

@@ -12,7 +12,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = {
     f"{page}-{number}": example
-    for page in ("clusters", "output")
+    for page in ("clusters", "output", "progress")
     for number, example in enumerate(
         re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
     )
@@ -25,8 +25,8 @@ def like(said: str) -> str:
     return re.sub(r"8a41c2f0|:\\?\d{4,5}\b", lambda found: r":\d+" if ":" in found[0] else r"\w{8}", re.escape(said))
 
 
-def test_both_pages_have_examples() -> None:
-    assert {"clusters-0", "output-0"} <= set(EXAMPLES)
+def test_these_pages_have_examples() -> None:
+    assert {"clusters-0", "output-0", "progress-0"} <= set(EXAMPLES)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -9,6 +9,7 @@ import pytest
 from windrow.primitives.catalog import SERVICES
 from windrow.roles import Role
 from windrow.scheduler.core import HANDLERS
+from windrow.scheduler.following import Following
 from windrow.scheduler.memory_manager import MemoryManager
 from windrow.scheduler.requests import ANSWERS, FOR_OBSERVERS
 from windrow.scheduler.state import ClientRecord, NannyRecord, ObserverRecord, WorkerRecord
@@ -26,7 +27,7 @@ def test_every_request_is_in_the_table() -> None:
 
 
 def test_every_service_is_in_the_table() -> None:
-    assert set(permissions.SERVICES) == {service.name for service in (*SERVICES, MemoryManager)}
+    assert set(permissions.SERVICES) == {service.name for service in (*SERVICES, MemoryManager, Following)}
 
 
 def test_who_watches_may_ask_what_observers_may_and_no_more() -> None:

@@ -106,7 +106,7 @@ MODULES: Final[dict[str, dict[str, str]]] = {
         **_PLUGINS,
         **_of("windrow.plugins.output", "ForwardLoggingPlugin ForwardOutput"),
     },
-    "diagnostics.progressbar": {},
+    "diagnostics.progressbar": _of("windrow", "progress"),
     "event": _of("windrow", "Event"),
     "exceptions": {**_of("windrow", "Reschedule"), **_of("windrow.errors", "WorkerStartTimeoutError")},
     "lock": _of("windrow", "Lock"),
@@ -201,8 +201,6 @@ _ADVICE: Final = {
     "comm.registry": "windrow speaks its own protocol; transports are registered with windrow.transport.register",
     "connect": _SERVER,
     "diagnostics.progress": "use SchedulerPlugin.transition, or as_completed",
-    "diagnostics.progressbar": "count results with as_completed(futures)",
-    "progress": "count results with as_completed(futures), or look at client.dashboard_link",
     "pubsub": "use Client.log_event and subscribe_topic, or a Queue",
     "register_serialization_family": "values are pickled here: use register_serialization for a type of yours",
     "shuffle": _P2P,
@@ -232,8 +230,8 @@ def no_name(module: str, part: str, name: str) -> str:
     --------
     >>> no_name("distributed", "", "Clinet")
     "windrow is in the place of distributed here, and its distributed has no 'Clinet': did you mean 'Client'?"
-    >>> no_name("distributed", "", "progress").endswith("look at client.dashboard_link")
-    True
+    >>> no_name("distributed.diagnostics.progressbar", "diagnostics.progressbar", "TextProgressBar")[-24:]
+    "did you mean 'progress'?"
     """
     within = f"{part}.{name}" if part else name
     return (

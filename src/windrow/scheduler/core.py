@@ -28,6 +28,7 @@ from windrow.scheduler import (
     workers,
 )
 from windrow.scheduler.dispatch import dispatch
+from windrow.scheduler.following import Following
 from windrow.scheduler.memory_manager import MemoryManager
 from windrow.scheduler.notes import MARK_S
 from windrow.scheduler.services import FrontDesk
@@ -208,7 +209,7 @@ class SchedulerCore:
     def __init__(self, config: SchedulerConfig | None = None) -> None:
         self.state = State(config)
         self.state.watch = Watch()
-        self.desk = self.state.desk = FrontDesk(self.state, (*SERVICES, MemoryManager))
+        self.desk = self.state.desk = FrontDesk(self.state, (*SERVICES, MemoryManager, Following))
 
     def __repr__(self) -> str:
         state = self.state

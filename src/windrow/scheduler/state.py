@@ -418,6 +418,8 @@ class State:
         """The last such count that was completed."""
         self.counted: Any = None
         """The last such count that was completed."""
+        self.cleared: set[TaskId] | None = None
+        """Tasks that had erred, and are released; None while nobody asks (following)."""
         self.recording: Any = None
         """The task stream, once somebody has asked for it (recording.Recording)."""
         self.worked_s = 0.0

@@ -171,6 +171,8 @@ def inherit(state: State, task: Task) -> None:
 
 def clear(state: State, task: Task) -> None:
     """An erred task may be tried again."""
+    if state.cleared is not None:
+        state.cleared.add(task.id)
     task.failure = None
     task.deaths = None
 

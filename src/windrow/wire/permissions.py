@@ -128,6 +128,7 @@ SERVICES: dict[str, Role] = {
     "events": Role.SUBMIT,
     "fire-and-forget": Role.SUBMIT,
     "flags": Role.SUBMIT,
+    "following": Role.SUBMIT,
     "metadata": Role.SUBMIT,
     "multi-locks": Role.SUBMIT,
     "output": Role.SUBMIT,
