@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -98,3 +99,23 @@ def test_a_machine_that_does_not_say(tmp_path: Path, clock: list[float]) -> None
     clock[0] += 2
     kernel.look()
     assert kernel.claim() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no memory of this kind")
+def test_what_is_mapped_several_times_counts_once() -> None:
+    size = 8 * 2**20
+    fd = os.memfd_create("test")
+    os.ftruncate(fd, size)
+    data = b"x" * size
+    measured = Gauge(os.getpid())
+    before = measured.resident_bytes()
+    views = [mmap.mmap(fd, size) for _ in range(3)]
+    for view in views:
+        view[:] = data
+    assert measured.resident_bytes() - before > 2.5 * size
+    assert 0.5 * size < measured.resident_bytes(held=size, viewed=3 * size) - before < 1.5 * size
+    for view in views:
+        view.close()
+    assert 0.5 * size < measured.resident_bytes(held=size, viewed=0) - before < 1.5 * size  # nobody has it mapped
+    os.close(fd)
+    measured.close()

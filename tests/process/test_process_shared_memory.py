@@ -193,6 +193,7 @@ def test_who_cannot_open_it_is_sent_the_bytes(client: Client) -> None:
         assert on(client, second, where, array) == "own"
         assert on(client, second, total, array) == COUNT
         scattered = client.scatter(np.full(COUNT, 3.0), workers=[second], hash=False)
+        assert on(client, second, where, scattered) == "own"
         assert total(scattered.result(LIMIT_S)) == 3 * COUNT
     finally:
         client.run(_refuse_to_open, False, workers=[second])

@@ -317,3 +317,27 @@ def test_a_worker_without_limit_does_nothing(tmp_path: Path, monkeypatch: pytest
     worker.write()
     assert on_disk(worker) == []
     assert worker.said() == []
+
+
+def test_there_is_room_for_a_copy_as_long_as_the_worker_would_not_pause(worker: StandIn) -> None:
+    worker.process = 50 * MB
+    with worker.monitor.room_for(20 * MB) as first, worker.monitor.room_for(20 * MB) as second:
+        assert (first, second) == (True, False)  # both are being made
+    with worker.monitor.room_for(20 * MB) as again, worker.monitor.room_for(MB // 2) as small:
+        assert (again, small) == (True, True)
+    worker.process = 79 * MB
+    with worker.monitor.room_for(2 * MB) as late:
+        assert not late
+
+
+def test_idle_segments_go_before_values_do(worker: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_back() -> int:
+        worker.process -= 30 * MB
+        return 30 * MB
+
+    monkeypatch.setattr(module.segments, "give_back", give_back)
+    worker.hold(1, "value", 40 * MB)
+    worker.process = 85 * MB
+    worker.monitor.look()
+    assert not worker.core.data.is_pressed
+    assert not worker.core.paused

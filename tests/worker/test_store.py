@@ -6,11 +6,12 @@ import builtins
 import gc
 import itertools
 import weakref
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windrow.wire.messages import TaskId
+from windrow.wire.messages import Shared, TaskId
 from windrow.worker.memory import Marks
 from windrow.worker.store import Elsewhere, Packed, Store
 
@@ -282,3 +283,26 @@ def test_whatever_happens_each_value_is_what_it_was(steps: list[tuple[str, int, 
         assert store.keys() == model.keys()
     dropped = store.take_dropped()
     assert store.managed + store.elsewhere == sum(store.size(id) for id in store), dropped
+
+
+def test_a_live_value_gives_way_to_the_one_in_shared_memory() -> None:
+    store, value, blob = Store(), [1] * 1000, Shared(1, 2, 3, 4, [5])
+    store[1] = value
+    store.count(1, 8000)
+    store.repacked(1, value, blob)
+    held: Any = store[1]
+    assert held.blob is blob
+    assert held.stays
+    assert not Packed(b"").stays
+    assert store.managed == 8000
+    assert store.take_dropped() == [value]
+    store.check()
+
+
+def test_a_value_that_was_freed_or_made_anew_meanwhile_does_not() -> None:
+    store = Store()
+    store.repacked(1, "freed", b"blob")
+    assert 1 not in store
+    store[1] = "new"
+    store.repacked(1, "old", b"blob")
+    assert store[1] == "new"

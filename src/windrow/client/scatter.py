@@ -7,21 +7,25 @@ worker a value ends, which the scheduler decides.
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Hashable, Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from windrow import segments
-from windrow.client import calls, near
+from windrow.client import calls
 from windrow.client.entry import Entry
 from windrow.client.session import Session
-from windrow.client.waiting import Steps
+from windrow.client.waiting import Steps, settled
 from windrow.keys import checked
 from windrow.wire import messages as m
 from windrow.wire import payload, sharing
 
 if TYPE_CHECKING:
     from windrow.client.future import Future
+
+AGAIN_S = 30.0
+"""For so long all is sent, where workers that were to get something could not open this process's memory."""
 
 ALL_WORKERS = 1 << 20
 """As ``copies``: one on each worker there is."""
@@ -95,7 +99,10 @@ def _place(
     # From here on the futures hold what was sent: should this fail, or be given up, their end releases it.
     futures = [wrap(entry) for entry in entries]
     chosen = {key: position for position, key in enumerate(keys) if key in new}
+    # What another thread is about to place is not there before it is.
+    yield from settled(session, [entry for entry in entries if entry.key in session.placing and entry.key not in new])
     if chosen:
+        session.placing |= new
         positions = list(chosen.values())
         columns = (
             list(chosen),
@@ -108,6 +115,8 @@ def _place(
         except BaseException:
             session.cancel([entries[position] for position in positions], False, "scatter did not come to its end")
             raise
+        finally:
+            session.placing -= new
         session.place(entries[position] for position in positions)
     return futures
 
@@ -122,20 +131,15 @@ def _send(
     copies: int,
 ) -> Steps[None]:
     """Send values: large ones as shared memory, as long as the workers that get them can open it."""
-    if segments.is_enabled() and any(sharing.pays(blob) for blob in blobs):
-        known = near.near(session)
-        if not known.workers and known.is_worth_asking:
-            yield from near.reached(session)
-        shared = [(sharing.share(blob) if known.workers else None) or payload.own(blob) for blob in blobs]
-        if any(type(blob) is m.Shared for blob in shared):
-            for _ in range(2):
-                request = m.Scatter(keys, shared, nbytes, types, workers, copies, sorted(known.workers))
-                reply = yield from calls.ask(session, request)
-                if reply.value is not True:
-                    return
-                yield from near.reached(session)  # there are others than there were
-            shared = [sharing.plain(blob) if type(blob) is m.Shared else blob for blob in shared]
-        blobs = shared
+    if segments.is_enabled() and time.monotonic() >= session.share_again_s:
+        shared = [sharing.share(blob) for blob in blobs]
+        if any(shared):
+            mixed = [given or payload.own(blob) for given, blob in zip(shared, blobs, strict=True)]
+            reply = yield from calls.ask(session, m.Scatter(keys, mixed, nbytes, types, workers, copies))
+            if reply.value is not True:
+                return
+            session.share_again_s = time.monotonic() + AGAIN_S
+            blobs = [sharing.plain(blob) if type(blob) is m.Shared else blob for blob in mixed]
     blobs = [payload.own(blob) for blob in blobs]
     yield from calls.ask(session, m.Scatter(keys, blobs, nbytes, types, workers, copies))
 

@@ -63,6 +63,10 @@ class Session:
         self.reason = "it is not connected yet: use 'with', or 'await' an asynchronous client"
         self.number = 0
         self.restarts = 0
+        self.placing: set[m.Key] = set()
+        """Keys of data that is being scattered."""
+        self.share_again_s = 0.0
+        """When, by the clock of this process, it is tried again to share memory with workers."""
         self.remote = ""
         self.is_cut = False
         """Whether the connection is gone and may come back: what is sent meanwhile waits in the link."""

@@ -7,6 +7,7 @@ this file must never know: sockets; the shell answers what must run code in its 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -77,6 +78,8 @@ class Relay(Struct, eq=False):
     keys: list[Key]
     open: dict[int, tuple[Peer[Any], list[int]]]
     """Calls under way: id -> (whose, places of its answers in ``blobs``)."""
+    then: Callable[[], None] | None = None
+    """What is done, and no more than that said, when all have answered well; else the reply value is True."""
 
 
 def _answer(
@@ -274,50 +277,40 @@ def scatter(state: State, peer: Peer[Any], call: int, request: Scatter) -> None:
     if len({len(request.keys), len(request.values), len(request.nbytes), len(request.types)}) != 1:
         raise Unexpected("the columns of Scatter differ in length")
     present = [worker for worker in _workers(state, request.workers) if worker.status == "running"]
-    if not _can_reach(state, request, present):
-        _answer(state, peer, call, True)
+    shared: dict[WorkerRecord, list[Shared]] = {}
+    for number, value in enumerate(request.values):
+        if type(value) is Shared:
+            if not present:
+                _answer(state, peer, call, True)
+                return
+            for worker in _dealt(present, number, request.copies):
+                shared.setdefault(worker, []).append(value)
+    if not shared:
+        _place(state, peer, request, present)
+        _answer(state, peer, call)
         return
-    sharing: dict[WorkerRecord, None] = {}
+    relay = Relay(peer, call, [None] * len(shared), None, [], {}, partial(_place, state, peer, request, present))
+    for place, (worker, values) in enumerate(shared.items()):
+        _ask(state, relay, worker, [place], Reach(values))
+
+
+def _dealt(present: list[WorkerRecord], number: int, copies: int) -> list[WorkerRecord]:
+    """Return the workers that get a value, by its number."""
+    return [present[(number + copy) % len(present)] for copy in range(min(copies, len(present)))]
+
+
+def _place(state: State, client: ClientRecord, request: Scatter, present: list[WorkerRecord]) -> None:
     columns = zip(request.keys, request.values, request.nbytes, request.types, strict=True)
     for number, (key, value, nbytes, value_type) in enumerate(columns):
-        task = clients.new_data(state, peer, key, value, nbytes, value_type)
+        task = clients.new_data(state, client, key, value, nbytes, value_type)
         if task is None:
             continue
-        for copy in range(min(request.copies, len(present))):
-            worker = present[(number + copy) % len(present)]
+        for worker in _dealt(present, number, request.copies):
             state.tell(worker, Put(task.id, task.key, value))
             state.add_holder(task, worker)
-            if type(value) is Shared:
-                sharing[worker] = None
         if present and (nbytes > state.config.inline_limit or type(value) is Shared):
             task.value = None
         step(state, task, MEMORY)
-    relay = Relay(peer, call, [None] * len(sharing), [], [], {})
-    for place, worker in enumerate(sharing):  # the client may let go of the memory when it hears that they have it
-        _ask(state, relay, worker, [place], Reach())
-    _finish_if_complete(state, relay)
-
-
-def _can_reach(state: State, request: Scatter, present: list[WorkerRecord]) -> bool:
-    """Say whether each value can go, as it is, to the workers that it is dealt to."""
-    near = set(request.near)
-    for number, value in enumerate(request.values):
-        if type(value) is not Shared:
-            continue
-        dealt = [present[(number + copy) % len(present)] for copy in range(min(request.copies, len(present)))]
-        if not dealt or any(worker.address not in near for worker in dealt):
-            return False
-    return True
-
-
-def reach(state: State, peer: Peer[Any], call: int, request: Reach) -> None:
-    """Have all workers try whether they can open a segment of the client's."""
-    assert isinstance(peer, ClientRecord)
-    chosen = [worker for worker in state.workers.values() if worker.status == "running"]
-    relay = Relay(peer, call, [None] * len(chosen), [worker.address for worker in chosen], [], {})
-    for place, worker in enumerate(chosen):
-        _ask(state, relay, worker, [place], request)
-    _finish_if_complete(state, relay)
 
 
 # ---------------------------------------------------------------- workers
@@ -542,8 +535,15 @@ def party_left(state: State, party: Peer[Any]) -> None:
 
 
 def _finish_if_complete(state: State, relay: Relay) -> None:
-    if not relay.open:
+    if relay.open:
+        return
+    if relay.then is None:
         _answer(state, relay.client, relay.call, relay.value, relay.blobs)
+    elif None in relay.blobs:
+        _answer(state, relay.client, relay.call, True)
+    elif isinstance(relay.client, ClientRecord) and state.clients.get(relay.client.id) is relay.client:
+        relay.then()
+        _answer(state, relay.client, relay.call)
 
 
 ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
@@ -554,7 +554,6 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     Identity: identity,
     Gather: gather,
     Scatter: scatter,
-    Reach: reach,
     Recipe: recipe,
     RunFunction: run_function,
     Restart: restart,

@@ -609,8 +609,8 @@ class Gather(Struct, tag=104, array_like=True):
 class Scatter(Struct, tag=105, array_like=True):
     """Put values on workers under keys; the client wants them. Reply when they are placed.
 
-    Where a value is `Shared`, ``near`` are the workers that can have it so. Would another one get it, nothing is
-    placed, and the reply value is True; else the reply comes when they hold it.
+    Where a value is `Shared`, the workers that are to get it are asked first (`Reach`). If one cannot have it, nothing
+    is placed, and the reply value is True.
     """
 
     keys: list[Key]
@@ -619,16 +619,12 @@ class Scatter(Struct, tag=105, array_like=True):
     types: list[bytes | None]
     workers: list[str] | None = None
     copies: int = 1
-    near: list[str] = []
 
 
 class Reach(Struct, tag=161, array_like=True):
-    """Which workers can open this segment of the client's? Reply value: addresses; blobs: of who can, not None.
+    """Hold these until they are put here (scheduler -> worker). Reply blobs: one, None where that cannot be."""
 
-    Without a probe: the worker has done what came before.
-    """
-
-    probe: Shared | None = None
+    values: list[Shared]
 
 
 class RunFunction(Struct, tag=106, array_like=True):

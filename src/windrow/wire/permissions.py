@@ -100,7 +100,6 @@ REQUESTS: dict[type[Struct], Role] = {
     m.WorkersToClose: Role.WATCH,
     # What work needs.
     m.Gather: Role.SUBMIT,
-    m.Reach: Role.SUBMIT,
     m.Scatter: Role.SUBMIT,
     m.Recipe: Role.SUBMIT,
     m.ActorCall: Role.SUBMIT,
@@ -120,6 +119,7 @@ REQUESTS: dict[type[Struct], Role] = {
     # What workers and nannies ask.
     m.Arrive: Role.ADMINISTER,
     m.GetData: Role.ADMINISTER,
+    m.Reach: Role.ADMINISTER,
 }
 """All requests."""
 

@@ -46,6 +46,7 @@ from windrow.wire.messages import (
     RegisterPlugin,
     Reply,
     RunFunction,
+    Shared,
     TaskId,
     UnregisterPlugin,
     Welcome,
@@ -71,6 +72,9 @@ DATA_THREADS = 4
 
 RUN_THREADS = 32
 """So many functions of `RunFunction` run at a time; the next ones wait. They may take as long as they like."""
+
+REACHED_S = 30.0
+"""How long data that was to be put here is held until it is."""
 
 MOVES_S = 0.005
 """How much later than a task was made ready plugins are told that it runs, if nothing else happens."""
@@ -194,6 +198,8 @@ class WorkerServer(WorkerFacade, Server):
         self._host = segments.token()
         """What shows to others on this host that they can be offered memory to map; "" where that is off."""
         self._packing = Packing(self)
+        self._reached: dict[tuple[int, int, int], Shared] = {}
+        """Data that is about to be put here, by where it is."""
         self.outgoing = Outgoing(self._serve_values, self.core, config.memory.outgoing)
 
     def __repr__(self) -> str:
@@ -422,7 +428,7 @@ class WorkerServer(WorkerFacade, Server):
         if own:
             orders = [message for message in messages if type(message) is not Call and type(message) is not Close]
         for message in own:
-            if type(message) is Put and not sharing.attached(message.value):
+            if type(message) is Put and not self._is_here(message.value):
                 # As if it had never come: who needs it will miss it, and the scheduler looks into that.
                 logger.warning("the data under key %r was offered as shared memory, which is gone", message.key)
                 orders = [other for other in orders if other is not message]
@@ -552,7 +558,7 @@ class WorkerServer(WorkerFacade, Server):
             self.outgoing.ask(link, call.id, request.tasks, request.host)
             return
         if type(request) is Reach:
-            link.send([Reply(call.id, blobs=[b"1" if sharing.attached(request.probe) else None])])
+            link.send([Reply(call.id, blobs=[self._reach(request)])])
             return
         if type(request) is RunFunction:
             count = 1
@@ -572,6 +578,24 @@ class WorkerServer(WorkerFacade, Server):
             link.send([Reply(call.id, error=failure.dump(WindrowError(f"a worker cannot answer {request!r}"))[0])])
             return
         self._when_done(future, count, lambda blobs: link.send([Reply(call.id, blobs=blobs)]))
+
+    def _reach(self, request: Reach) -> Blob | None:
+        """Hold data that is about to be put here."""
+        if not all(sharing.attached(value) for value in request.values):
+            return None
+        places = [(value.pid, value.inode, value.generation) for value in request.values]
+        self._reached.update(zip(places, request.values, strict=True))
+        self.loop.call_later(REACHED_S, lambda: [self._reached.pop(place, None) for place in places])
+        return b"1"
+
+    def _is_here(self, blob: Blob) -> bool:
+        """Whether what is put here can be used."""
+        if type(blob) is not Shared:
+            return True
+        reached = self._reached.pop((blob.pid, blob.inode, blob.generation), None)
+        if reached is not None:
+            sharing.hand_over(reached, blob)
+        return sharing.attached(blob)
 
     def _serve_values(self, ids: list[TaskId], host: str, then: Callable[[list[Blob | None]], None]) -> None:
         """Collect values in a thread, and give them to ``then``."""
