@@ -16,6 +16,7 @@ PAGES = [
     "docs/architecture.md",
     "docs/task-life-cycle.md",
     "docs/dashboard.md",
+    "docs/explain.md",
     "docs/clusters.md",
     "docs/output.md",
     "docs/transports.md",

@@ -13,11 +13,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from windrow.explanation import Note
 from windrow.wire.messages import TaskId
+
+if TYPE_CHECKING:
+    from windrow.explanation import Note
 
 EVENTS_KEPT = 1000
 RUNS_KEPT = 2000
@@ -94,6 +97,8 @@ class Notes:
 
     def of(self, task: TaskId, now_s: float) -> tuple[Note, ...]:
         """Return what has happened to a task, the oldest first."""
+        from windrow.explanation import Note
+
         return tuple(
             [
                 Note(now_s - event.when_s, event.what, event.worker, event.detail)

@@ -12,9 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from windrow import explanation
 from windrow.errors import ActorLostError
-from windrow.scheduler import census, clients, overviews, picture, recording, replicas, scaling, workers
+from windrow.scheduler import census, clients, picture, recording, replicas, scaling, workers
 from windrow.scheduler.news import Restarted
 from windrow.scheduler.state import (
     MEMORY,
@@ -200,6 +199,9 @@ def worker_facts(state: State, peer: Peer[Any], call: int, request: WorkerFacts)
 
 def explain(state: State, peer: Peer[Any], call: int, request: Explain) -> None:
     """Answer why something is as it is."""
+    from windrow import explanation  # these are large, and who never asks need not load them
+    from windrow.scheduler import overviews
+
     _answer(state, peer, call, explanation.to_plain(overviews.answer(state, request)))
 
 

@@ -5,27 +5,29 @@ tick brings the time), and why a task waits (``obstacles`` and ``explain`` find 
 
 No task has a timer. A cause is remembered from the first look that has found it, and forgotten with the first that does
 not; while there is one, a client is told of it once, however many of its tasks wait for it. While nothing is queued,
-nobody looks.
+nobody looks. What finds and words causes is loaded when there is one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
-from windrow.causes import count_of, quoted, span
 from windrow.errors import NoValidWorkerError, NoWorkerError
 from windrow.keys import label
 from windrow.primitives.topics import WARN
-from windrow.scheduler import explain, placement
-from windrow.scheduler.obstacles import Stranded, clients_of, stranded
+from windrow.scheduler import placement
 from windrow.scheduler.state import QUEUED, ClientRecord, Failure, Keeper, Restriction, State, Task, WorkerRecord
 from windrow.scheduler.transitions import fail
 from windrow.wire import failure
 from windrow.wire.messages import Topic
+
+if TYPE_CHECKING:
+    from windrow.scheduler.obstacles import Stranded
 
 LOOK_S = 1.0
 """How often is looked."""
@@ -95,7 +97,9 @@ def look(state: State) -> None:
         return
     watch.looked_s = state.now_s
     found: dict[Cause, Stranded] = {}
-    if is_needed(state):
+    if _may_strand(state):
+        from windrow.scheduler.obstacles import stranded
+
         found = {(group.kind, group.restriction): group for group in stranded(state)}
         if any(kind == "forgotten" for kind, _ in found):
             placement.look_again(state)
@@ -114,6 +118,13 @@ def look(state: State) -> None:
     _look_for_standstill(state)
 
 
+def _may_strand(state: State) -> bool:
+    """Say whether there may be tasks that no worker can run: where the common queue alone is long, there are none."""
+    if state.unrunnable or any(map(len, state.pools.values())):
+        return True
+    return bool(state.queue) and not placement.running(state)
+
+
 def _patience_s(state: State, kind: str) -> float:
     if kind == "no-workers" and state.now_s - state.watch.adapted_s < SCALING_S:
         return max(SCALING_PATIENCE_S, state.config.impossible_s)
@@ -125,6 +136,8 @@ def _patience_s(state: State, kind: str) -> float:
 
 def _tell_clients(state: State, seen: Seen, group: Stranded) -> None:
     """Tell those whose tasks wait, unless they know."""
+    from windrow.scheduler.obstacles import clients_of
+
     waiting: dict[ClientRecord, dict[Task, None]] = {}
     for task, client in clients_of(group.tasks):
         for listener in _listeners(state, client):
@@ -167,6 +180,8 @@ def _listeners(state: State, client: ClientRecord) -> Iterator[ClientRecord]:
 
 
 def _warning(group: Stranded, task: Task, count: int) -> str:
+    from windrow.causes import count_of, quoted
+
     obstacle, key = group.obstacle, quoted(label(task.key))
     who = f"task {key}" if count == 1 else f"{count_of(count, 'task')}, such as {key},"
     asks = f"{'it' if count == 1 else key} {obstacle.asks}; " if obstacle.asks else ""
@@ -213,6 +228,9 @@ def _look_for_standstill(state: State) -> None:
         return
     stuck = [task for worker in state.idle for task in _could_run(state, worker)][:EXAMPLES]
     if stuck:
+        from windrow.causes import count_of, span
+        from windrow.scheduler import explain
+
         watch.warned = True
         names = ", ".join(repr(str(worker.name)) for worker in list(state.idle)[:EXAMPLES])
         told = [line for task in stuck for line in explain.task_facts(state, task).lines]
@@ -225,12 +243,14 @@ def _look_for_standstill(state: State) -> None:
 
 def _could_run(state: State, idle: WorkerRecord) -> Iterator[Task]:
     """Yield tasks, one of each place, that an idle worker could run and that stand elsewhere."""
+    from windrow.scheduler.explain import may_run_now
+
     for queue in [state.queue, *state.pools.values(), *(worker.local for worker in state.local)]:
         head = queue.head()
-        if head is not None and explain.may_run_now(state, head, idle):
+        if head is not None and may_run_now(state, head, idle):
             yield head
     for worker in state.workers.values():
         if worker is not idle and len(worker.processing) > max(1, worker.threads):
             last = next(reversed(worker.processing))
-            if not last.missing and explain.may_run_now(state, last, idle):
+            if not last.missing and may_run_now(state, last, idle):
                 yield last
