@@ -10,7 +10,7 @@ from world import World
 from windrow.errors import NoValidWorkerError, NoWorkerError
 from windrow.scheduler.state import ClientRecord
 from windrow.wire import failure
-from windrow.wire.messages import AdaptiveTarget, Failed, HelloClient, Retire, Topic
+from windrow.wire.messages import AdaptiveTarget, Call, Failed, HelloClient, HelloObserver, Retire, Topic
 
 
 @pytest.fixture
@@ -280,6 +280,15 @@ def test_while_workers_are_being_started_their_lack_is_no_news(world: World) -> 
     assert warned(world, client) == []
     for _ in range(10):
         world.ask(client, AdaptiveTarget(5.0))
+        pass_time(world, 1.0)
+    assert len(warned(world, client)) == 1
+
+
+def test_who_only_looks_starts_no_workers(world: World) -> None:
+    client, observer = world.client(), world._join(HelloObserver("metrics"))
+    world.submit(client, "x")
+    for number in range(5):
+        world.say(observer, Call(number, AdaptiveTarget(5.0)))
         pass_time(world, 1.0)
     assert len(warned(world, client)) == 1
 

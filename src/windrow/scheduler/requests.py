@@ -392,7 +392,8 @@ def adaptive_target(state: State, peer: Peer[Any], call: int, request: AdaptiveT
     if not request.target_duration_s > 0:
         _refuse(state, peer, call, ValueError("target_duration must be a time above 0"))
         return
-    state.watch.adapted_s = state.now_s
+    if isinstance(peer, ClientRecord):  # who only looks starts no workers
+        state.watch.adapted_s = state.now_s
     duration_s, nthreads = request.target_duration_s, max(1, request.nthreads)
     _answer(state, peer, call, scaling.adaptive_target(state, duration_s, nthreads, request.memory_ratio))
 
