@@ -425,6 +425,23 @@ def test_a_lifetime_that_begins_anew(live: Live) -> None:
     live(main())
 
 
+def test_profiles_are_as_asked_for_or_as_configured(live: Live) -> None:
+    async def main() -> None:
+        async with Scheduler() as scheduler:
+            async with Worker(scheduler.address, profile_cycle_interval="2s") as worker:
+                assert worker.profiler.tasks.cycle_s == 2.0
+                assert worker.profiler.sampler.runs
+            assert not worker.profiler.sampler.runs
+            profile = "distributed.worker.profile"
+            with dask.config.set({f"{profile}.enabled": False, f"{profile}.interval": "5ms", f"{profile}.cycle": "3s"}):
+                async with Worker(scheduler.address) as worker:
+                    assert not worker.profiler.sampler.runs
+                    assert worker.profiler.sampler.interval_s == 0.005
+                    assert worker.profiler.tasks.cycle_s == 3.0
+
+    live(main())
+
+
 # ---------------------------------------------------------------- what has no meaning here
 
 
