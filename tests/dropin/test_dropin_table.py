@@ -27,6 +27,9 @@ from distributed.deploy.cluster import Cluster
 from distributed.deploy.local import LocalCluster, nprocesses_nthreads
 from distributed.deploy.spec import ProcessInterface, SpecCluster
 from distributed.deploy.utils import nprocesses_nthreads
+from distributed import get_task_stream, performance_report
+from distributed.diagnostics import MemorySampler
+from distributed.diagnostics.memory_sampler import MemorySampler
 from distributed.diagnostics.plugin import NannyPlugin, SchedulerPlugin, UploadFile, WorkerPlugin
 from distributed.lock import Lock
 from distributed.metrics import time
