@@ -6,7 +6,16 @@ What this file must never know: which schemes exist, connections.
 
 from __future__ import annotations
 
-__all__ = ["is_loopback", "join_address", "join_host_port", "normalize", "own_ip", "split_address", "split_host_port"]
+__all__ = [
+    "is_here",
+    "is_loopback",
+    "join_address",
+    "join_host_port",
+    "normalize",
+    "own_ip",
+    "split_address",
+    "split_host_port",
+]
 
 DEFAULT_SCHEME = "tcp"
 
@@ -108,6 +117,19 @@ def is_loopback(host: str) -> bool:
     """
     host = host.lower()
     return host in {"localhost", "::1"} or (host.startswith("127.") and host.replace(".", "").isdigit())
+
+
+def is_here(host: str) -> bool:
+    """Whether a host's number, or ``localhost``, is one of this machine's; names are not looked up.
+
+    Examples
+    --------
+    >>> is_here("127.0.0.1"), is_here("192.0.2.77"), is_here("node7")
+    (True, False, False)
+    """
+    if is_loopback(host):
+        return True
+    return (":" in host or host.replace(".", "").isdigit()) and own_ip(host) == host
 
 
 def own_ip(towards: str = "192.0.2.1") -> str:

@@ -85,6 +85,11 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "distributed.comm.tls.ciphers": Setting(None, "Ciphers, as OpenSSL writes them"),
     "distributed.comm.tls.min-version": Setting(None, "The lowest version of TLS: 1.2 or 1.3; unset: 1.2"),
     "distributed.comm.tls.max-version": Setting(None, "The highest one"),
+    "distributed.comm.compression": Setting(
+        False,
+        "What compresses large values between workers on different hosts, where a sample of them says that it pays: "
+        "lz4, zstd or zlib; auto: lz4 where that is installed; false: nothing",
+    ),
     "distributed.comm.timeouts.connect": Setting("30s", "How long a connection is tried"),
     "distributed.nanny.environ": Setting({}, "Environment variables for worker processes"),
     "distributed.nanny.pre-spawn-environ": Setting(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from windrow.transport import Link
-from windrow.wire.messages import Blob, Message, TaskId
+from windrow.wire.messages import GetData, Message, TaskId
 from windrow.worker.core import WorkerCore
-from windrow.worker.outgoing import Outgoing
+from windrow.worker.outgoing import Outgoing, Then
 
 
 class Wire(Link):
@@ -45,16 +44,16 @@ class Office:
 
     def __init__(self, limit: int) -> None:
         self.core = WorkerCore()
-        self.open: list[tuple[list[TaskId], Callable[[list[Blob | None]], None]]] = []
-        self.outgoing = Outgoing(lambda ids, host, then: self.open.append((ids, then)), self.core, limit)
+        self.open: list[tuple[list[TaskId], Then]] = []
+        self.outgoing = Outgoing(lambda asked, then: self.open.append((asked.tasks, then)), self.core, limit)
 
     def ask(self, link: Wire, *calls: int) -> None:
         for call in calls:
-            self.outgoing.ask(link, call, [TaskId(call)])
+            self.outgoing.ask(link, call, GetData([TaskId(call)]))
 
     def collected(self) -> None:
         ids, then = self.open.pop(0)
-        then([b"value" for _ in ids])
+        then([b"value" for _ in ids], [])
 
 
 @pytest.fixture

@@ -599,7 +599,8 @@ class Identity(Struct, tag=103, array_like=True):
 class Gather(Struct, tag=104, array_like=True):
     """Reply blobs: a value for each key, None where it is not to be had just now (a `Lost` precedes).
 
-    To who says its ``host`` (`segments.token`) large ones may come as `Shared`.
+    To who says its ``host`` (`segments.token`) large ones may come as `Shared`; to who names a ``codec``, compressed by
+    that, and then the reply's value says what they were before (`worker.squeezing`).
     """
 
     keys: list[Key]
@@ -653,6 +654,7 @@ class GetData(Struct, tag=108, array_like=True):
 
     tasks: list[TaskId]
     host: str = ""
+    codec: str = ""
 
 
 class Restart(Struct, tag=109, array_like=True):

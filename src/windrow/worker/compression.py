@@ -1,6 +1,6 @@
-"""What compresses values on their way to disk, as ``distributed.worker.memory.spill-compression`` says.
+"""What compresses values on their way to disk or to another host, as two settings say.
 
-What lives here: the codecs by name, and whether one pays. What this file must never know: files.
+What lives here: the codecs by name, and whether one pays. What this file must never know: files, connections.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 from typing import Any, Protocol
 
-__all__ = ["Codec", "codec", "pays"]
+__all__ = ["Codec", "codec", "known", "pays"]
 
 SAMPLE_BYTES = 16 * 1024
 """So much of a buffer, from its middle, says whether the rest is worth it."""
@@ -111,8 +111,15 @@ _CODECS: dict[str, Codec] = {"zlib": _Zlib(), "zstd": _Zstd(), "lz4": _Lz4()}
 _PACKAGES = {"zstd": "zstandard", "lz4": "lz4"}
 
 
-def codec(name: str | None) -> Codec | None:
+def codec(name: str | None, setting: str = "spill-compression") -> Codec | None:
     """Return a codec by its name, None for none; ``"auto"`` is lz4 where that is installed.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    setting
+        What says so, for errors.
 
     Raises
     ------
@@ -130,11 +137,25 @@ def codec(name: str | None) -> Codec | None:
         return _CODECS["lz4"] if importlib.util.find_spec("lz4") is not None else None
     if name not in _CODECS:
         known = ", ".join(["auto", *_CODECS])
-        raise ValueError(f"spill-compression={name!r} is none that is known: {known}, or false for none")
+        raise ValueError(f"{setting}={name!r} is none that is known: {known}, or false for none")
     package = _PACKAGES.get(name)
     if package is not None and importlib.util.find_spec(package) is None:
-        raise ValueError(f"spill-compression={name!r} needs the package {package}: install it where the workers run")
+        raise ValueError(f"{setting}={name!r} needs the package {package}: install it where the workers run")
     return _CODECS[name]
+
+
+def known(name: str) -> Codec | None:
+    """Return a codec that another party names, None where this one does not have it.
+
+    Examples
+    --------
+    >>> known("zlib").name, known("snappy"), known("")
+    ('zlib', None, None)
+    """
+    try:
+        return codec(name or None)
+    except ValueError:  # not known here, or its package is missing
+        return None
 
 
 def pays(codec: Codec, data: memoryview) -> bool:

@@ -15,11 +15,15 @@ from typing import TypeAlias
 
 from windrow.transport import Link
 from windrow.wire import payload
-from windrow.wire.messages import Blob, Reply, TaskId
+from windrow.wire.messages import Blob, GetData, Reply
 from windrow.worker.core import WorkerCore
+from windrow.worker.squeezing import Facts
 
-Serve: TypeAlias = Callable[[list[TaskId], str, Callable[[list[Blob | None]], None]], None]
-"""Collects values for who is on such a host, and gives them to a function, on the loop."""
+Then: TypeAlias = Callable[[list[Blob | None], Facts], None]
+"""Takes the values, and what is to be said of those that are compressed."""
+
+Serve: TypeAlias = Callable[[GetData, Then], None]
+"""Collects what is asked for, and gives it to a function, on the loop."""
 
 
 EACH = 4
@@ -47,29 +51,28 @@ class Outgoing:
         """What has left, ever."""
         self._serve = serve
         self._core = core
-        self._waiting: deque[tuple[Link, int, list[TaskId], str]] = deque()
+        self._waiting: deque[tuple[Link, int, GetData]] = deque()
         self._collecting: dict[Link, int] = {}
         self._draining: dict[Link, int] = {}
 
     def __repr__(self) -> str:
         return f"<Outgoing active={self.active} waiting={len(self._waiting)}>"
 
-    def ask(self, link: Link, call: int, ids: list[TaskId], host: str = "") -> None:
+    def ask(self, link: Link, call: int, question: GetData) -> None:
         """Answer a question when it is its turn."""
-        self._waiting.append((link, call, ids, host))
+        self._waiting.append((link, call, question))
         self._go_on()
 
     def _go_on(self) -> None:
         while self._waiting and self.active < (1 if self._core.paused else self.limit):
-            question = next((question for question in self._waiting if self._may_be_answered(question[0])), None)
-            if question is None:
+            place = next((at for at, one in enumerate(self._waiting) if self._may_be_answered(one[0])), None)
+            if place is None:
                 return
-            self._waiting.remove(question)
-            link, call, ids, host = question
+            link, call, question = self._waiting[place]
+            del self._waiting[place]
             self.active += 1
             self._collecting[link] = self._collecting.get(link, 0) + 1
-            then = partial(self._answer, link, call)
-            self._serve(ids, host, then)
+            self._serve(question, partial(self._answer, link, call))
 
     def _may_be_answered(self, link: Link) -> bool:
         if link.is_congested:
@@ -77,14 +80,14 @@ class Outgoing:
             return False
         return self._collecting.get(link, 0) < EACH
 
-    def _answer(self, link: Link, call: int, blobs: list[Blob | None]) -> None:
+    def _answer(self, link: Link, call: int, blobs: list[Blob | None], facts: Facts) -> None:
         left = self._collecting.pop(link) - 1
         if left:
             self._collecting[link] = left
         there = [blob for blob in blobs if blob is not None]
         self.sent += len(there)
         self.sent_bytes += sum(map(payload.nbytes, there))
-        link.send([Reply(call, blobs=blobs)])
+        link.send([Reply(call, facts or None, blobs=blobs)])
         if link.is_congested:
             self._draining[link] = self._draining.get(link, 0) + 1
             link.on_drained = lambda: self._drained(link)

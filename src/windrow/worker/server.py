@@ -20,6 +20,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from windrow import addressing, listening, logs, memfd, schemes, segments, tls, transport
+from windrow import config as windrow_config
 from windrow.errors import NotAllowed, WindrowError
 from windrow.node import Server, Status
 from windrow.plugins.held import Held, arrive
@@ -51,7 +52,7 @@ from windrow.wire.messages import (
     UnregisterPlugin,
     Welcome,
 )
-from windrow.worker import joining, output
+from windrow.worker import compression, joining, output
 from windrow.worker.actors import Stage
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
@@ -61,9 +62,10 @@ from windrow.worker.memory import MemoryOptions, transfer_bytes
 from windrow.worker.memory_settings import read_options
 from windrow.worker.monitor import MemoryMonitor
 from windrow.worker.observed import Observed
-from windrow.worker.outgoing import Outgoing
+from windrow.worker.outgoing import Outgoing, Then
 from windrow.worker.packing import Packing, unloadable
 from windrow.worker.profiler import Profiler
+from windrow.worker.squeezing import Facts, expand, squeeze
 
 logger = logging.getLogger("windrow.worker")
 
@@ -200,6 +202,8 @@ class WorkerServer(WorkerFacade, Server):
         self._packing = Packing(self)
         self._reached: dict[tuple[int, int, int], Shared] = {}
         """Data that is about to be put here, by where it is."""
+        self._codec = compression.codec(windrow_config.get("distributed.comm.compression") or None, "comm.compression")  # type: ignore[arg-type]
+        """What compresses values that come from other hosts."""
         self.outgoing = Outgoing(self._serve_values, self.core, config.memory.outgoing)
 
     def __repr__(self) -> str:
@@ -555,7 +559,7 @@ class WorkerServer(WorkerFacade, Server):
         if self.ended.done():  # the connection is about to close, which answers it
             return
         if type(request) is GetData:
-            self.outgoing.ask(link, call.id, request.tasks, request.host)
+            self.outgoing.ask(link, call.id, request)
             return
         if type(request) is Reach:
             link.send([Reply(call.id, blobs=[self._reach(request)])])
@@ -597,10 +601,22 @@ class WorkerServer(WorkerFacade, Server):
             sharing.hand_over(reached, blob)
         return sharing.attached(blob)
 
-    def _serve_values(self, ids: list[TaskId], host: str, then: Callable[[list[Blob | None]], None]) -> None:
+    def _serve_values(self, question: GetData, then: Then) -> None:
         """Collect values in a thread, and give them to ``then``."""
-        near = bool(host) and host == self._host
-        self._when_done(self.loop.run_in_executor(self._data_pool, self._packing.values, ids, near), len(ids), then)
+        ids = question.tasks
+        near = bool(question.host) and question.host == self._host
+        codec = compression.known(question.codec)
+        facts: Facts = []
+
+        def collect() -> list[Blob | None]:
+            blobs = self._packing.values(ids, near)
+            if codec is not None:
+                said, blobs = squeeze(blobs, codec)
+                facts.extend(said)
+            return blobs
+
+        future = self.loop.run_in_executor(self._data_pool, collect)
+        self._when_done(future, len(ids), lambda blobs: then(blobs, facts))
 
     def _when_done(
         self, future: asyncio.Future[list[Blob | None]], count: int, then: Callable[[list[Blob | None]], None]
@@ -657,6 +673,11 @@ def _takes(function: Callable[..., object], parameter: str) -> bool:
         return False
 
 
+def _is_near(address: str) -> bool:
+    scheme, location = addressing.split_address(address)
+    return not schemes.has_ports(scheme) or addressing.is_here(addressing.split_host_port(location, 0)[0])
+
+
 class _Peer:
     """A connection to another worker, opened at its first use, and the questions that are open on it."""
 
@@ -664,6 +685,7 @@ class _Peer:
         self.worker = worker
         self.address = address
         self.link: Link | None = None
+        self._codec = None if _is_near(address) else worker._codec
         self.open: dict[int, tuple[list[TaskId], float]] = {}
         """What was asked for, and when."""
         self._numbers = itertools.count(1)
@@ -687,7 +709,7 @@ class _Peer:
     def _ask(self, ids: list[TaskId], host: str) -> None:
         number = next(self._numbers)
         self.open[number] = (ids, time.perf_counter())
-        call = Call(number, GetData(ids, host))
+        call = Call(number, GetData(ids, host, "" if self._codec is None else self._codec.name))
         if self.link is not None:
             self.link.send([call])
             return
@@ -718,12 +740,31 @@ class _Peer:
             if type(message) is Reply:
                 ids, start = self.open.pop(message.id, ([], 0.0))
                 self._note(ids, start, message.blobs)
-                answers = list(zip(ids, message.blobs, strict=False))
-                again = [id for id, blob in answers if not sharing.attached(blob)]
-                if again:  # what is not to be had as shared memory is asked for as it travels to other hosts
-                    answers = [answer for answer in answers if answer[0] not in again]
-                    self._ask(again, "")
-                self._tell(answers)
+                if message.value and self._codec is not None:
+                    self._expand(ids, message.blobs, message.value)
+                else:
+                    self._take(ids, message.blobs)
+
+    def _take(self, ids: list[TaskId], blobs: list[Blob | None]) -> None:
+        answers = list(zip(ids, blobs, strict=False))
+        again = [id for id, blob in answers if not sharing.attached(blob)]
+        if again:  # what is not to be had as shared memory is asked for as it travels to other hosts
+            answers = [answer for answer in answers if answer[0] not in again]
+            self._ask(again, "")
+        self._tell(answers)
+
+    def _expand(self, ids: list[TaskId], blobs: list[Blob | None], facts: Any) -> None:
+        """Take values that are compressed, which are expanded in a thread."""
+        worker, codec = self.worker, self._codec
+        assert codec is not None, "who can expand nothing asks for nothing that is compressed"
+        future = worker.loop.run_in_executor(worker._data_pool, expand, blobs, facts, codec)
+
+        def then(found: list[Blob | None]) -> None:
+            if any(blob is None and was is not None for blob, was in zip(found, blobs, strict=True)):
+                logger.warning("a value came from %s as something else than was said of it", self.address)
+            self._take(ids, found)
+
+        worker._when_done(future, len(ids), then)
 
     def _lost(self, reason: str) -> None:
         worker = self.worker
