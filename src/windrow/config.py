@@ -170,7 +170,7 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "windrow.shared-memory.idle-fraction": Setting(
         0.10, "Of the memory limit: so much of such memory is kept to be used again; 0: none"
     ),
-    "windrow.shared-memory.idle-time": Setting("10s", "For how long it is kept"),
+    "windrow.shared-memory.idle-time": Setting("30s", "For how long it is kept"),
     "windrow.secret-file": Setting(
         None, "A file with the secret of clusters that did not publish theirs on this machine"
     ),

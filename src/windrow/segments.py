@@ -174,7 +174,7 @@ class Pool:
     def __init__(
         self,
         idle_bytes_max: float,
-        idle_s: float = 10.0,
+        idle_s: float = 30.0,
         count_max: int = COUNT_MAX,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

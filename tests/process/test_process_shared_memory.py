@@ -124,6 +124,22 @@ def test_gathered_twice_it_is_two_arrays_in_one_memory(client: Client) -> None:
     assert total(second) == total(array.result(LIMIT_S)) == COUNT
 
 
+def test_what_nobody_needs_any_more_is_used_again(client: Client) -> None:
+    owner, reader = addresses(client)
+    client.run(_give_back)
+
+    def used() -> int:
+        client.run(_give_back, workers=[owner])
+        return int(client.run(held_bytes, workers=[owner])[owner])
+
+    for step in (lambda array: on(client, reader, total, array), lambda array: total(array.result(LIMIT_S))):
+        array = made(client, owner)
+        assert step(array) == COUNT
+        assert used() >= BYTES
+        del array
+        until(lambda: used() == 0, "the segment is free", 4.0)  # messages are kept for longer, to be sent again
+
+
 def test_what_was_gathered_outlives_the_worker(own_client: Client) -> None:
     found = made(own_client, addresses(own_client)[0]).result(LIMIT_S)
     for worker in own_client.scheduler_info()["workers"].values():

@@ -135,7 +135,8 @@ def _send(
         shared = [sharing.share(blob) for blob in blobs]
         if any(shared):
             mixed = [given or payload.own(blob) for given, blob in zip(shared, blobs, strict=True)]
-            reply = yield from calls.ask(session, m.Scatter(keys, mixed, nbytes, types, workers, copies))
+            sent = [sharing.offer(blob) if type(blob) is m.Shared else blob for blob in mixed]
+            reply = yield from calls.ask(session, m.Scatter(keys, sent, nbytes, types, workers, copies))
             if reply.value is not True:
                 return
             session.share_again_s = time.monotonic() + AGAIN_S

@@ -15,7 +15,7 @@ from windrow import config, memfd, segments
 from windrow.memfd import SegmentError, offsets
 from windrow.wire.messages import Attached, Blob, Buffer, Shared
 
-__all__ = ["attach", "attached", "hand_over", "packed", "pays", "plain", "share", "views"]
+__all__ = ["attach", "attached", "hand_over", "offer", "packed", "pays", "plain", "share", "views"]
 
 STREAM_BYTES = 64 * 1024
 """A value whose pickle is longer, beside its large buffers, is shared only where these are much larger:"""
@@ -80,6 +80,11 @@ def attach(shared: Shared) -> None:
             raise SegmentError(errno.EINVAL, "a shared value has no pieces, or such as cannot be")
         _, size = offsets(shared.lengths)
         shared.held = memfd.attach(shared.pid, shared.fd, shared.inode, shared.generation, size)  # type: ignore[attr-defined]
+
+
+def offer(blob: Shared) -> Shared:
+    """Return what is sent of a shared blob: it does not keep the segment as it is, however long the message is kept."""
+    return Shared(blob.pid, blob.fd, blob.inode, blob.generation, blob.lengths)
 
 
 def hand_over(before: Shared, now: Shared) -> None:

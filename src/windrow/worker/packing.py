@@ -48,7 +48,7 @@ class Packing:
             if value is _ABSENT:
                 blobs.append(None)
             elif type(value) is Packed:
-                blobs.append(sharing.plain(value.blob) if type(value.blob) is Shared and not near else value.blob)
+                blobs.append(_as_it_came(value.blob, near))
             elif issubclass(type(value), Elsewhere):
                 blobs.append(self._brought(id, value))  # type: ignore[arg-type]
             else:
@@ -67,7 +67,7 @@ class Packing:
             with turn:
                 now = self._worker.core.data.get(id)
                 if type(now) is Packed:
-                    return now.blob
+                    return _as_it_came(now.blob, near=True)
                 with self._worker.memory_manager.room_for(payload.nbytes(blob)) as has_room:
                     shared = sharing.share(blob) if has_room else None
                 if shared is None:
@@ -76,7 +76,7 @@ class Packing:
                     self._worker.core.data.repacked(id, value, shared)
                     dropped = self._worker.core.data.take_dropped()
                 dropped.clear()
-                return shared
+                return sharing.offer(shared)
         finally:
             with self._worker.executor.lock:
                 self._turns.pop(id, None)
@@ -92,6 +92,12 @@ class Packing:
             return None
         except BaseException as error:  # a user's mapping or class may raise anything
             return unloadable(error)
+
+
+def _as_it_came(blob: Blob, near: bool) -> Blob:
+    if type(blob) is not Shared:
+        return blob
+    return sharing.offer(blob) if near else sharing.plain(blob)
 
 
 def packed(value: object) -> Blob:
