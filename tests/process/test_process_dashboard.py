@@ -325,6 +325,14 @@ def test_workers_have_no_dashboard_by_default(cluster: LocalCluster) -> None:
 # ---------------------------------------------------------------- what is shown
 
 
+def test_why_a_task_is_as_it_is(shown: Client) -> None:
+    failed = shown.submit(tasks.fail, "<i>for that</i>", key="why not")
+    failed.exception()
+    told = page(shown.dashboard_link or "", "explain/why%20not")
+    assert "it has failed: ValueError: &lt;i&gt;for that&lt;/i&gt;" in told
+    assert "is not known" in page(shown.dashboard_link or "", "explain/nothing")
+
+
 def test_json_and_pages_say_what_is_so(shown: Client) -> None:
     link = shown.dashboard_link or ""
     done = shown.map(tasks.inc, range(5))

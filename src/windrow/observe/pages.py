@@ -177,7 +177,7 @@ class Explanation(Page):
     async def get(self, text: str) -> None:
         """Answer with why a task is as it is."""
         [told] = await self.site.source.ask(Explain([text]))
-        self.show("explain.html", f"Why {text}", text=text, sentences=told["text"].splitlines())
+        self.show("explain.html", f"Why {text}", text=text, sentences=told["text"])
 
 
 def _keys(text: str) -> list[Key]:

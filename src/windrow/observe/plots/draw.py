@@ -199,7 +199,7 @@ class Drawing:
         return made
 
     def _network(self) -> Any:
-        ranges = (models.DataRange1d(range_padding=0.15), models.DataRange1d(range_padding=0.15))
+        ranges = (models.DataRange1d(range_padding=0.15), models.DataRange1d(range_padding=0.25))
         made = self._figure(*ranges, _movers("xy"))
         edges = self._source("edges", {"xs": [], "ys": []})
         made.add_glyph(edges, models.MultiLine(xs="xs", ys="ys", line_color=self._inks["soft"], line_alpha=0.35))

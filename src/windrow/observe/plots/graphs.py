@@ -81,7 +81,7 @@ def _groups(found: dict[str, Any]) -> Frames:
     texts: Columns = {
         "x": [xs[place] for place in named],
         "y": [ys[place] for place in named],
-        "text": [shortened(rows[place][1], 20) for place in named],
+        "text": [shortened(rows[place][1], 15) for place in named],
     }
     return {"nodes": nodes, "edges": _edges(xs, ys, found["edges"]), "texts": texts}
 

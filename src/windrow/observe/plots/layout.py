@@ -48,7 +48,7 @@ def layered(count: int, edges: Sequence[int]) -> tuple[list[float], list[float]]
     high = max(1, ceil(sqrt(len(alone))))
     for place, node in enumerate(alone):
         column, row = divmod(place, high)
-        x[node], y[node] = -0.35 * (column + 2), (row + 0.5) / high
+        x[node], y[node] = -1 - 0.35 * column, (row + 0.5) / high
     return x, y
 
 

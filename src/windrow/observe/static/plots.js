@@ -188,7 +188,7 @@ async function openDocument() {
     if (part === "rows") new Table(document.getElementById(name), source);
   }
   made.on_event("connection_lost", () => comeBack());
-  document.body.dataset.drawn = "yes";
+  document.body.dataset.drawn = performance.now();
   say("live");
 }
 

@@ -1,0 +1,244 @@
+"""A headless browser, a cluster that works while it is looked at, and a proxy that has a path of its own."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler, websocket_connect
+
+from windrow import Client
+
+LIMIT_S = 40.0
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+def need_browser() -> tuple[str, str]:
+    """Where the browser and its driver are; without them the test is skipped, and says why."""
+    pytest.importorskip("selenium", reason="selenium is not installed: make test-browser installs it")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next((found for name in names if (found := shutil.which(name))), None)
+    driver = shutil.which("chromedriver")
+    if browser is None or driver is None:
+        pytest.skip("there is no chromium with chromedriver: on Debian, apt-get install chromium chromium-driver")
+    return browser, driver
+
+
+@contextmanager
+def browsing(folder: Path, width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[Browser]:
+    """Run a browser of its own profile."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    browser, driver = need_browser()
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in (*FLAGS, f"--window-size={width},{height}", f"--user-data-dir={folder}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options=options, service=Service(driver))
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    started.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    started.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    try:
+        yield Browser(started)
+    finally:
+        started.quit()
+
+
+class Browser:
+    """What tests do with a page."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def ask(self, script: str, *arguments: Any) -> Any:
+        """Run a script in the page."""
+        return self.driver.execute_script(script, *arguments)
+
+    def until(self, script: str, *arguments: Any) -> Any:
+        """Wait until a script has something to say."""
+        end = time.monotonic() + LIMIT_S
+        while not (found := self.ask(script, *arguments)):
+            assert time.monotonic() < end, f"{script} at {self.driver.current_url}: {self.text()[:500]}"
+            time.sleep(0.05)
+        return found
+
+    def open(self, url: str) -> float:
+        """Open a page with plots; how many seconds later it was drawn."""
+        self.driver.get(url)
+        return float(self.until("return document.body.dataset.drawn")) / 1e3
+
+    def text(self) -> str:
+        """What the page says."""
+        return str(self.ask("return document.body.innerText"))
+
+    def click(self, selector: str, place: int = 0) -> None:
+        """Click on an element, where it is."""
+        from selenium.webdriver.common.by import By
+
+        self.driver.find_elements(By.CSS_SELECTOR, selector)[place].click()
+
+    def click_at(self, plot: str, x: float, y: float) -> None:
+        """Click on a point of a plot, in the plot's own measures."""
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.common.by import By
+
+        left, top = self.until(POINT, plot, x, y)
+        element = self.driver.find_element(By.ID, plot)
+        size = element.size
+        place = (left - size["width"] / 2, top - size["height"] / 2)
+        ActionChains(self.driver).move_to_element_with_offset(element, *map(int, place)).click().perform()
+
+    def columns(self, source: str) -> Any:
+        """The columns of a source of the page's document."""
+        return self.ask(COLUMNS, source)
+
+    def complaints(self) -> list[str]:
+        """What the console has said that is bad."""
+        logged = self.driver.get_log("browser")
+        return [entry["message"] for entry in logged if entry["level"] == "SEVERE" and "favicon" not in entry["message"]]
+
+
+COLUMNS = """
+const source = Bokeh.documents[0].get_model_by_name(arguments[0]);
+return Object.fromEntries(Object.entries(source.data).map(([name, column]) => [name, Array.from(column)]));
+"""
+
+POINT = """
+const view = Array.from(Bokeh.index.roots).find((view) => view.model.name == arguments[0]);
+const x = view.frame.x_scale.compute(arguments[1]), y = view.frame.y_scale.compute(arguments[2]);
+if (!Number.isFinite(x) || !Number.isFinite(y)) return null;
+return [x, y];
+"""
+
+
+class Work(threading.Thread):
+    """Has a cluster work, as somebody would who looks at its dashboard."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(name="work", daemon=True)
+        self.client = client
+        self.ended = threading.Event()
+        self.rounds = 0
+
+    def run(self) -> None:
+        import dask.array as da
+
+        while not self.ended.is_set():
+            self.rounds += 1
+            x = da.random.random((3000, 3000), chunks=(500, 500))
+            table = self.client.compute((x + x.T - x.mean(axis=0)).sum())
+            loaded = self.client.map(load, range(40), pure=False)
+            cleaned = self.client.map(clean, loaded)
+            fitted = [self.client.submit(fit, *cleaned[at : at + 10]) for at in range(0, 40, 10)]
+            self.client.log_event("training", {"round": self.rounds, "loss": round(1 / self.rounds, 3)})
+            self.client.gather([table, *fitted])
+
+    def stop(self) -> None:
+        self.ended.set()
+        self.join(LIMIT_S)
+
+
+def load(number: int) -> int:
+    time.sleep(0.03)
+    return number
+
+
+def clean(number: int) -> int:
+    time.sleep(0.05)
+    return number
+
+
+def fit(*numbers: int) -> int:
+    time.sleep(0.2)
+    return sum(numbers)
+
+
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+@contextmanager
+def proxied(port: int, path: str) -> Iterator[str]:
+    """Serve another port's pages below a path that they are not told of, websockets too, as jupyter-server-proxy does."""
+
+    class Pages(RequestHandler):
+        async def get(self, rest: str) -> None:
+            query = f"?{self.request.query}" if self.request.query else ""
+            asked = HTTPRequest(f"http://127.0.0.1:{port}/{rest}{query}", follow_redirects=False)
+            answer = await AsyncHTTPClient().fetch(asked, raise_error=False)
+            self.set_status(answer.code)
+            for name in ("Content-Type", "Location", "Content-Security-Policy"):
+                if name in answer.headers:
+                    self.set_header(name, answer.headers[name])
+            self.finish(answer.body)
+
+    class Sockets(WebSocketHandler):
+        other: Any
+
+        def check_origin(self, origin: str) -> bool:
+            return True
+
+        def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+            self.asked = subprotocols
+            return subprotocols[0]
+
+        async def open(self, rest: str) -> None:  # type: ignore[override]
+            where = f"ws://127.0.0.1:{port}/{rest}/ws"
+            self.other = await websocket_connect(where, subprotocols=self.asked, on_message_callback=self.pass_back)
+
+        def pass_back(self, message: Any) -> None:
+            if message is None:
+                self.close()
+            else:
+                self.write_message(message, isinstance(message, bytes))
+
+        async def on_message(self, message: Any) -> None:
+            await self.other.write_message(message, isinstance(message, bytes))
+
+        def on_close(self) -> None:
+            self.other.close()
+
+    started = threading.Event()
+    found: dict[str, Any] = {}
+
+    def serve() -> None:
+        import asyncio
+
+        async def main() -> None:
+            from tornado.testing import bind_unused_port
+
+            sock, found["port"] = bind_unused_port()
+            server = HTTPServer(Application([(rf"{path}/(.*)/ws", Sockets), (rf"{path}/(.*)", Pages)]))
+            server.add_socket(sock)
+            found["loop"], found["ended"] = IOLoop.current(), asyncio.Event()
+            started.set()
+            await found["ended"].wait()
+            server.stop()
+
+        asyncio.run(main())
+
+    thread = threading.Thread(target=serve, name="proxy", daemon=True)
+    thread.start()
+    assert started.wait(LIMIT_S)
+    try:
+        yield f"http://127.0.0.1:{found['port']}{path}"
+    finally:
+        found["loop"].add_callback(found["ended"].set)
+        thread.join(LIMIT_S)

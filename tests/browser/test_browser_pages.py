@@ -1,0 +1,217 @@
+"""The dashboard's pages in a browser, while dask.array work runs: opened, clicked, read; and their pictures."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser_help import Browser, Work, browsing, fail, need_browser, proxied
+
+from windrow import Client, LocalCluster
+from windrow.observe.plots.catalogue import PAGES, PLOTS
+from windrow.observe.plots.plot import Rows
+
+MAIN = ("status", "workers", "tasks", "graph", "groups", "profile", "memory", "transfers", "system", "events")
+"""Those whose pictures are in the docs."""
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    need_browser()
+    with LocalCluster(n_workers=4, threads_per_worker=2, dashboard_address=":0", memory_limit="1GiB") as cluster:
+        with Client(cluster, set_as_default=False) as client:
+            kept = client.scatter(list(range(20)))
+            erred = client.submit(fail, "boom & <b>bust</b>", key="fails")
+            erred.exception()
+            work = Work(client)
+            work.start()
+            yield client
+            work.stop()
+            assert work.rounds > 1
+            del kept, erred
+
+
+@pytest.fixture(scope="module")
+def root(client: Client) -> str:
+    return str(client.dashboard_link).removesuffix("/status")
+
+
+@pytest.fixture(scope="module")
+def browser(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browsing(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+def drawn(browser: Browser, path: str) -> None:
+    """Each plot of a page has something in it that can be seen."""
+    for name in PAGES[path].plots:
+        if isinstance(PLOTS[name].kind, Rows):
+            browser.until("return document.getElementById(arguments[0]).tBodies[0].rows.length", name)
+            continue
+        if browser.ask("return document.getElementById(arguments[0]).closest('[hidden]') === null", name):
+            size = browser.until(
+                "const canvas = document.getElementById(arguments[0]).querySelector('*').shadowRoot;"
+                "const box = document.getElementById(arguments[0]).getBoundingClientRect();"
+                "return canvas && [box.width, box.height]",
+                name,
+            )
+            assert min(size) > 60
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_each_page_is_drawn_live_and_without_complaint(browser: Browser, root: str, path: str) -> None:
+    browser.open(f"{root}/{path}")
+    browser.until("return document.getElementById('state').textContent === 'live'")
+    drawn(browser, path)
+    title = PAGES[path].title
+    assert browser.driver.title == f"windrow: {title}"
+    assert browser.ask("return document.querySelector('nav [aria-current]').textContent") == title
+    assert browser.complaints() == []
+    assert browser.ask("return document.scrollingElement.scrollWidth <= innerWidth")
+
+
+def test_status_says_what_runs(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/status")
+    browser.until("return Bokeh.documents[0].get_model_by_name('progress:texts').data.text.length > 3")
+    assert {"load", "clean", "fit"} & {label.partition(":")[0] for label in browser.columns("progress:boxes")["label"]}
+    memory = browser.columns("workers-memory:boxes")
+    assert {"worker 0", "worker 1", "worker 2", "worker 3"} == set(memory["label"])
+
+
+def test_what_changes_is_drawn(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/individual-workers-cpu-timeseries")
+    script = "return Bokeh.documents[0].get_model_by_name('workers-cpu-timeseries:lines').data.time.length > arguments[0]"
+    browser.until(script, browser.ask(script.replace(" > arguments[0]", "")))
+
+
+def test_a_tab_shows_another_plot(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/status")
+    shown = "return document.getElementById(arguments[0]).getBoundingClientRect().height > 60"
+    assert not browser.ask(shown, "cpu")
+    browser.click("#tab-cpu")
+    browser.until(shown, "cpu")
+    assert not browser.ask(shown, "nprocessing")
+    assert browser.ask("return document.getElementById('tab-cpu').getAttribute('aria-selected')") == "true"
+
+
+def test_the_table_of_workers_is_sorted_by_a_click_and_leads_to_a_worker(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/workers")
+    names = "return [...document.querySelectorAll('#workers tbody tr')].map((row) => row.cells[0].textContent)"
+    assert browser.ask(names) == ["all 4", "0", "1", "2", "3"]
+    heading = "#workers th[data-column=name]"
+    browser.click(heading)
+    browser.click(heading)
+    assert browser.ask(names) == ["all 4", "3", "2", "1", "0"]
+    assert browser.ask(f"return document.querySelector('{heading}').ariaSort") == "descending"
+    browser.click("#workers tbody tr:nth-child(3) td:nth-child(3)")
+    browser.until("return location.pathname.startsWith('/info/worker/')")
+    assert "Worker 2" in browser.text()
+    for words in ("log", "stack"):
+        link = "return [...document.querySelectorAll('main a')].find((a) => a.href.includes(arguments[0]))?.href"
+        browser.driver.get(browser.ask(link, words))
+        assert "worker 2" in browser.text()
+        browser.driver.back()
+
+
+def test_a_bar_leads_to_its_worker(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/individual-workers-memory")
+    boxes = browser.columns("workers-memory:boxes")
+    place = boxes["label"].index("worker 1")
+    x = (boxes["left"][place] + boxes["right"][place]) / 2
+    browser.click_at("workers-memory", x, (boxes["bottom"][place] + boxes["top"][place]) / 2)
+    browser.until("return location.pathname.startsWith('/info/worker/')")
+    assert "Worker 1" in browser.text()
+
+
+def test_an_exception_leads_to_its_task_and_that_to_why(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/exceptions")
+    browser.until("return document.body.innerText.includes('boom & <b>bust</b>')")
+    browser.click("#exceptions tbody a")
+    assert "Task fails" in browser.text()
+    browser.click("main a")
+    assert "fails" in browser.text()
+    assert browser.driver.current_url == f"{root}/explain/fails"
+    assert "boom" in browser.text()
+
+
+def test_behind_a_proxy_with_a_path_that_nobody_has_told_us(browser: Browser, root: str) -> None:
+    port = urllib.parse.urlsplit(root).port
+    assert port is not None
+    with proxied(port, f"/user/me/proxy/{port}") as outside:
+        browser.open(f"{outside}/status")
+        browser.until("return document.getElementById('state').textContent === 'live'")
+        drawn(browser, "status")
+        browser.click("nav a[href$=workers]")
+        browser.until("return document.body.dataset.drawn")
+        assert browser.driver.current_url == f"{outside}/workers"
+        browser.click("#workers tbody a")
+        assert browser.driver.current_url.startswith(f"{outside}/info/worker/")
+        assert browser.complaints() == []
+
+
+def test_in_a_frame_of_another_site(browser: Browser, root: str) -> None:
+    frame = f"<iframe src='{root}/individual-progress' width=600 height=400></iframe>"
+    browser.driver.get("data:text/html," + urllib.parse.quote(frame))
+    browser.driver.switch_to.frame(0)
+    browser.until("return document.body.dataset.drawn")
+    assert browser.ask("return document.querySelector('nav') === null")
+    browser.driver.switch_to.default_content()
+
+
+def test_later_visits_take_less_than_a_second(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/status")
+    taken = [browser.open(f"{root}/status") for _ in range(5)]
+    print("seconds until /status was drawn:", *(f"{each:.2f}" for each in taken))
+    assert min(taken) < 1.0
+
+
+def test_the_page_says_when_the_cluster_has_ended(browser: Browser) -> None:
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
+        browser.open(cluster.dashboard_link)
+        browser.until("return document.getElementById('state').textContent === 'live'")
+    browser.until("return document.getElementById('state').className === 'lost'")
+    assert "no answer" in browser.text()
+
+
+@pytest.fixture(scope="module", params=["dark", "phone"])
+def other(request: Any, client: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Browser]]:
+    dark = request.param == "dark"
+    size = {} if dark else {"width": 390, "height": 844}
+    with browsing(tmp_path_factory.mktemp(request.param), dark=dark, **size) as browser:
+        yield request.param, browser
+
+
+def test_in_dark_and_on_a_phone(other: tuple[str, Browser], root: str, pytestconfig: pytest.Config) -> None:
+    which, browser = other
+    for path in PAGES:
+        browser.open(f"{root}/{path}")
+        drawn(browser, path)
+        assert browser.ask("return document.scrollingElement.scrollWidth <= innerWidth"), path
+    browser.open(f"{root}/status")
+    ink = browser.ask("return Bokeh.documents[0].get_model_by_name('progress').left[0].major_label_text_color")
+    ground = browser.ask("return getComputedStyle(document.body).backgroundColor")
+    assert (ink, ground) == (("#9aa4b1", "rgb(22, 25, 29)") if which == "dark" else ("#5b6470", "rgb(255, 255, 255)"))
+    if folder := pytestconfig.getoption("--screenshots"):
+        picture(browser, Path(folder) / f"status-{which}.png")
+
+
+def test_pictures(browser: Browser, root: str, pytestconfig: pytest.Config) -> None:
+    folder = pytestconfig.getoption("--screenshots")
+    if not folder:
+        pytest.skip("no folder for pictures was given: --screenshots docs/images")
+    for path in MAIN:
+        if path in PAGES:
+            browser.open(f"{root}/{path}")
+            drawn(browser, path)
+            picture(browser, Path(folder) / f"{path}.png")
+
+
+def picture(browser: Browser, path: Path) -> None:
+    """Write what is seen, once there was time for some seconds' worth of lines."""
+    ticks = "window.ticks = (window.ticks ?? 0) + 1; return window.ticks > 100"
+    browser.until(ticks)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    browser.driver.save_screenshot(str(path))
