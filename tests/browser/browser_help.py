@@ -111,8 +111,8 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the console has said that is bad."""
-        logged = self.driver.get_log("browser")
-        return [entry["message"] for entry in logged if entry["level"] == "SEVERE" and "favicon" not in entry["message"]]
+        bad = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        return [message for message in bad if "favicon" not in message]
 
 
 COLUMNS = """
@@ -176,12 +176,12 @@ def fail(text: str) -> None:
 
 @contextmanager
 def proxied(port: int, path: str) -> Iterator[str]:
-    """Serve another port's pages below a path that they are not told of, websockets too, as jupyter-server-proxy does."""
+    """Serve another port's pages below a path that they are not told of, as jupyter-server-proxy does."""
 
     class Pages(RequestHandler):
         async def get(self, rest: str) -> None:
-            query = f"?{self.request.query}" if self.request.query else ""
-            asked = HTTPRequest(f"http://127.0.0.1:{port}/{rest}{query}", follow_redirects=False)
+            where = f"http://127.0.0.1:{port}{(self.request.uri or '').removeprefix(path)}"
+            asked = HTTPRequest(where, follow_redirects=False)
             answer = await AsyncHTTPClient().fetch(asked, raise_error=False)
             self.set_status(answer.code)
             for name in ("Content-Type", "Location", "Content-Security-Policy"):
@@ -215,6 +215,10 @@ def proxied(port: int, path: str) -> Iterator[str]:
         def on_close(self) -> None:
             self.other.close()
 
+    class Frame(RequestHandler):
+        async def get(self) -> None:
+            self.write(f"<iframe src='{self.get_query_argument('url')}' width=600 height=400></iframe>")
+
     started = threading.Event()
     found: dict[str, Any] = {}
 
@@ -225,7 +229,8 @@ def proxied(port: int, path: str) -> Iterator[str]:
             from tornado.testing import bind_unused_port
 
             sock, found["port"] = bind_unused_port()
-            server = HTTPServer(Application([(rf"{path}/(.*)/ws", Sockets), (rf"{path}/(.*)", Pages)]))
+            routes: list[Any] = [("/frame", Frame), (rf"{path}/(.*)/ws", Sockets), (rf"{path}/(.*)", Pages)]
+            server = HTTPServer(Application(routes))
             server.add_socket(sock)
             found["loop"], found["ended"] = IOLoop.current(), asyncio.Event()
             started.set()

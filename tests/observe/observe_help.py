@@ -12,8 +12,12 @@ from tornado.testing import bind_unused_port
 
 from windrow.observe import scenes
 from windrow.observe.app import Site, make_app
+from windrow.observe.plots.profiles import profiled
+from windrow.observe.plots.stream import Stream
 from windrow.observe.plots.times import moment
 from windrow.observe.source import Snapshot, Source
+from windrow.wire.activity import COMPUTE, ERRED, TRANSFER
+from windrow.wire.messages import TaskStream
 
 GIB = 2**30
 
@@ -79,6 +83,7 @@ class FakeSource:
     def __init__(self, found: Snapshot) -> None:
         self.found = found
         self.asked = 0
+        self.profiles: list[Any] = []
 
     async def snapshot(self) -> Snapshot:
         self.asked += 1
@@ -87,12 +92,53 @@ class FakeSource:
     async def ask(self, *requests: Any) -> list[Any]:
         return [answer(request) for request in requests]
 
+    async def profile(self, request: Any) -> list[Any]:
+        self.profiles.append(request)
+        return [PROFILE]
+
     async def tallies(self) -> Any:
         return some_facts()["tallies"]
 
 
+PROFILE: Any = [[10, [["f", "a.py", 1, [10, [["g", "b.py", 3, [6, []]]]]]]], [[1000.0, {"inc": 6, "sum": 4}]], 0.01]
+
+
+def rows(first: int, count: int, end: int | None = None) -> dict[str, Any]:
+    """What was recorded: a transfer, one that raised, and then such as went well."""
+    kinds = [TRANSFER, ERRED, *[COMPUTE] * count][:count]
+    return {
+        "first": 0,
+        "since": first,
+        "next": first + count,
+        "end": first + count if end is None else end,
+        "noted": first + count,
+        "left_out": 0,
+        "addresses": ["tcp://127.0.0.1:4000", "tcp://127.0.0.1:4001"],
+        "keys": [f"inc-{number}" for number in range(first, first + count)],
+        "functions": ["inc"] * count,
+        "words": ["tcp://127.0.0.1:4001" if kind == TRANSFER else "int" for kind in kinds],
+        "workers": [0] * count,
+        "kinds": kinds,
+        "threads": [11 + number % 2 for number in range(count)],
+        "starts": [1000.0 + number for number in range(first, first + count)],
+        "seconds": [0.5] * count,
+        "nbytes": [1024] * count,
+    }
+
+
+def recorded(*counts: int) -> Stream:
+    """A stream of answers with so many rows each."""
+    stream, first = Stream(), 0
+    for count in counts:
+        stream.add(rows(first, count))
+        first += count
+    return stream
+
+
 def answer(request: Any) -> Any:
     """What a scheduler says to a request."""
+    if isinstance(request, TaskStream):
+        return rows(max(0, request.since), 3)
     names = {"RecentLogs": "logs", "TaskGraph": "graph", "TaskGroups": "groups", "RecentEvents": "events"}
     return some_facts()[names[type(request).__name__]]
 
@@ -139,5 +185,8 @@ def some_facts(found: Snapshot | None = None) -> dict[str, Any]:
         },
         "events": [[1000.0, {"action": "retired", "worker": "w"}], [1001.0, "x" * 1000]],
         "tallies": {"functions": {"inc": {"seconds": 3.0, "count": 6, "erred": 0}}},
+        "stream": (recorded(5, 4), 9),
+        "profile": profiled([PROFILE]),
+        "profile-server": profiled([PROFILE]),
         "system": [{"time": 1000.0, "cpu": 0.5, "memory": 1e8, "files": 30, "threads": 4}],
     }

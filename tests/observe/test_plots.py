@@ -7,17 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from observe_help import snapshot, some_facts
+from observe_help import recorded, rows, snapshot, some_facts
 
 from windrow.observe import colours
 from windrow.observe.feed import ASKED
 from windrow.observe.plots import workers
 from windrow.observe.plots.catalogue import PAGES, PLOTS, individual_plots, page_of
 from windrow.observe.plots.plot import BOXES, Boxes, Lines, Network, Plot, Rows
+from windrow.observe.plots.stream import Stream
 
 
 def names_of(plot: Plot) -> set[str]:
     """The frames that a plot of this kind is drawn from, beside those that it may leave out."""
+    if isinstance(plot.kind, Boxes) and plot.kind.rollover:
+        return {"stream", "ticks"}
     return {Boxes: {"boxes", "ticks"}, Lines: {"lines"}, Network: {"nodes", "edges"}, Rows: {"rows"}}[type(plot.kind)]
 
 
@@ -30,7 +33,10 @@ def test_every_plot_makes_whole_columns_of_the_facts_that_it_names(plot: Plot, f
     for name, columns in frames.items():
         assert len({len(column) for column in columns.values()}) == 1, (name, {n: len(c) for n, c in columns.items()})
     if "boxes" in frames:
-        assert tuple(frames["boxes"]) == BOXES
+        assert set(frames["boxes"]) == set(BOXES)
+    for chunk in frames.get("stream", {"boxes": []})["boxes"]:
+        assert set(chunk) == set(BOXES)
+        assert len({len(column) for column in chunk.values()}) == 1
     if isinstance(plot.kind, Rows):
         assert set(frames["rows"]) == {column for column, _, _ in plot.kind.columns} | {"link"}
     if isinstance(plot.kind, Lines):
@@ -95,3 +101,34 @@ def test_progress_bars_are_whole_and_say_how_many_are_done() -> None:
     assert (boxes["left"][0], boxes["right"][-1]) == (0.0, pytest.approx(1.0))
     assert boxes["label"] == ["inc: 30 memory", "inc: 2 processing", "inc: 8 queued"]
     assert boxes["hatch"][-1] == "/"
+
+
+def test_the_stream_keeps_the_last_rows_and_sums_of_all() -> None:
+    stream = Stream(rows_kept=6)
+    for first in range(0, 40, 4):
+        stream.add(rows(first, 4))
+    assert [first for first, _ in stream.chunks] == [32, 36]
+    assert stream.next == 40
+    assert stream.sums == {"inc": (30, 15.0), "(transfer)": (10, 5.0)}
+    assert stream.transfers == {("tcp://127.0.0.1:4001", "tcp://127.0.0.1:4000"): (10, 10 * 1024, 5.0)}
+    stream.add(rows(0, 3))  # of another scheduler, or one that has begun anew
+    assert [first for first, _ in stream.chunks] == [0]
+    assert stream.sums["inc"] == (2, 1.0)
+
+
+def test_boxes_of_the_stream_lead_to_tasks_and_say_what_raised() -> None:
+    [(_, found)] = recorded(3).chunks
+    assert found["link"][2] == "info/task/inc-2.html"
+    assert found["hatch"] == [" ", "x", " "]
+    assert found["color"][2] == colours.of_prefix("inc")
+    ticks = PLOTS["task-stream"].frames(some_facts())["ticks"]
+    assert ticks == {"at": [0.5, 1.5], "text": ["0 · 1", "0 · 2"]}
+
+
+def test_a_profile_over_time_is_in_threads() -> None:
+    boxes = PLOTS["profile-times"].frames(some_facts())["boxes"]
+    assert boxes["label"] == ["inc", "sum"]
+    assert boxes["top"] == pytest.approx([0.06, 0.1])
+    flame = PLOTS["profile"].frames(some_facts())
+    assert flame["boxes"]["label"] == ["all", "f", "g"]
+    assert flame["boxes"]["right"] == pytest.approx([1.0, 1.0, 0.6])

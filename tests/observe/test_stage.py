@@ -60,6 +60,16 @@ class Visitor:
             pass  # a patch that came before: it is in the document
         reply.push_to_document(self.document)
 
+    async def choose(self, figure: str, start: float, stop: float) -> None:
+        """Say what BokehJS says when a range was chosen."""
+        geometry = {"type": "map", "entries": [["x0", start], ["x1", stop]]}
+        [model] = [root for root in self.document.roots if root.name == figure]
+        values = {"type": "map", "entries": [["model", {"id": model.id}], ["geometry", geometry], ["final", True]]}
+        event = {"type": "event", "name": "selectiongeometry", "values": values}
+        content = {"events": [{"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": event}]}
+        for part in ({"msgid": "1", "msgtype": "PATCH-DOC"}, {}, content):
+            await self.socket.write_message(json.dumps(part))
+
     async def patched(self) -> None:
         message = await self.next()
         assert message.msgtype == "PATCH-DOC"
@@ -127,7 +137,7 @@ def test_what_changes_is_sent_and_nothing_else(monkeypatch: pytest.MonkeyPatch) 
 
     async def main() -> None:
         fake = FakeSource(snapshot())
-        async with serving(fake) as (url, _), visiting(url, "status") as visitor:
+        async with serving(fake) as (url, _), visiting(url, "individual-progress") as visitor:
             assert visitor.columns("progress:texts")["text"] == ["30 / 40"]
             before = fake.asked
             while fake.asked < before + 5:  # nothing happens for some rounds
@@ -137,7 +147,6 @@ def test_what_changes_is_sent_and_nothing_else(monkeypatch: pytest.MonkeyPatch) 
             while visitor.columns("progress:texts")["text"] != ["40 / 40"]:
                 await visitor.patched()
             assert visitor.patches <= 4
-            assert visitor.columns("workers-memory:boxes")["label"][0] == "worker 0"
 
     asyncio.run(main())
 
@@ -210,6 +219,39 @@ def test_a_token_is_asked_for_where_a_session_is_and_the_websocket_asks_for_the_
             assert await socket.read_message() is None
             assert site.stage is not None
             assert site.stage.documents == 2  # that of the visitor, and that of the first request
+
+    asyncio.run(main())
+
+
+def test_of_a_stream_only_what_is_new_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "PERIOD_MS", 20)
+    monkeypatch.setattr(source, "FRESH_S", 0.0)
+
+    async def main() -> None:
+        async with serving(FakeSource(snapshot())) as (url, _), visiting(url, "individual-task-stream") as visitor:
+            before = list(visitor.columns("task-stream:boxes")["link"])
+            assert "info/task/inc-0.html" in before
+            message = await visitor.next()
+            assert [event["kind"] for event in message.content["events"]] == ["ColumnsStreamed"]
+            message.apply_to_document(visitor.document)
+            after = list(visitor.columns("task-stream:boxes")["link"])
+            assert after[: len(before)] == before
+            assert len(after) > len(before)
+            assert len(set(after)) == len(after), "none is sent twice"
+
+    asyncio.run(main())
+
+
+def test_a_chosen_range_of_time_is_what_a_profile_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "PERIOD_MS", 20)
+
+    async def main() -> None:
+        fake = FakeSource(snapshot())
+        async with serving(fake) as (url, _), visiting(url, "profile") as visitor:
+            await visitor.choose("profile-times", 2_000_000.0, 3_000_000.0)
+            async with asyncio.timeout(LIMIT_S):
+                while (fake.profiles[-1].start, fake.profiles[-1].stop) != (2000.0, 3000.0):
+                    await asyncio.sleep(0.01)
 
     asyncio.run(main())
 

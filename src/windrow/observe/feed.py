@@ -16,15 +16,22 @@ from typing import Any
 import psutil
 
 from windrow import config
+from windrow.observe.plots.profiles import Profiled, profiled
+from windrow.observe.plots.stream import Stream
 from windrow.observe.plots.times import MOMENTS_MAX, Moment, moment
 from windrow.observe.source import Shared, Source
-from windrow.wire.messages import RecentEvents, RecentLogs, TaskGraph, TaskGroups
+from windrow.wire.messages import Profile, RecentEvents, RecentLogs, TaskGraph, TaskGroups, TaskStream
 
 __all__ = ["ASKED", "Feed"]
 
 LOG_RECORDS = 200
 EVENTS = 200
+RECENT_ROWS = 4_000
 GRAPH_ITEMS = 5_000
+
+
+SLOW_S = {"profile": 5.0, "profile-server": 5.0}
+"""What is asked for more rarely: workers put it together from many parts."""
 
 
 class Feed:
@@ -50,6 +57,7 @@ class Feed:
         self._moments: deque[Moment] = deque(maxlen=MOMENTS_MAX)
         self._samples: deque[dict[str, float]] = deque(maxlen=MOMENTS_MAX)
         self._last: Any = None
+        self._recorded = Stream()
         self._shared: dict[str, Shared[Any]] = {}
 
     async def facts(self, names: Iterable[str]) -> dict[str, Any]:
@@ -63,7 +71,7 @@ class Feed:
         wanted = list(dict.fromkeys(names))
         for name in wanted:
             if name not in self._shared:
-                self._shared[name] = Shared(partial(ASKED[name], self))
+                self._shared[name] = Shared(partial(ASKED[name], self), SLOW_S.get(name))
         found = await asyncio.gather(*(self._shared[name].get() for name in wanted))
         return dict(zip(wanted, found, strict=True))
 
@@ -98,6 +106,25 @@ class Feed:
     async def _tallies(self) -> Any:
         return await self.source.tallies()
 
+    async def _stream(self) -> tuple[Stream, int | None]:
+        stream = self._recorded
+        since = -RECENT_ROWS if stream.next is None else stream.next
+        [rows] = await self.source.ask(TaskStream(since))
+        if rows["end"] - rows["next"] > RECENT_ROWS:  # somebody else has all noted: more than can be shown
+            [rows] = await self.source.ask(TaskStream(-RECENT_ROWS))
+        stream.add(rows)
+        return stream, stream.next
+
+    async def _profile(self) -> Profiled:
+        return await self.profile(None, None)
+
+    async def _profile_server(self) -> Profiled:
+        return profiled(await self.source.profile(Profile(server=True)))
+
+    async def profile(self, start: float | None, stop: float | None) -> Profiled:
+        """Return what tasks spent their time on between two times, in seconds since the epoch; or ever."""
+        return profiled(await self.source.profile(Profile(None, start, stop)))
+
     async def _logs(self) -> Any:
         [records] = await self.source.ask(RecentLogs(LOG_RECORDS))
         return records
@@ -130,5 +157,8 @@ ASKED: dict[str, Callable[[Feed], Coroutine[Any, Any, Any]]] = {
     "groups": Feed._groups,
     "events": Feed._events,
     "tallies": Feed._tallies,
+    "stream": Feed._stream,
+    "profile": Feed._profile,
+    "profile-server": Feed._profile_server,
 }
 """All facts that there are, by name."""

@@ -119,6 +119,10 @@ def legend_style(color: str) -> str:
     >>> legend_style("#4477aa")
     'background:#4477aa'
     """
+    if color == "prefix":
+        return "background:linear-gradient(90deg,#4477aa 33%,#228833 33% 66%,#aa3377 66%)"
+    if color == "erred":
+        return "background:repeating-linear-gradient(45deg,#000 0 3px,#8b96a5 3px 4px)"
     if color == "hatch":
         return "background:repeating-linear-gradient(135deg,var(--soft) 0 1px,transparent 1px 4px)"
     return f"background:{color}"
@@ -157,7 +161,7 @@ def _add_sockets(application: Any, site: Site, host: Any) -> None:
 MENU = (
     ("status", "Status"),
     ("workers", "Workers"),
-    *((path, page.title) for path, page in PAGES.items() if path not in ("status", "workers")),
+    *((path, page.title) for path, page in PAGES.items() if path not in ("status", "workers", "profile-server")),
     ("info/main/workers.html", "Info"),
 )
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeAlias, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from windrow import config, transport
@@ -23,6 +24,7 @@ from windrow.wire.messages import (
     Identity,
     Listen,
     Overview,
+    Profile,
     Request,
     Tallies,
     WorkerFacts,
@@ -128,6 +130,12 @@ class Source:
                 for listener in list(self._listeners):
                     listener(event)
 
+    async def profile(self, request: Profile) -> list[Any]:
+        """Return what workers answer, as plain data; those that have left meanwhile are left out."""
+        async with asyncio.timeout(ANSWER_S):
+            reply = await self._asker.ask(request)
+        return [msgspec.msgpack.decode(blob) for blob in reply.blobs if isinstance(blob, bytes)]
+
     async def snapshot(self) -> Snapshot:
         """Return what the scheduler says, or said less than a second ago."""
         return await self._snapshots.get()
@@ -169,17 +177,18 @@ class Source:
 
 
 class Shared(Generic[T]):
-    """An answer that all who ask within a second share."""
+    """An answer that all who ask within a second, or within ``fresh_s``, share."""
 
-    def __init__(self, look: Callable[[], Coroutine[Any, Any, T]]) -> None:
+    def __init__(self, look: Callable[[], Coroutine[Any, Any, T]], fresh_s: float | None = None) -> None:
         self._look = look
+        self._fresh_s = fresh_s
         self._asked_s = -math.inf
         self._answer: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
         loop = asyncio.get_running_loop()
         answer = self._answer
-        is_old = loop.time() - self._asked_s >= FRESH_S
+        is_old = loop.time() - self._asked_s >= (FRESH_S if self._fresh_s is None else self._fresh_s)
         if answer is None or (answer.done() and (is_old or answer.cancelled() or answer.exception() is not None)):
             self._asked_s = loop.time()
             answer = self._answer = loop.create_task(self._look())

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["BOKEH", "Installed", "Stage", "find_bokeh", "socket_handler"]
 
 PERIOD_MS = 1000
+CHOOSER = "profile-times"
+"""The plot in which a range of time is chosen."""
 UNUSED_S = 10.0
 """How long a document lives that nobody looks at (any more)."""
 CHECK_MS = 2000
@@ -160,25 +162,29 @@ class Stage:
         for drawing in drawings:
             if facts is not None:
                 drawing.show(self._columns(drawing.plot, facts))
+        scene = Scene(page, drawings)
         with document.models.freeze():
             for root in [root for drawing in drawings for root in drawing.roots]:
                 document.add_root(root)
-        document.add_periodic_callback(_unlocked(partial(self._tick, document, page, drawings)), PERIOD_MS)
+        document.add_periodic_callback(_unlocked(partial(self._tick, document, scene)), PERIOD_MS)
 
-    async def _tick(self, document: Document, page: Page, drawings: list[Drawing]) -> None:
+    async def _tick(self, document: Document, scene: Scene) -> None:
         self._touch()
         try:
-            facts = await self._feed.facts(_needs(page))
+            facts = await self._feed.facts(_needs(scene.page))
+            if scene.range is not None and scene.profile is None:
+                scene.profile = await self._feed.profile(*scene.range)
         except (TimeoutError, ConnectionError):  # it is busy; or has ended, and with it this process, as the page says
             return
-        for drawing in drawings:
-            self._columns(drawing.plot, facts)
         if document.session_context is not None:
-            document.add_next_tick_callback(partial(self._show, drawings, facts))
+            document.add_next_tick_callback(partial(self._show, scene, facts))
 
-    def _show(self, drawings: list[Drawing], facts: Facts) -> None:
-        for drawing in drawings:
-            drawing.show(self._columns(drawing.plot, facts))
+    def _show(self, scene: Scene, facts: Facts) -> None:
+        for drawing in scene.drawings:
+            if scene.range is None or drawing.plot.needs != ("profile",):
+                drawing.show(self._columns(drawing.plot, facts))
+            elif drawing.plot.name != CHOOSER and scene.profile is not None:
+                drawing.show(drawing.plot.frames({"profile": scene.profile}))
 
     def _columns(self, plot: Plot, facts: Facts) -> Frames:
         """Return the columns of a plot; however many documents show it, they are made once."""
@@ -189,6 +195,35 @@ class Stage:
         frames = plot.frames(facts)
         self._frames[plot.name] = (basis, frames)
         return frames
+
+
+class Scene:
+    """What one document shows.
+
+    Parameters
+    ----------
+    page, drawings
+        Its page, and the plots on it.
+
+    Attributes
+    ----------
+    range : tuple or None
+        From when to when its profile is, in seconds since the epoch, if that was chosen.
+    profile
+        That profile, once it is there.
+    """
+
+    def __init__(self, page: Page, drawings: list[Drawing]) -> None:
+        self.page = page
+        self.drawings = drawings
+        self.range: tuple[float, float] | None = None
+        self.profile: Any = None
+        for drawing in drawings:
+            drawing.on_range = self._choose
+
+    def _choose(self, start: float | None, stop: float | None) -> None:
+        self.profile = None
+        self.range = None if start is None or stop is None else (start / 1e3, stop / 1e3)
 
 
 def _needs(page: Page) -> list[str]:

@@ -6,7 +6,7 @@ how anything is drawn or computed.
 
 from __future__ import annotations
 
-from windrow.observe.plots import graphs, tables, tasks, times, workers
+from windrow.observe.plots import graphs, profiles, stream, tables, tasks, times, workers
 from windrow.observe.plots.plot import Boxes, Lines, Network, Page, Plot, Rows
 
 __all__ = ["PAGES", "PLOTS", "individual_plots", "page_of"]
@@ -14,14 +14,82 @@ __all__ = ["PAGES", "PLOTS", "individual_plots", "page_of"]
 SNAPSHOT = ("snapshot",)
 HISTORY = ("snapshot", "history")
 
+STREAM = ("stream", "snapshot")
+STREAM_NOTE = (
+    "Each row is a thread of a worker, each box what it did. Of short tasks only some are shown. Click for the task."
+)
+
 _PLOTS = (
+    Plot(
+        "task-stream",
+        "Task Stream",
+        STREAM_NOTE,
+        STREAM,
+        stream.task_stream,
+        Boxes("time", flipped=True, rollover=1_000, follow_s=30),
+        stream.STREAM_LEGEND,
+        height=19,
+    ),
+    Plot(
+        "task-stream-long",
+        "Task Stream, long",
+        f"{STREAM_NOTE} The wheel zooms, a drag moves.",
+        STREAM,
+        stream.task_stream,
+        Boxes("time", flipped=True, rollover=20_000, follow_s=120, tools="x"),
+        stream.STREAM_LEGEND,
+        height=36,
+    ),
+    Plot(
+        "aggregate-time-per-action",
+        "Time per action",
+        "Seconds of threads by what they did, of what the task stream has recorded while somebody looked.",
+        STREAM,
+        stream.time_per_action,
+        Boxes("seconds"),
+    ),
+    Plot(
+        "bandwidth-workers",
+        "Bandwidth between workers",
+        "From which worker (down) to which (across): the darker, the more bytes a second, while somebody looked.",
+        STREAM,
+        stream.bandwidth,
+        Boxes(),
+    ),
+    Plot(
+        "profile-times",
+        "Threads at work over time",
+        "How many threads tasks of each prefix took. Choose a range with the pointer: the profile is of that.",
+        ("profile",),
+        profiles.over_time,
+        Boxes("time", gesture="select"),
+        height=11,
+    ),
+    Plot(
+        "profile",
+        "Profile",
+        "Shares of the time of tasks: a box a function, below it what it calls. A click looks closer.",
+        ("profile",),
+        profiles.flame_graph,
+        Boxes("share", texts="inside", flipped=True, tools="x", gesture="zoom"),
+        height=32,
+    ),
+    Plot(
+        "profile-server",
+        "Profile of Event Loop",
+        "The same of what workers' event loops do beside tasks. A click looks closer.",
+        ("profile-server",),
+        profiles.server_flame_graph,
+        Boxes("share", texts="inside", flipped=True, tools="x", gesture="zoom"),
+        height=32,
+    ),
     Plot(
         "progress",
         "Progress",
         "Tasks by prefix and state. A bar is as long as the work; at its end: done, of all.",
         SNAPSHOT,
         tasks.progress,
-        Boxes("share", texts=True),
+        Boxes("share", texts="beside"),
         tasks.PROGRESS_LEGEND,
         height=18,
     ),
@@ -232,10 +300,19 @@ PAGES = {
         Page(
             "status",
             "Status",
-            (("cluster-memory",), ("workers-memory",), ("nprocessing", "cpu", "occupancy"), ("progress",)),
-            frozenset({0, 3}),
+            (
+                ("cluster-memory",),
+                ("workers-memory",),
+                ("nprocessing", "cpu", "occupancy"),
+                ("task-stream",),
+                ("progress",),
+            ),
+            frozenset({0, 3, 4}),
         ),
         Page("workers", "Workers", (("workers",), ("workers-memory",), ("cpu",)), frozenset({0})),
+        Page("tasks", "Tasks", (("task-stream-long",),), frozenset({0})),
+        Page("profile", "Profile", (("profile-times",), ("profile",)), frozenset({0, 1})),
+        Page("profile-server", "Profile of event loops", (("profile-server",),), frozenset({0})),
         Page(
             "memory",
             "Memory",
@@ -252,7 +329,11 @@ PAGES = {
         Page(
             "transfers",
             "Transfers",
-            (("workers-network-timeseries",), ("workers-transfer-bytes",)),
+            (
+                ("workers-network-timeseries",),
+                ("bandwidth-workers",),
+                ("workers-transfer-bytes", "aggregate-time-per-action"),
+            ),
             frozenset({0}),
         ),
         Page("events", "Events", (("events",),), frozenset({0})),

@@ -8,7 +8,7 @@ No script is ever sent as text (``CustomJS`` and the like), so that pages need n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import bokeh.models
@@ -38,6 +38,9 @@ FORMATS = {
     "": "0.[00]",
 }
 """Of axes, by their unit, in numbro's words."""
+
+INSIDE = "#10151c"
+"""Texts in boxes, which have the same colours in light and dark."""
 
 BYTES = ("bytes", "bytes/s")
 
@@ -100,6 +103,10 @@ class Drawing:
         self._inks = INKS["dark" if scheme == "dark" else "light"]
         kind = plot.kind
         self.figure: Any = None
+        self.on_range: Callable[[float | None, float | None], None] = lambda start, stop: None
+        """Called with a range along the horizontal axis that was chosen; with None where that was undone."""
+        self._next = 0
+        """The number of the next box of a stream."""
         self._named: Any = None
         """The axis with names at it."""
         if isinstance(kind, Boxes):
@@ -117,11 +124,31 @@ class Drawing:
         for name, columns in frames.items():
             if columns == self._shown.get(name):
                 continue
-            if name == "ticks":
+            if name == "stream":
+                self._follow(columns)
+            elif name == "ticks":
                 self._tick(columns)
             else:
                 self.sources[name].data = columns
         self._shown = frames
+
+    def _follow(self, columns: Columns) -> None:
+        """Send the boxes that are new; to a new document all that it shows."""
+        if not columns["first"]:
+            return
+        source, rollover = self.sources["boxes"], self.plot.kind.rollover  # type: ignore[union-attr]
+        end = columns["first"][-1] + len(columns["boxes"][-1]["left"])
+        known = self._next if self._next <= end else 0  # where it has begun anew, so does this
+        fresh: Columns = {name: [] for name in BOXES}
+        for first, found in zip(columns["first"], columns["boxes"], strict=True):
+            if known - first < len(found["left"]):
+                for name in BOXES:
+                    fresh[name] += found[name][max(0, known - first) :]
+        if known == 0:
+            source.data = {name: column[-rollover:] for name, column in fresh.items()}
+        elif fresh["left"]:
+            source.stream(fresh, rollover)
+        self._next = end
 
     # ------------------------------------------------------------ parts
 
@@ -149,11 +176,14 @@ class Drawing:
 
     def _boxes(self, kind: Boxes) -> Any:
         x_range: Any = models.DataRange1d(range_padding=0.02)
-        if kind.x == "share":
-            x_range = models.Range1d(start=0, end=1.18)
+        if kind.follow_s:
+            x_range = models.DataRange1d(follow="end", follow_interval=kind.follow_s * 1e3, range_padding=0)
+        elif kind.x == "share":
+            x_range = models.Range1d(start=0, end=1.18 if kind.texts == "beside" else 1)
         elif kind.x in ("bytes", "count", "percent", "seconds"):
             x_range = models.DataRange1d(start=0, range_padding=0.03)
-        made = self._figure(x_range, models.DataRange1d(range_padding=0.04), _movers(kind.tools))
+        y_range = models.DataRange1d(range_padding=0.04, flipped=kind.flipped)
+        made = self._figure(x_range, y_range, _movers(kind.tools))
         source = self._source("boxes", {name: [] for name in BOXES}, leads=True)
         quad = models.Quad(
             left="left",
@@ -173,13 +203,32 @@ class Drawing:
         if kind.texts:
             texts = self._source("texts", {"x": [], "y": [], "text": []})
             font = {"text_font": {"value": FONT}, "text_font_size": "12px", "text_baseline": "middle"}
-            made.add_glyph(texts, models.Text(x="x", y="y", text="text", text_color=self._inks["soft"], **font))
+            color = INSIDE if kind.texts == "inside" else self._inks["soft"]
+            made.add_glyph(texts, models.Text(x="x", y="y", text="text", text_color=color, **font))
+        self._listen(made, source, kind.gesture)
         if kind.x:
             made.add_layout(self._axis(kind.x, kind.x_label, dimension=0, of=made), "below")
         axis = models.LinearAxis(axis_label=kind.y_label or None, ticker=models.FixedTicker(ticks=[]))
         made.add_layout(axis, "left")
         self._named = axis
         return made
+
+    def _listen(self, made: Any, source: Any, gesture: str) -> None:
+        """Do what was asked for with the pointer."""
+        if gesture == "select":
+            tool = models.BoxSelectTool(dimensions="width")
+            made.add_tools(tool)
+            made.toolbar.active_drag = tool
+            made.on_event("selectiongeometry", lambda event: self.on_range(event.geometry["x0"], event.geometry["x1"]))
+            made.on_event("reset", lambda event: self.on_range(None, None))
+        elif gesture == "zoom":
+
+            def look_closer(_attribute: str, _before: Any, chosen: list[int]) -> None:
+                if chosen:
+                    made.x_range.start = source.data["left"][chosen[0]]
+                    made.x_range.end = source.data["right"][chosen[0]]
+
+            source.selected.on_change("indices", look_closer)
 
     def _lines(self, kind: Lines) -> Any:
         made = self._figure(models.DataRange1d(), models.DataRange1d(start=0, range_padding=0.1))

@@ -45,8 +45,17 @@ class Boxes:
     x: Unit = ""
     x_label: str = ""
     y_label: str = ""
-    texts: bool = False
-    """Whether there are texts in it."""
+    texts: Literal["", "beside", "inside"] = ""
+    """Whether there are texts in it, and where."""
+    flipped: bool = False
+    """Whether it is read from the top down."""
+    rollover: int = 0
+    """Where its boxes are a stream: so many are shown. Its frame is ``stream``: ``first`` (the number of the first box)
+    and ``boxes``, of each chunk."""
+    follow_s: float = 0.0
+    """Where it is a stream: so much time is in view, the latest."""
+    gesture: Literal["", "select", "zoom"] = ""
+    """What else can be done: choose a range (`Drawing.on_range`), or look closer at a box by a click on it."""
     tools: str = ""
     """In which directions it can be moved: "x", "xy", or "" for a figure that stands still."""
 

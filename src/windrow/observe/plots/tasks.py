@@ -16,10 +16,12 @@ PREFIXES_MAX = 24
 """So many prefixes have a bar, the largest."""
 NAME_LENGTH = 22
 
+PROCESSING = "#8b96a5"
+
 PROGRESS_LEGEND = (
     ("#4477aa", "in memory"),
     ("#4477aa66", "released"),
-    ("#2f9e5b", "processing"),
+    (PROCESSING, "processing"),
     ("hatch", "queued"),
     ("#cc3311", "erred"),
 )
@@ -48,7 +50,7 @@ def progress(facts: Facts) -> Frames:
         detail = ", ".join(f"{by_state[state]:,} {state}" for state in figures.STATES if by_state.get(state))
         for state, alpha, hatch in SEGMENTS:
             if count := by_state.get(state, 0):
-                fill = colours.STATES[state] if state in ("erred", "processing") else color
+                fill = {"erred": colours.STATES["erred"], "processing": PROCESSING}.get(state, color)
                 label = f"{prefix}: {count:,} {state}"
                 add_box(columns, (at, at + count / total), y, fill, label, detail, alpha=alpha, hatch=hatch)
                 at += count / total
