@@ -94,7 +94,7 @@ async def visiting(url: str, path: str, query: str = "") -> AsyncIterator[Visito
         socket.close()
 
 
-def test_every_page_answers_with_a_page_and_its_document_with_all_its_plots() -> None:
+def test_every_path_answers_with_a_page_that_has_a_place_for_each_of_its_plots() -> None:
     async def main() -> None:
         async with serving(FakeSource(snapshot())) as (url, _):
             listed = json.loads((await get(f"{url}/sitemap.json")).body)["paths"]
@@ -106,13 +106,20 @@ def test_every_page_answers_with_a_page_and_its_document_with_all_its_plots() ->
                 assert "statics/bokeh/bokeh.min.js?v=" in text
                 assert "cdn" not in text
                 assert "unsafe-eval" not in answer.headers["Content-Security-Policy"]
-                async with visiting(url, path) as visitor:
-                    named = {str(root.name).partition(":")[0] for root in visitor.document.roots}
-                    assert named == set(scenes.page_of(path).plots)  # type: ignore[union-attr]
-                    for name in named:
-                        assert f'id="{name}"' in text
+                for name in scenes.page_of(path).plots:  # type: ignore[union-attr]
+                    assert f'id="{name}"' in text
             plots = json.loads((await get(f"{url}/individual-plots.json")).body)
             assert {f"/individual-{name}" for name in PLOTS} == set(plots.values())
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("path", [*PAGES, "individual-progress"])
+def test_the_document_of_a_page_has_all_its_plots(path: str) -> None:
+    async def main() -> None:
+        async with serving(FakeSource(snapshot())) as (url, _), visiting(url, path) as visitor:
+            named = {str(root.name).partition(":")[0] for root in visitor.document.roots}
+            assert named == set(scenes.page_of(path).plots)  # type: ignore[union-attr]
 
     asyncio.run(main())
 

@@ -71,7 +71,7 @@ _PLOTS = (
         "Shares of the time of tasks: a box a function, below it what it calls. A click looks closer.",
         ("profile",),
         profiles.flame_graph,
-        Boxes("share", texts="inside", flipped=True, tools="x", gesture="zoom"),
+        Boxes("share", texts="inside", flipped=True, tools="xy", gesture="zoom"),
         height=32,
     ),
     Plot(
@@ -80,7 +80,7 @@ _PLOTS = (
         "The same of what workers' event loops do beside tasks. A click looks closer.",
         ("profile-server",),
         profiles.server_flame_graph,
-        Boxes("share", texts="inside", flipped=True, tools="x", gesture="zoom"),
+        Boxes("share", texts="inside", flipped=True, tools="xy", gesture="zoom"),
         height=32,
     ),
     Plot(

@@ -41,6 +41,8 @@ FORMATS = {
 
 INSIDE = "#10151c"
 """Texts in boxes, which have the same colours in light and dark."""
+INSIDE_ROWS = 26
+"""So many rows are in view where texts are in them; further ones are found by moving the figure."""
 
 BYTES = ("bytes", "bytes/s")
 
@@ -182,7 +184,9 @@ class Drawing:
             x_range = models.Range1d(start=0, end=1.18 if kind.texts == "beside" else 1)
         elif kind.x in ("bytes", "count", "percent", "seconds"):
             x_range = models.DataRange1d(start=0, range_padding=0.03)
-        y_range = models.DataRange1d(range_padding=0.04, flipped=kind.flipped)
+        y_range: Any = models.DataRange1d(range_padding=0.04, flipped=kind.flipped)
+        if kind.texts == "inside":
+            y_range = models.Range1d(start=INSIDE_ROWS, end=0)
         made = self._figure(x_range, y_range, _movers(kind.tools))
         source = self._source("boxes", {name: [] for name in BOXES}, leads=True)
         quad = models.Quad(
