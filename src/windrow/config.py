@@ -166,7 +166,7 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "windrow.shared-memory.enabled": Setting(
         True, "Whether large values pass between processes of one host as memory that both map (Linux)"
     ),
-    "windrow.shared-memory.threshold": Setting("64 KiB", "Values with at least so much in large buffers do"),
+    "windrow.shared-memory.threshold": Setting("256 KiB", "Values with at least so much in large buffers do"),
     "windrow.shared-memory.idle-fraction": Setting(
         0.10, "Of the memory limit: so much of such memory is kept to be used again; 0: none"
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from typing import Any
 
 import dask.config
@@ -18,6 +19,13 @@ from windrow.wire.framing import FrameEncoder, FrameParser
 from windrow.wire.messages import Attached, Blob, Reply, Shared
 
 pytestmark = pytest.mark.skipif(not memfd.host_token(), reason="this system has no memory of this kind")
+
+
+@pytest.fixture(autouse=True)
+def low_threshold() -> Iterator[None]:
+    """Share what is not too small to have large buffers at all."""
+    with dask.config.set({"windrow.shared-memory.threshold": "64 KiB"}):
+        yield
 
 
 def shared(value: object) -> Shared:
