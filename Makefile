@@ -5,11 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BENCH_VENV := build/bench-venv
 ECOSYSTEM_VENV := build/ecosystem-venv
+FUZZ_VENV := build/fuzz-venv
 BIN := $(VENV)/bin
 N ?= 500
+RUNS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser test-ecosystem lint format seeds bench docs shape api clean
+.PHONY: help demo test test-browser test-ecosystem lint format seeds fuzz bench docs shape api clean
 
 help:
 	@echo "make demo        set up .venv, install, count the words of the standard library"
@@ -19,6 +21,7 @@ help:
 	@echo "make lint        ruff, mypy strict, import layers"
 	@echo "make format      let ruff rewrite what it can"
 	@echo "make seeds N=500 run N seeds of the simulated cluster"
+	@echo "make fuzz RUNS=1000000 random inputs for all that is decoded of others, in an environment of its own"
 	@echo "make bench       windrow and its peers, the same work side by side"
 	@echo "make docs        rewrite the pages that are generated from the code"
 	@echo "make shape       sizes of modules, functions and classes beside their aims"
@@ -54,6 +57,9 @@ format: $(VENV)/.installed-lint
 seeds: $(VENV)/.installed
 	$(BIN)/python -m windrow.testing --seeds $(N)
 
+fuzz: $(FUZZ_VENV)/.installed
+	$(FUZZ_VENV)/bin/python tools/fuzz.py --runs $(RUNS)
+
 bench: $(BENCH_VENV)/.installed
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGS)
 
@@ -68,7 +74,7 @@ api: $(VENV)/.installed
 	@$(BIN)/python tools/api_coverage.py
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) $(ECOSYSTEM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) $(BENCH_VENV) $(ECOSYSTEM_VENV) $(FUZZ_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is newer than pyproject.toml when its environment is up to date, so nothing is installed twice.
@@ -100,6 +106,10 @@ $(ECOSYSTEM_VENV)/.installed: pyproject.toml | $(ECOSYSTEM_VENV)/.created
 	$(ECOSYSTEM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[ecosystem]"
 	@touch $@
 
+$(FUZZ_VENV)/.installed: pyproject.toml | $(FUZZ_VENV)/.created
+	$(FUZZ_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[fuzz]"
+	@touch $@
+
 # Peers may have no wheel for this interpreter; whichever installs takes part.
 $(BENCH_VENV)/.installed: pyproject.toml | $(BENCH_VENV)/.created
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e . numpy pandas pyarrow
@@ -107,4 +117,4 @@ $(BENCH_VENV)/.installed: pyproject.toml | $(BENCH_VENV)/.created
 	-$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check ray
 	@touch $@
 
-.PRECIOUS: $(VENV)/.created $(BENCH_VENV)/.created $(ECOSYSTEM_VENV)/.created
+.PRECIOUS: $(VENV)/.created $(BENCH_VENV)/.created $(ECOSYSTEM_VENV)/.created $(FUZZ_VENV)/.created

@@ -87,11 +87,21 @@ def read(path: str | os.PathLike[str]) -> tuple[str, bytes | None] | None:
         record = json.loads(text)
     except (FileNotFoundError, json.JSONDecodeError):  # not written yet, or by a program that does so bit by bit
         return None
+    except PermissionError:
+        raise PermissionError(
+            f"the scheduler file {os.fspath(path)!r} is not for this user to read: it holds a cluster's secret. Ask "
+            "who runs that for a token (windrow token submit), or start a cluster of your own"
+        ) from None
+    except (UnicodeDecodeError, RecursionError):
+        raise ValueError(f"{os.fspath(path)!r} is no scheduler file") from None
     if not isinstance(record, dict) or not isinstance(record.get("address"), str):
         raise ValueError(f"{os.fspath(path)!r} is no scheduler file: it has no address")
     secret = record.get("secret")
     if isinstance(record.get("tls"), dict):
-        security.remember(record["address"], None, tls.Security.from_record(record["tls"]))
+        try:
+            security.remember(record["address"], None, tls.Security.from_record(record["tls"]))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{os.fspath(path)!r} is no scheduler file: {error}") from None
     if not isinstance(secret, str) or not secret:
         return record["address"], None
     try:

@@ -73,7 +73,10 @@ def certificates_for(address: str) -> tls.Security | None:
         return known
     record = _record(address)
     found = None if record is None else record.get("tls")
-    return tls.Security.from_record(found) if isinstance(found, dict) else None
+    try:
+        return tls.Security.from_record(found) if isinstance(found, dict) else None
+    except (TypeError, ValueError):  # written by hand or by another version: as good as none
+        return None
 
 
 def new_secret() -> bytes:
@@ -245,7 +248,13 @@ def from_file(path: str | os.PathLike[str], create: bool = False) -> bytes:
     """
     if create:
         _make_file(path)
-    text = Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except PermissionError:
+        raise PermissionError(
+            f"the secret file {os.fspath(path)!r} is not for this user to read. Ask who runs the cluster for a token "
+            "(windrow token submit), or start a cluster of your own"
+        ) from None
     try:
         secret = roles.from_text(text)
     except ValueError:
@@ -342,7 +351,7 @@ def _read(path: Path) -> dict[str, object] | None:
 
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there, or no record: nothing is known
+    except (OSError, ValueError, RecursionError):  # not there, or no record: nothing is known
         return None
     return record if isinstance(record, dict) else None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from windrow import security
+from windrow import scheduler_file, security
 from windrow.errors import WrongSecret
 
 SECRET = bytes(range(32))
@@ -205,3 +205,36 @@ def test_what_is_published_counts_before_what_was_remembered_of_the_last_at_this
     assert security.secret_for("tcp://127.0.0.1:8790") == b"old"
     security.publish("tcp://127.0.0.1:8790", SECRET)
     assert security.secret_for("tcp://127.0.0.1:8790") == SECRET
+
+
+@pytest.mark.parametrize("what", ["scheduler file", "secret file", "runtime directory"])
+def test_another_user_is_told_what_he_lacks(
+    what: str, tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so that the system's answer is played."""
+    address = "tcp://127.0.0.1:8786"
+    if what == "runtime directory":  # of his own, where another's schedulers have published nothing
+        with pytest.raises(WrongSecret, match="is known to this user: pass secret="):
+            security.secret_for(address)
+        return
+    path = tmp_path / "file"
+    scheduler_file.write(path, address, SECRET)
+
+    def denied(*args: object, **kwargs: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    read = scheduler_file.read if what == "scheduler file" else security.from_file
+    with pytest.raises(PermissionError, match=rf"the {what} .* is not for this user to read.*windrow token submit"):
+        read(path)
+
+
+def test_scheduler_files_are_private_whatever_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.json"
+    path.touch(mode=0o666)
+    old = os.umask(0)
+    try:
+        scheduler_file.write(path, "tcp://127.0.0.1:8786", SECRET)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

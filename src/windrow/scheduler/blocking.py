@@ -41,6 +41,8 @@ NAMES: dict[str, list[tuple[type, Test]]] = {
     "get_task_stream": [(m.TaskStream, _any)],
     "has_what": [(m.HasWhat, _any)],
     "identity": [(m.Identity, _any)],
+    "logs": [(m.RecentLogs, _any)],
+    "overview": [(kind, _any) for kind in (m.Overview, m.Tallies, m.TaskGroups, m.TaskGraph, m.RecentEvents)],
     "processing": [(m.Processing, _any)],
     "profile": [(m.Profile, _any)],
     "rebalance": [(m.Rebalance, _any)],
@@ -54,12 +56,14 @@ NAMES: dict[str, list[tuple[type, Test]]] = {
     "retire_workers": [(m.Retire, _any)],
     "run": [(m.RunFunction, _any)],
     "run_function": [(m.RunOnScheduler, _any)],
+    "scale": [(m.ScaleCluster, _any)],
     "scatter": [(m.Scatter, _any)],
     "terminate": [(m.Shutdown, _any)],
     "unregister_nanny_plugin": [(m.UnregisterPlugin, _of_kind("nanny"))],
     "unregister_scheduler_plugin": [(m.UnregisterPlugin, _of_kind("scheduler"))],
     "unregister_worker_plugin": [(m.UnregisterPlugin, _of_kind("worker"))],
     "who_has": [(m.WhoHas, _any)],
+    "worker_facts": [(m.WorkerFacts, _any)],
     "workers_to_close": [(m.WorkersToClose, _any)],
 }
 """What each name stands for; nothing where there is no such request to this scheduler, which refuses it anyway."""

@@ -6,6 +6,8 @@ how a task is placed, or what workers say.
 
 from __future__ import annotations
 
+from math import inf
+
 from windrow.scheduler import recording
 from windrow.scheduler.news import Asked, Came, Left, note_move
 from windrow.scheduler.state import (
@@ -60,6 +62,7 @@ def leave(state: State, client: ClientRecord) -> None:
     """A client is gone: nothing is wanted by it any more."""
     if state.clients.get(client.id) is not client:
         return
+    client.left = True
     state.cut.pop(client, None)
     state.tally.clients_removed += 1
     for record in [client, *(parts.keeper for parts in client.graphs.values())]:
@@ -106,6 +109,12 @@ def on_undeclare(state: State, client: ClientRecord, message: Undeclare) -> None
                 state.forget_function(function)
 
 
+def check_priority(priority: float) -> None:
+    """Refuse one that cannot be compared: a queue would lose its order, and with it all others' tasks."""
+    if priority != priority:
+        raise Unexpected("a priority is to be a number that can be compared, not NaN")
+
+
 def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
     """Make tasks, or join those of the same keys."""
     function = state.functions.get(message.function)
@@ -116,6 +125,7 @@ def on_submit(state: State, client: ClientRecord, message: Submit) -> None:
     columns = {len(message.args), len(message.inputs) or len(message.keys)}
     if columns != {len(message.keys)}:
         raise Unexpected(f"the columns of Submit differ in length: {len(message.keys)} keys, and {sorted(columns)}")
+    check_priority(message.priority)
     restriction = restriction_of(message)
     tasks, by_id, queue, wants, alone = state.tasks, state.by_id, state.queue, client.wants, client.alone
     next_id, priority, retries, inputs = state.next_id, message.priority, message.retries, message.inputs
@@ -156,6 +166,9 @@ def restriction_of(asked: Submit | TaskOptions) -> Restriction | None:
     """What tasks ask of their worker, if anything."""
     if asked.workers is None and not asked.resources:
         return None
+    for name, quantity in asked.resources.items():
+        if not 0 <= quantity < inf:
+            raise Unexpected(f"of a resource a task takes a number that is none: {name}={quantity}")
     workers = None if asked.workers is None else tuple(asked.workers)
     return Restriction(workers, asked.allow_other_workers, tuple(sorted(asked.resources.items())))
 

@@ -246,9 +246,12 @@ class SchedulerCore:
             if state.workers.get(peer.address) is not peer:
                 return  # it has been taken out; what it still says is of forgotten attempts
             peer.last_seen_s = now_s
+        elif isinstance(peer, ClientRecord) and peer.left:
+            return  # it has said goodbye, or another has taken its place
         elif now_s - state.notes.marked_s >= MARK_S:
             state.notes.mark(state.next_id, now_s)
         handlers = HANDLERS[type(peer)]
+        leaves = handlers[Close]
         agenda = state.agenda
         for message in messages:
             handler = handlers.get(type(message))
@@ -257,6 +260,8 @@ class SchedulerCore:
             handler(state, peer, message)
             if agenda:
                 settle(state)
+            if handler is leaves:
+                break  # what follows a goodbye is nobody's
         if type(peer) is WorkerRecord and peer.progress_s == now_s and messages:
             state.worked_s = now_s
         if state.gone:

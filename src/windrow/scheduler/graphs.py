@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from windrow.scheduler.clients import drop_all, restriction_of, want_again
+from windrow.scheduler.clients import check_priority, drop_all, restriction_of, want_again
 from windrow.scheduler.news import Asked
 from windrow.scheduler.state import (
     ERRED,
@@ -83,6 +83,8 @@ def _check_columns(message: Graph) -> None:
         raise Unexpected(f"the columns of Graph differ in length: {count} keys, and {sorted(lengths)}")
     if count and not message.options:
         raise Unexpected("a Graph has tasks, and no options for them")
+    for options in message.options:
+        check_priority(options.priority)
 
 
 def _make_tasks(state: State, parts: Parts, message: Graph, fresh: list[Task]) -> None:

@@ -289,7 +289,7 @@ class WorkerRecord(Peer[Any]):
 class ClientRecord(Peer[Any]):
     """A client: what it wants, and the reports that leave with the next flush."""
 
-    __slots__ = ("alone", "declared", "finished", "graphs", "id", "name", "seen", "wants", "worker")
+    __slots__ = ("alone", "declared", "finished", "graphs", "id", "left", "name", "seen", "wants", "worker")
 
     def __init__(self, id: str, name: str) -> None:
         super().__init__()
@@ -297,6 +297,7 @@ class ClientRecord(Peer[Any]):
         self.name = name
         self.worker = ""  # the address of the one whose tasks it serves
         self.alone: tuple[ClientRecord, ...] = (self,)
+        self.left = False
         self.wants: dict[Task, None] = {}
         self.declared: dict[bytes, None] = {}
         self.seen = 0
