@@ -13,6 +13,7 @@ from browser_help import Browser, Work, browsing, fail, need_browser, proxied
 from windrow import Client, LocalCluster
 from windrow.observe.plots.catalogue import PAGES, PLOTS
 from windrow.observe.plots.plot import Rows
+from windrow.observe.scenes import MENU
 
 MAIN = ("status", "workers", "tasks", "graph", "groups", "profile", "memory", "transfers", "system", "events")
 """Those whose pictures are in the docs."""
@@ -68,7 +69,8 @@ def test_each_page_is_drawn_live_and_without_complaint(browser: Browser, root: s
     drawn(browser, path)
     title = PAGES[path].title
     assert browser.driver.title == f"windrow: {title}"
-    assert browser.ask("return document.querySelector('nav [aria-current]').textContent") == title
+    if path in dict(MENU):
+        assert browser.ask("return document.querySelector('nav [aria-current]').textContent") == title
     assert browser.complaints() == []
     assert browser.ask("return document.scrollingElement.scrollWidth <= innerWidth")
 

@@ -11,7 +11,7 @@ from observe_help import recorded, some_facts
 
 from windrow.observe.plots.catalogue import PLOTS
 from windrow.observe.plots.draw import Drawing, theme
-from windrow.observe.plots.plot import Plot, Rows
+from windrow.observe.plots.plot import Boxes, Plot, Rows
 
 
 @pytest.mark.parametrize("plot", PLOTS.values(), ids=lambda plot: plot.name)
@@ -25,6 +25,10 @@ def test_each_plot_is_drawn_whole(plot: Plot) -> None:
     issues = check_integrity(set(document.models))
     assert not issues.error
     assert any(len(column) for source in drawing.sources.values() for column in source.data.values())
+    if isinstance(plot.kind, Boxes):
+        hatched = any(set(source.data.get("hatch", " ")) != {" "} for source in drawing.sources.values())
+        assert plot.kind.hatched or not hatched
+        assert not (plot.kind.hatched and plot.kind.rollover), "each hatched box costs a picture at each change"
     if not isinstance(plot.kind, Rows):
         assert drawing.figure.background_fill_alpha == 0.0
         assert [type(tool).__name__ for tool in drawing.figure.toolbar.tools].count("HoverTool") == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from observe_help import recorded, rows, snapshot, some_facts
 
-from windrow.observe import colours
+from windrow.drawing import colours
 from windrow.observe.feed import ASKED
 from windrow.observe.plots import workers
 from windrow.observe.plots.catalogue import PAGES, PLOTS, individual_plots, page_of
@@ -119,7 +119,7 @@ def test_the_stream_keeps_the_last_rows_and_sums_of_all() -> None:
 def test_boxes_of_the_stream_lead_to_tasks_and_say_what_raised() -> None:
     [(_, found)] = recorded(3).chunks
     assert found["link"][2] == "info/task/inc-2.html"
-    assert found["hatch"] == [" ", "x", " "]
+    assert found["color"][1] == colours.ERRED
     assert found["color"][2] == colours.of_prefix("inc")
     ticks = PLOTS["task-stream"].frames(some_facts())["ticks"]
     assert ticks == {"at": [0.5, 1.5], "text": ["0 · 1", "0 · 2"]}

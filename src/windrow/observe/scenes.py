@@ -121,8 +121,6 @@ def legend_style(color: str) -> str:
     """
     if color == "prefix":
         return "background:linear-gradient(90deg,#4477aa 33%,#228833 33% 66%,#aa3377 66%)"
-    if color == "erred":
-        return "background:repeating-linear-gradient(45deg,#000 0 3px,#8b96a5 3px 4px)"
     if color == "hatch":
         return "background:repeating-linear-gradient(135deg,var(--soft) 0 1px,transparent 1px 4px)"
     return f"background:{color}"

@@ -197,7 +197,7 @@ class Drawing:
             fill_color="color",
             fill_alpha="alpha",
             line_color=None,
-            hatch_pattern="hatch",
+            hatch_pattern="hatch" if kind.hatched else None,
             hatch_color=self._inks["soft"],
             hatch_alpha=0.5,
             hatch_scale=6,

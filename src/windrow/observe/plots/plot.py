@@ -45,6 +45,8 @@ class Boxes:
     x: Unit = ""
     x_label: str = ""
     y_label: str = ""
+    hatched: bool = False
+    """Whether some boxes are hatched: dear where there are many, as each gets a picture of its own at each change."""
     texts: Literal["", "beside", "inside"] = ""
     """Whether there are texts in it, and where."""
     flipped: bool = False

@@ -34,7 +34,7 @@ STREAM_LEGEND = (
     (colours.ACTIVITIES["transfer"], "transfer"),
     (colours.ACTIVITIES["disk"], "disk"),
     (colours.ACTIVITIES["deserialize"], "deserializing"),
-    ("erred", "raised"),
+    (colours.ERRED, "raised"),
 )
 
 SCALE = ("#d3dbe8", "#a9bedb", "#7fa1cd", "#5b86bb", "#3d6a9f", "#254b7a")
@@ -79,7 +79,7 @@ class Stream:
         found: Columns = drawing.boxes_of(rows, self.lanes)
         keys = [label(from_plain(key)) for key in rows["keys"]]
         found["link"] = [f"info/task/{quote(key, safe='')}.html" for key in keys]
-        found["hatch"] = ["x" if color == colours.ERRED else " " for color in found["color"]]
+        found["hatch"] = [" "] * len(keys)
         self.chunks.append((rows["since"], found))
         kept = sum(len(columns["left"]) for _, columns in self.chunks)
         while kept - len(self.chunks[0][1]["left"]) >= self.rows_kept:
