@@ -68,7 +68,7 @@ def test_no_factory_no_cluster(monkeypatch):
         ({"address": "tcp://127.0.0.1:1", "security": object()}, TypeError, "security"),
         ({"address": "tcp://127.0.0.1:1", "secret": 5}, TypeError, "secret"),
         ({"address": "smoke://signal:1", "secret": b"x"}, ValueError, "smoke"),
-        ({"address": "tcp://127.0.0.1:1", "secret": "zz"}, ValueError, "secret must be bytes"),
+        ({"address": "tcp://127.0.0.1:1", "secret": "zz"}, ValueError, "neither a secret"),
         ({"address": "tcp://127.0.0.1:1", "timeout": "soon"}, ValueError, "timeout: 'soon' is no time"),
         ({"asynchronous": True}, RuntimeError, "asynchronous=True needs a running event loop"),
     ],
