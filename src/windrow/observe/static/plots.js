@@ -94,35 +94,41 @@ class Table {
       });
       order.unshift(...first);
     }
-    const rows = order.map((place) => {
-      const row = document.createElement("tr");
-      this.heads.forEach(({ dataset }, number) => {
-        const made = cell(dataset.form, data[dataset.column][place]);
-        if (links[place] && number === 0) {
-          const link = document.createElement("a");
-          link.href = root + links[place] + location.search;
-          link.append(...made.childNodes);
-          made.append(link);
-        }
-        row.append(made);
-      });
-      if (links[place]) {
-        row.className = "leads";
-        row.addEventListener("click", () => follow(links[place]));
-      } else if (links.some(Boolean)) {
-        row.className = "sum";
+    const body = this.element.tBodies[0];
+    while (body.rows.length > Math.max(1, order.length)) body.deleteRow(-1);
+    order.forEach((place, at) => this.fill(body.rows[at] ?? body.insertRow(), data, place, links));
+    if (!order.length) this.fillNone(body.rows[0] ?? body.insertRow());
+  }
+
+  // What is as it was stays: somebody may be about to click on it, or mark it.
+  fill(row, data, place, links) {
+    const link = links[place];
+    row.className = link ? "leads" : links.some(Boolean) ? "sum" : "";
+    row.onclick = link ? () => follow(link) : null;
+    this.heads.forEach(({ dataset }, number) => {
+      const value = data[dataset.column][place];
+      const said = `${value}\n${number ? "" : link}`;
+      if (row.cells[number]?.said === said) return;
+      const made = cell(dataset.form, value);
+      made.said = said;
+      if (link && number === 0) {
+        const anchor = document.createElement("a");
+        anchor.href = root + link + location.search;
+        anchor.append(...made.childNodes);
+        made.append(anchor);
       }
-      return row;
+      if (row.cells[number]) row.cells[number].replaceWith(made);
+      else row.append(made);
     });
-    if (!rows.length) {
-      const row = document.createElement("tr");
-      const none = document.createElement("td");
-      none.colSpan = this.heads.length;
-      none.textContent = "There is nothing.";
-      row.append(none);
-      rows.push(row);
-    }
-    this.element.tBodies[0].replaceChildren(...rows);
+  }
+
+  fillNone(row) {
+    const none = document.createElement("td");
+    none.colSpan = this.heads.length;
+    none.textContent = "There is nothing.";
+    row.className = "";
+    row.onclick = null;
+    row.replaceChildren(none);
   }
 }
 
