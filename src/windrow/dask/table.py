@@ -49,7 +49,6 @@ _IN_TASKS = _of("windrow", "get_client get_worker secede")
 MODULES: Final[dict[str, dict[str, str]]] = {
     "": {
         **_of("windrow", " ".join(name for name in windrow.__all__ if name != "WindrowError")),
-        **_of("windrow.dask.security", "Security"),
         **_of("windrow.dask.utils", "sync"),
         **_RPC,
         **_of("windrow.dask.version", "__version__ __git_revision__"),
@@ -124,11 +123,12 @@ MODULES: Final[dict[str, dict[str, str]]] = {
     "queues": _of("windrow", "Queue"),
     "scheduler": {
         **_of("windrow", "KilledWorker Scheduler"),
+        **_of("windrow.errors", "NoValidWorkerError"),
         "ClientState": "windrow.scheduler.facade:ClientView",
         "TaskState": "windrow.scheduler.facade:TaskView",
         "WorkerState": "windrow.scheduler.facade:WorkerView",
     },
-    "security": _of("windrow.dask.security", "Security"),
+    "security": _of("windrow", "Security"),
     "semaphore": _of("windrow", "Semaphore"),
     "sizeof": {"safe_sizeof": "windrow.dask.utils:safe_sizeof", "sizeof": "dask.sizeof:sizeof"},
     "spans": _of("windrow", "span"),
