@@ -26,6 +26,8 @@ async def hold(root: str, page: str, opened: asyncio.Event) -> None:
     socket = await websocket_connect(
         where, subprotocols=["bokeh", json.loads(answer.body)["token"]], max_message_size=1 << 28
     )
+    while "ACK" not in str(await socket.read_message()):  # before that, nobody listens
+        pass
     for part in ({"msgid": "1", "msgtype": "PULL-DOC-REQ"}, {}, {}):
         await socket.write_message(json.dumps(part))
     while (fragment := await socket.read_message()) is not None:
