@@ -33,6 +33,10 @@ class Place(Protocol):
         """The worker."""
 
     @property
+    def owner(self) -> object:
+        """What may own things here, for no longer than it is there (it takes weak references); None: nothing does."""
+
+    @property
     def seceded(self) -> bool:
         """Whether the task has left the worker's threads."""
 

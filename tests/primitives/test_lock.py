@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
 import pickle
+from types import SimpleNamespace
 
 import pytest
+from dask.utils import SerializableLock
 from primitive_tasks import until
 
 import windrow
-from windrow import Client, Lock, Semaphore
+from windrow import Client, Lock, Semaphore, context
 
 
 def test_one_at_a_time(client):
@@ -101,6 +105,126 @@ def test_a_closed_lock_is_closed_for_its_object_alone(client):
 def test_pickles_by_name():
     copy = pickle.loads(pickle.dumps(Lock("x")))
     assert (type(copy), copy.name, repr(copy)) == (Lock, "x", "<Lock: x>")
+
+
+def _loaded_in(owner, blob):
+    """Unpickle as if in what ``owner`` stands for."""
+
+    def load():
+        context.enter(SimpleNamespace(owner=owner))
+        return pickle.loads(blob)
+
+    return contextvars.copy_context().run(load)
+
+
+class _Attempt:
+    """Something that weak references can be made to."""
+
+
+class _Kin(Lock):
+    """A lock of a user's own class."""
+
+
+def test_tasks_of_a_process_share_the_copies_that_they_unpickle():
+    one, other = _Attempt(), _Attempt()
+    blob = pickle.dumps(Lock("x"))
+    copy = _loaded_in(one, blob)
+    assert _loaded_in(other, blob) is copy
+    assert _loaded_in(other, pickle.dumps(copy)) is copy
+    assert _loaded_in(other, pickle.dumps(Lock("y"))) is not copy
+    assert type(_loaded_in(other, pickle.dumps(_Kin("x")))) is _Kin
+    assert pickle.loads(blob) is not copy, "nothing is shared outside of tasks"
+    assert _loaded_in(None, blob) is not copy, "nor where a task has ended"
+
+
+def test_a_shared_copy_lives_as_long_as_a_task_has_it():
+    blob = pickle.dumps(Lock("x"))
+    first = _loaded_in(_Attempt(), blob)
+    first.mark = True
+    del first
+    gc.collect()
+    assert not hasattr(_loaded_in(_Attempt(), blob), "mark")
+
+
+class Sorted:
+    """Locks that are taken in the order of their addresses, as xarray takes those of a file."""
+
+    def __init__(self, locks):
+        self.locks = sorted(locks, key=lambda lock: id(getattr(lock, "lock", None) or lock))
+
+    def __reduce__(self):
+        return Sorted, (self.locks,)
+
+    def __enter__(self):
+        for lock in self.locks:
+            lock.__enter__()
+
+    def __exit__(self, *exc_info):
+        for lock in reversed(self.locks):
+            lock.__exit__(*exc_info)
+
+
+def test_it_may_be_combined_with_a_lock_of_the_process(runtime_directory):
+    """More tasks than threads, each with a copy: no two may take both locks in opposite orders."""
+
+    def write(number, lock):
+        with lock:
+            return number
+
+    with Client(n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+        lock = Sorted([SerializableLock("of the process"), Lock("of the file")])
+        for begin in range(0, 200, 40):
+            futures = client.map(write, range(begin, begin + 40), lock=lock)
+            assert windrow.wait(futures, timeout=20).done == set(futures)
+        assert not Lock("of the file").locked()
+
+
+def test_what_a_shared_copy_holds_is_each_tasks_own(client):
+    lock, held, go_on = Lock("x"), windrow.Event("held"), windrow.Event("go on")
+    [address, _] = client.scheduler_info()["workers"]
+
+    def hold(lock):
+        with lock:
+            held.set()
+            return go_on.wait(20)
+
+    def meddle(lock):
+        with pytest.raises(RuntimeError, match="this object holds no lease"):
+            lock.release()
+        lock.close()
+        with pytest.raises(RuntimeError, match="was closed"):
+            lock.acquire()
+        return id(lock)
+
+    def again(lock):
+        with lock:
+            return lock.locked()
+
+    first = client.submit(hold, lock, workers=[address])
+    assert held.wait(20)
+    assert client.submit(meddle, lock, workers=[address]).result(20)
+    waits = client.submit(again, lock, workers=[address])
+    go_on.set()
+    assert (first.result(20), waits.result(20)) == (True, True)
+    held.clear()
+    go_on.clear()
+
+
+def test_a_lease_that_a_task_leaves_behind_is_not_kept_fresh(client):
+    [address, _] = client.scheduler_info()["workers"]
+
+    def leave(lock):
+        worker = windrow.get_worker()
+        worker.kept = lock
+        lock.acquire()
+        return len(lock._parts)
+
+    def parts(dask_worker):
+        gc.collect()
+        return len(dask_worker.kept._parts)
+
+    assert client.submit(leave, Lock("left behind"), workers=[address]).result(20) == 1
+    until(lambda: client.run(parts, workers=[address]) == {address: 0}, "what the task held ends with it")
 
 
 def test_in_tasks(client):

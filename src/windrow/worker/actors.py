@@ -45,6 +45,11 @@ class OnStage:
         self.priority = hosted.priority
         self.in_thread = in_thread
 
+    @property
+    def owner(self) -> object:
+        """The worker: what an actor holds it holds from one call to the next."""
+        return self.worker
+
     def secede(self) -> None:
         """Do nothing: it takes no thread from tasks."""
 

@@ -80,6 +80,11 @@ class Seat:
         return self.executor.worker
 
     @property
+    def owner(self) -> object:
+        """The attempt; None when it has ended."""
+        return self.attempt
+
+    @property
     def seceded(self) -> bool:
         """Whether the thread has left its place."""
         return self.slot is None
@@ -126,6 +131,11 @@ class OnLoop:
     def worker(self) -> Any:
         """The worker."""
         return self.executor.worker
+
+    @property
+    def owner(self) -> object:
+        """The attempt."""
+        return self.attempt
 
     def secede(self) -> None:
         """Do nothing: it takes no thread."""

@@ -17,7 +17,7 @@ READY: Final = "ready"  # waits for a thread
 RUNNING: Final = "running"
 
 
-class Attempt(Struct, eq=False):
+class Attempt(Struct, eq=False, weakref=True):
     """One attempt at one task, as `windrow.wire.messages.Run` described it."""
 
     id: TaskId

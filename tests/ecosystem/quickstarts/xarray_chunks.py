@@ -6,7 +6,13 @@ import dask
 import numpy as np
 import xarray as xr
 from dask.distributed import Client, Lock, wait
-from xarray.backends.locks import get_dask_scheduler
+from xarray.backends.locks import HDF5_LOCK, combine_locks, get_dask_scheduler
+
+
+def write(number, lock):
+    with lock:
+        return number
+
 
 if __name__ == "__main__":
     client = Client(n_workers=2, threads_per_worker=1, dashboard_address=None)
@@ -27,6 +33,9 @@ if __name__ == "__main__":
     with Lock("t"):
         assert Lock("t").locked()
         assert not Lock("t").acquire(blocking=False)
+    lock = combine_locks([HDF5_LOCK, Lock("file")])  # in each task another copy: all take both in one order
+    writes = client.map(write, range(200), lock=lock)
+    assert wait(writes, timeout=60).done == set(writes)
     with dask.config.set(scheduler="synchronous"):
         assert get_dask_scheduler() != "distributed"
     client.close()
