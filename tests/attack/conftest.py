@@ -25,24 +25,24 @@ def runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         yield directory
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(runtime_directory: Path) -> Iterator[LocalCluster]:
     """Two workers of one thread, which no attack ends."""
     with LocalCluster(n_workers=2, threads_per_worker=1, scheduler_port=0) as cluster:
         yield cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def encrypted(runtime_directory: Path) -> Iterator[LocalCluster]:
     """A cluster of one worker that speaks TLS."""
     with LocalCluster(n_workers=1, threads_per_worker=1, security=True, dashboard_address=None) as cluster:
         yield cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def owner(cluster: LocalCluster) -> Iterator[Client]:
     """The client of the user whose cluster is attacked."""
-    with Client(cluster) as client:
+    with Client(cluster, set_as_default=False) as client:
         yield client
 
 

@@ -91,7 +91,7 @@ def test_a_thousand_half_open_connections(target: LocalCluster, kind: str, caplo
     with crowd(target.scheduler_address, CROWD, kind):
         with Client(target.scheduler_address, timeout=5, set_as_default=False) as client:
             assert client.submit(tasks.inc, 1, pure=False).result(timeout=5) == 2
-        assert places_taken(target) <= door.STRANGERS_MAX
+        assert places_taken(target) <= door.STRANGERS_MAX + 2  # one more may have just come to each of two sockets
         assert rss_bytes() - before < 32 * MIB
     until(lambda: places_taken(target) == 0, "who is gone holds no place")
     told = [message for message in caplog.messages if "refused a connection: " in message]

@@ -34,7 +34,7 @@ def test_protocols(given: dict[str, Any], scheme: str) -> None:
         ({"protocol": "inproc", "processes": True}, ValueError, "protocol='inproc' and processes=True do not go"),
         ({"protocol": "inproc", "processes": False, "scheduler_port": 1}, ValueError, "and scheduler_port=1 do not"),
         ({"protocol": "tcp", "host": "inproc://"}, ValueError, "protocol='tcp' and host='inproc://' do not go"),
-        ({"protocol": "ucx"}, ValueError, "there is no protocol 'ucx'; there are inproc://, tcp://"),
+        ({"protocol": "ucx"}, ValueError, "there is no protocol 'ucx'; there are inproc://, local://, tcp://"),
     ],
 )
 def test_what_does_not_go(given: dict[str, Any], error: type[Exception], words: str) -> None:
