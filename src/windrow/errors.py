@@ -315,9 +315,9 @@ class NotAllowed(WindrowError, PermissionError):
 
     Examples
     --------
-    >>> print(NotAllowed("Shutdown", "administer", "submit"))
-    Shutdown takes the role administer, and this connection has submit: nothing was done. Connect with the cluster's \
-secret (the scheduler file, or the secret file), or ask who runs the cluster.
+    >>> print(NotAllowed("To retire workers (Retire)", "administer", "submit"))
+    To retire workers (Retire) takes the role administer, and this connection has submit: nothing was done. Connect \
+with the cluster's secret (the scheduler file, or the secret file), or ask who runs the cluster.
     """
 
     def __init__(self, what: str, needed: str, held: str) -> None:

@@ -66,7 +66,8 @@ class Memory(logging.Handler):
         """Remember a record."""
         try:
             party = getattr(record, "party", "")
-            self.records.append(Entry(record.name, record.levelname, self.format(record), party))
+            text = self.format(record).encode("utf-8", "backslashreplace").decode()  # names of files may be no text
+            self.records.append(Entry(record.name, record.levelname, text, party))
         except Exception:
             self.handleError(record)
         # Python's handler of last resort is for programs that have set up none; with this one there, it thinks they

@@ -14,7 +14,7 @@ import attack_tasks as tasks
 import pytest
 from attack_help import Bomb, frame, shaken, until, until_closed
 
-from windrow import Client, LocalCluster, Nanny, Scheduler, Worker, WorkerPlugin
+from windrow import Client, LocalCluster, Lock, Nanny, Scheduler, Worker, WorkerPlugin
 from windrow.errors import NotAllowed
 from windrow.roles import Role, token
 from windrow.wire import messages as m
@@ -65,15 +65,15 @@ def test_a_submit_token_has_work_done(submitter: Client) -> None:
 
 
 ADMINISTERING: dict[str, Callable[[Client, str], object]] = {
-    "RunOnScheduler": lambda client, path: client.run_on_scheduler(touch, path),
-    "RunFunction on nannies": lambda client, path: client.run(touch, path, nanny=True),
-    "RegisterPlugin": lambda client, path: client.register_plugin(Marker(path)),
-    "UnregisterPlugin": lambda client, path: client.unregister_worker_plugin("any"),
-    "Restart": lambda client, path: client.restart(),
-    "RestartWorkers": lambda client, path: client.restart_workers(list(client.scheduler_info()["workers"])),
-    "Retire": lambda client, path: client.retire_workers(),
-    "Shutdown": lambda client, path: client.shutdown(),
-    "Ask 'amm'": lambda client, path: client.amm.start(),
+    "To run a function on the scheduler (RunOnScheduler)": lambda client, path: client.run_on_scheduler(touch, path),
+    "To run a function on nannies (RunFunction)": lambda client, path: client.run(touch, path, nanny=True),
+    "To register plugins or upload files (RegisterPlugin)": lambda client, path: client.register_plugin(Marker(path)),
+    "To unregister plugins (UnregisterPlugin)": lambda client, path: client.unregister_worker_plugin("any"),
+    "To restart the cluster (Restart)": lambda client, path: client.restart(),
+    "To restart workers (RestartWorkers)": lambda client, path: client.restart_workers([*client.nthreads()]),
+    "To retire workers (Retire)": lambda client, path: client.retire_workers(),
+    "To shut the cluster down (Shutdown)": lambda client, path: client.shutdown(),
+    "To use the memory manager (Ask 'amm')": lambda client, path: client.amm.start(),
 }
 
 
@@ -82,8 +82,9 @@ def test_a_submit_token_that_administers(
     what: str, submitter: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     canary = tmp_path / "done"
+    refused = f"^{re.escape(what)} takes the role administer, and this connection has submit"
     for _ in range(3):
-        with pytest.raises(NotAllowed, match=f"^{what} takes the role administer, and this connection has submit"):
+        with pytest.raises(NotAllowed, match=refused):
             ADMINISTERING[what](submitter, str(canary))
     assert submitter.submit(tasks.inc, 1, pure=False).result(timeout=5) == 2, "its connection stays"
     assert not canary.exists()
@@ -103,13 +104,45 @@ def test_a_watch_token_sees(watcher: Client, owner: Client) -> None:
     assert watcher.id not in owner.cluster.scheduler.core.state.clients
 
 
+READING: dict[str, Callable[[Client, Path], object]] = {
+    "logs of the scheduler": lambda client, path: len(client.get_scheduler_logs(1)),
+    "logs of workers": lambda client, path: [*map(len, client.get_worker_logs(1).values())],
+    "versions": lambda client, path: client.get_versions()["workers"].keys(),
+    "stories": lambda client, path: [record[:3] for record in client.story(("read", 0))],
+    "stacks": lambda client, path: {key for stacks in client.call_stack().values() for key in stacks},
+    "all of it": lambda client, path: client.dump_cluster_state(str(path / "dump")),
+}
+
+
+@pytest.fixture
+def _busy(owner: Client, tmp_path: Path) -> Iterator[None]:
+    future = owner.submit(tasks.wait_for, str(tmp_path / "end"), key=("read", 0))
+    until(lambda: owner.call_stack(), "it runs")
+    yield
+    (tmp_path / "end").touch()
+    future.result(timeout=10)
+
+
+@pytest.mark.usefixtures("_busy")
+def test_a_token_that_reads_what_is_known_reads_what_the_owner_reads(
+    submitter: Client, watcher: Client, owner: Client, tmp_path: Path
+) -> None:
+    for name, read in READING.items():
+        expected = read(owner, tmp_path)
+        assert read(submitter, tmp_path) == expected, name
+        assert read(watcher, tmp_path) == expected, name
+    assert READING["stacks"](watcher, tmp_path) == {("read", 0)}
+    assert (tmp_path / "dump.msgpack.gz").is_file()
+
+
 ASKING: dict[str, Callable[[Client, str], object]] = {
     **ADMINISTERING,
-    "RunFunction": lambda client, path: client.run(touch, path),
-    "Ask 'datasets'": lambda client, path: client.list_datasets(),
-    "Ask 'metadata'": lambda client, path: client.set_metadata("x", 1),
+    "To run a function on workers (RunFunction)": lambda client, path: client.run(touch, path),
+    "To use published datasets (Ask 'datasets')": lambda client, path: client.list_datasets(),
+    "To use metadata (Ask 'metadata')": lambda client, path: client.set_metadata("x", 1),
+    "To use locks and semaphores (Ask 'semaphores')": lambda client, path: Lock("x", client=client).acquire(),
 }
-del ASKING["UnregisterPlugin"]
+del ASKING["To unregister plugins (UnregisterPlugin)"]
 
 
 @pytest.mark.parametrize("what", ASKING)
@@ -117,7 +150,8 @@ def test_a_watch_token_that_asks_for_more(
     what: str, watcher: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     canary = tmp_path / "done"
-    with pytest.raises(NotAllowed, match=f"^{what} takes the role (submit|administer), and this connection has watch"):
+    refused = f"^{re.escape(what)} takes the role (submit|administer), and this connection has watch"
+    with pytest.raises(NotAllowed, match=refused):
         ASKING[what](watcher, str(canary))
     assert len(watcher.scheduler_info()["workers"]) == 2, "its connection stays"
     assert not canary.exists()
@@ -175,7 +209,7 @@ def test_a_submit_token_that_poses_as_a_worker_or_nanny(
     assert b"takes the role administer" in until_closed(endpoint)
     assert len(target.scheduler.core.state.workers) == 2
     assert "forged" not in target.scheduler.core.state.nannies
-    assert f"{type(hello).__name__} takes the role administer, and this connection has submit" in caplog.text
+    assert f"({type(hello).__name__}) takes the role administer, and this connection has submit" in caplog.text
 
 
 @pytest.mark.parametrize("role", [Role.WATCH, Role.SUBMIT], ids=str)

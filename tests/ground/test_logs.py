@@ -35,6 +35,12 @@ def test_the_last_records_of_a_party_newest_first(memory: logs.Memory) -> None:
     assert logs.recent("nanny") == []
 
 
+def test_names_of_files_that_are_no_text_can_be_told_to_others(memory: logs.Memory) -> None:
+    record(memory, "windrow.worker", "no such file: \udcff")
+    [(_, text)] = logs.recent("worker")
+    assert text.encode().endswith(b"no such file: \\udcff")
+
+
 def test_a_record_that_cannot_be_formatted_harms_nobody(memory: logs.Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)
     memory.handle(logging.LogRecord("windrow.worker", logging.INFO, "f.py", 1, "%d", ("x",), None))

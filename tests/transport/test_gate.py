@@ -72,7 +72,7 @@ def test_a_question_is_answered_with_the_refusal_and_the_rest_passes(
     error = failure.load(reply.error)
     assert isinstance(error, NotAllowed)
     assert isinstance(error, PermissionError)
-    assert (error.what, error.needed, error.held) == ("Shutdown", "administer", "submit")
+    assert (error.what, error.needed, error.held) == ("To shut the cluster down (Shutdown)", "administer", "submit")
     assert "nothing was done" in str(error)
     assert caplog.messages == [f"refused to tcp://10.0.0.9:4: {error}"]
 

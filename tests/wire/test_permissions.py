@@ -15,7 +15,7 @@ from windrow.scheduler.requests import ANSWERS, FOR_OBSERVERS
 from windrow.scheduler.state import ClientRecord, NannyRecord, ObserverRecord, WorkerRecord
 from windrow.wire import messages as m
 from windrow.wire import permissions
-from windrow.wire.permissions import needed
+from windrow.wire.permissions import needed, what
 
 
 def test_every_message_is_in_the_table() -> None:
@@ -32,7 +32,7 @@ def test_every_service_is_in_the_table() -> None:
 
 def test_who_watches_may_ask_what_observers_may_and_no_more() -> None:
     of_watchers = {request for request, role in permissions.REQUESTS.items() if role is Role.WATCH}
-    assert of_watchers == FOR_OBSERVERS | {m.RecentLogs, m.Tallies}
+    assert of_watchers == FOR_OBSERVERS | {m.RecentLogs, m.Tallies, m.Versions}
     said = {kind for kind, role in permissions.MESSAGES.items() if role is Role.WATCH}
     assert said - {m.Begin, m.Resume, m.Resumed, m.Ack} == {m.HelloObserver, m.Listen, m.Close}
     assert set(HANDLERS[ObserverRecord]) == {m.Call, m.Close}
@@ -80,6 +80,15 @@ def test_what_is_in_no_table_is_for_nobody_but_administrators() -> None:
         pass
 
     assert needed(New()) is needed(m.Call(1, New())) is Role.ADMINISTER  # type: ignore[arg-type]
+
+
+def test_what_may_be_refused_is_named_as_people_know_it() -> None:
+    table = {**permissions.MESSAGES, **permissions.REQUESTS, **permissions.SERVICES}
+    of_roles = {kind for kind, role in table.items() if role is not Role.WATCH} - {m.Ask}
+    assert of_roles == set(permissions.PHRASES)
+    assert what(m.Call(1, m.RunOnScheduler(b""))) == "To run a function on the scheduler (RunOnScheduler)"
+    assert what(m.Call(1, m.Ask("semaphores", None))) == "To use locks and semaphores (Ask 'semaphores')"
+    assert what(m.Call(1, m.RunFunction(b"", nanny=True))) == "To run a function on nannies (RunFunction)"
 
 
 def test_every_answer_of_the_scheduler_is_in_the_table() -> None:

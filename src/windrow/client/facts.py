@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
-from windrow import logs, versions
+import msgspec
+
+from windrow import versions
 from windrow.client import calls
 from windrow.client.session import Session
 from windrow.client.waiting import Steps
@@ -61,18 +63,20 @@ def nbytes(session: Session, keys: Collection[Key] | None, summary: bool) -> Ste
     return sums
 
 
-def on_workers(session: Session, function: Callable[..., Any], *args: Any) -> Steps[dict[str, Any]]:
-    """The results of a function of windrow's own on all workers; those that leave meanwhile are left out."""
-    call = calls.call_blob(function, args, {})
-    reply = yield from calls.ask(session, m.RunFunction(call))
-    results: dict[str, Any] = {}
+def of_workers(session: Session, request: m.Report) -> Steps[dict[str, Any]]:
+    """What workers say of themselves; those that leave meanwhile are left out."""
+    reply = yield from calls.ask(session, request)
+    told: dict[str, Any] = {}
     for address, blob in zip(reply.value, reply.blobs, strict=True):
         if blob is not None:
-            ok, value = calls.outcome(blob)
-            if not ok:
-                raise value
-            results[address] = value
-    return results
+            assert isinstance(blob, bytes)
+            told[address] = msgspec.msgpack.decode(blob)
+    return told
+
+
+def _of_keys(session: Session, request: m.Report) -> Steps[dict[str, list[tuple[Key, Any]]]]:
+    told = yield from of_workers(session, request)
+    return {address: [(from_plain(key), said) for key, said in pairs] for address, pairs in told.items()}
 
 
 def on_scheduler(session: Session, function: Callable[..., Any], *args: Any) -> Steps[Any]:
@@ -84,8 +88,8 @@ def on_scheduler(session: Session, function: Callable[..., Any], *args: Any) -> 
 def all_versions(session: Session, packages: Sequence[str], check: bool) -> Steps[dict[str, Any]]:
     """Versions of client, scheduler and workers; with ``check``, a warning if they differ."""
     ask = partial(versions.versions, packages)
-    scheduler = yield from on_scheduler(session, versions.versions, packages)
-    workers = yield from on_workers(session, versions.versions, packages)
+    scheduler = yield from calls.ask_value(session, m.Versions(list(packages)))
+    workers = yield from of_workers(session, m.Report("versions", packages=list(packages)))
     found = {"scheduler": scheduler, "workers": workers, "client": ask()}
     if check:
         parties = {"client": found["client"], "scheduler": scheduler, **workers}
@@ -102,24 +106,28 @@ def all_versions(session: Session, packages: Sequence[str], check: bool) -> Step
 
 def scheduler_logs(session: Session, n: int | None) -> Steps[list[tuple[str, str]]]:
     """The scheduler's last log records."""
-    found: list[tuple[str, str]] = yield from on_scheduler(session, logs.recent, "scheduler", n)
-    return found
+    records = yield from calls.ask_value(session, m.RecentLogs(n))
+    return [tuple(record) for record in records]
+
+
+def worker_logs(session: Session, n: int | None, workers: list[str] | None) -> Steps[dict[str, list[tuple[str, str]]]]:
+    """The last log records of workers, by address."""
+    if workers is not None:
+        workers = list((yield from calls.chosen_workers(session, workers)))
+    told = yield from of_workers(session, m.Report("logs", workers, n))
+    return {address: [tuple(record) for record in records] for address, records in told.items()}
 
 
 def call_stacks(session: Session, keys: list[Key] | None) -> Steps[dict[str, dict[Key, list[str]]]]:
     """Frames of running tasks, by worker and key; workers where none runs are left out."""
-    from windrow.worker import facts as on_worker
-
-    found = yield from on_workers(session, on_worker.call_stacks, keys)
-    return {address: stacks for address, stacks in found.items() if stacks}
+    found = yield from _of_keys(session, m.Report("stacks", keys=keys))
+    return {address: dict(stacks) for address, stacks in found.items() if stacks}
 
 
 def story(session: Session, keys: list[Key]) -> Steps[list[tuple[Any, ...]]]:
     """Where tasks stand, by scheduler and workers."""
-    from windrow.worker import facts as on_worker
-
     tasks = yield from of_tasks(session, keys)
-    workers = yield from on_workers(session, on_worker.states, keys)
+    workers = yield from _of_keys(session, m.Report("states", keys=keys))
     records: list[tuple[Any, ...]] = [("scheduler", key, facts["state"], facts) for key, facts in tasks.items()]
     records += [(address, key, state, {}) for address, states in workers.items() for key, state in states]
     return records
@@ -127,11 +135,9 @@ def story(session: Session, keys: list[Key]) -> Steps[list[tuple[Any, ...]]]:
 
 def everything(session: Session, exclude: Collection[str]) -> Steps[dict[str, Any]]:
     """The state of the cluster as plain data whose dicts have names only; of tasks, nothing named in ``exclude``."""
-    from windrow.worker import facts as on_worker
-
     identity = yield from calls.ask_value(session, m.Identity())
     tasks = yield from of_tasks(session, None)
-    on_each = yield from on_workers(session, on_worker.states, None)
+    on_each = yield from _of_keys(session, m.Report("states"))
     found = yield from all_versions(session, (), False)
     return {
         "scheduler": {

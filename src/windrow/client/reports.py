@@ -15,7 +15,7 @@ from windrow import logs, roles, security
 from windrow.client import dump, facts
 from windrow.client.base import Base
 from windrow.client.future import futures_of, given_futures
-from windrow.client.options import Workers
+from windrow.client.options import Workers, worker_names
 from windrow.client.proxy import SchedulerProxy
 from windrow.client.waiting import Steps
 from windrow.keys import Key
@@ -71,9 +71,11 @@ class ReportMethods(Base):
 
         See `get_scheduler_logs`. Workers in one process share their records.
         """
-        party = "nanny" if nanny else "worker"
-        client: Any = self
-        return client.run(logs.recent, party, _checked_count(n), workers=workers, nanny=nanny)
+        if nanny:
+            client: Any = self
+            return client.run(logs.recent, "nanny", _checked_count(n), workers=workers, nanny=True)
+        names = None if workers is None else worker_names(workers)
+        return self._report(facts.worker_logs(self.session, _checked_count(n), names), "get_worker_logs")
 
     # ---------------------------------------------------------------- tasks
 

@@ -62,8 +62,9 @@ NAMES: dict[str, list[tuple[type, Test]]] = {
     "unregister_nanny_plugin": [(m.UnregisterPlugin, _of_kind("nanny"))],
     "unregister_scheduler_plugin": [(m.UnregisterPlugin, _of_kind("scheduler"))],
     "unregister_worker_plugin": [(m.UnregisterPlugin, _of_kind("worker"))],
+    "versions": [(m.Versions, _any)],
     "who_has": [(m.WhoHas, _any)],
-    "worker_facts": [(m.WorkerFacts, _any)],
+    "worker_facts": [(m.WorkerFacts, _any), (m.Report, _any)],
     "workers_to_close": [(m.WorkersToClose, _any)],
 }
 """What each name stands for; nothing where there is no such request to this scheduler, which refuses it anyway."""

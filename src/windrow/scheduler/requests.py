@@ -49,6 +49,7 @@ from windrow.wire.messages import (
     RegisterPlugin,
     Replicate,
     Reply,
+    Report,
     Request,
     Restart,
     RestartWorker,
@@ -223,6 +224,11 @@ def recent_events(state: State, peer: Peer[Any], call: int, request: RecentEvent
 
 def profile(state: State, peer: Peer[Any], call: int, request: Profile) -> None:
     """Ask workers what their tasks spend their time on. (The shell answers for the scheduler itself.)"""
+    report(state, peer, call, request)
+
+
+def report(state: State, peer: Peer[Any], call: int, request: Report | Profile) -> None:
+    """Ask workers what they say of themselves, each in one piece."""
     chosen = [worker for worker in _workers(state, request.workers) if worker.is_alive]
     relay = Relay(peer, call, [None] * len(chosen), [worker.address for worker in chosen], [], {})
     for place, worker in enumerate(chosen):
@@ -569,6 +575,7 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     ActorCall: call_actor,
     Overview: overview,
     WorkerFacts: worker_facts,
+    Report: report,
     Explain: explain,
     TaskStream: task_stream,
     TaskGraph: task_graph,
@@ -588,6 +595,7 @@ FOR_OBSERVERS = frozenset(
         Identity,
         Overview,
         WorkerFacts,
+        Report,
         AdaptiveTarget,
         WorkersToClose,
         Explain,
@@ -598,4 +606,4 @@ FOR_OBSERVERS = frozenset(
         Profile,
     }
 )
-"""What may be asked by who only looks. (The shell answers `RecentLogs` and `Tallies`, too.)"""
+"""What may be asked by who only looks. (The shell answers `RecentLogs`, `Tallies` and `Versions`, too.)"""

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from windrow import addressing, config, listening, logs, sampling, schemes, security, tls, transport
+from windrow import addressing, config, listening, logs, sampling, schemes, security, tls, transport, versions
 from windrow.dashboard.dashboard import Dashboard
 from windrow.errors import NotAllowed
 from windrow.node import Server, Status
@@ -68,6 +68,7 @@ from windrow.wire.messages import (
     Shutdown,
     Tallies,
     UnregisterPlugin,
+    Versions,
     Welcome,
 )
 
@@ -494,6 +495,8 @@ class SchedulerServer(Server):
             value = self.identity()
         elif type(request) is RecentLogs:
             value = logs.recent("scheduler", request.n)
+        elif type(request) is Versions:
+            value = versions.versions(request.packages)
         elif type(request) is Tallies:
             value = {**tally.report(self.core.state), "pulse": self._pulse.facts()}
         elif type(request) is Profile and request.scheduler:

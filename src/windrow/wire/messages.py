@@ -784,9 +784,29 @@ class Overview(Struct, tag=140, array_like=True):
 
 
 class RecentLogs(Struct, tag=141, array_like=True):
-    """Reply value: [[level, text]] of the scheduler's last ``n`` log records, the newest first."""
+    """Reply value: [[level, text]] of the scheduler's last ``n`` log records (None: of all), the newest first."""
 
-    n: int
+    n: int | None
+
+
+class Versions(Struct, tag=230, array_like=True):
+    """Reply value: the scheduler's own versions (`windrow.versions.versions`), of these ``packages``, too."""
+
+    packages: list[str] = []
+
+
+class Report(Struct, tag=231, array_like=True):
+    """Have workers say what they know. Reply value: addresses; blobs: of each, in MessagePack, `worker.facts.report`.
+
+    That is the last ``n`` log records (None: all); where tasks are in their code, or their states, of these ``keys`` or
+    of all; versions, of these ``packages``, too. Of a worker that goes meanwhile it is None.
+    """
+
+    what: Literal["logs", "stacks", "states", "versions"]
+    workers: list[str] | None = None
+    n: int | None = None
+    keys: list[Key] | None = None
+    packages: list[str] = []
 
 
 class WorkerFacts(Struct, tag=142, array_like=True):
@@ -934,6 +954,8 @@ Request: TypeAlias = (
     | ActorCall
     | Overview
     | RecentLogs
+    | Versions
+    | Report
     | WorkerFacts
     | Tallies
     | ScaleCluster

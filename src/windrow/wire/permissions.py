@@ -1,7 +1,7 @@
 """Which role may say what: one table for all messages and requests, and the question to it.
 
-What lives here: the least role of each type. What this file must never know: who says a message, and what follows from
-a refusal (`transport.gate`).
+What lives here: the least role of each type, and what it is to people. What this file must never know: who says a
+message, and what follows from a refusal (`transport.gate`).
 
 A type that is not in the table may be said by nobody; a test holds that each is. What a scheduler or a worker says is
 `ADMINISTER`: who may pose as one of them could have any code run, and any value told.
@@ -14,7 +14,7 @@ from msgspec import Struct
 from windrow.roles import Role
 from windrow.wire import messages as m
 
-__all__ = ["MESSAGES", "REQUESTS", "SERVICES", "needed", "what"]
+__all__ = ["MESSAGES", "PHRASES", "REQUESTS", "SERVICES", "needed", "what"]
 
 _LINKS = (m.Begin, m.Resume, m.Resumed, m.Ack)
 _OF_CLIENTS = (
@@ -89,6 +89,8 @@ REQUESTS: dict[type[Struct], Role] = {
     m.Facts: Role.WATCH,
     m.Explain: Role.WATCH,
     m.RecentLogs: Role.WATCH,
+    m.Versions: Role.WATCH,
+    m.Report: Role.WATCH,
     m.WorkerFacts: Role.WATCH,
     m.Tallies: Role.WATCH,
     m.TaskStream: Role.WATCH,
@@ -140,6 +142,56 @@ SERVICES: dict[str, Role] = {
 """Who may ask a service of the scheduler (`wire.messages.Ask`)."""
 
 
+PHRASES: dict[type[Struct] | str, str] = {
+    **dict.fromkeys(_OF_THE_CLUSTER, "speak as a part of the cluster"),
+    m.HelloClient: "submit work and hold results",
+    m.Declare: "submit work",
+    m.Undeclare: "submit work",
+    m.Submit: "submit work",
+    m.Graph: "submit work",
+    m.Want: "hold results",
+    m.Release: "hold results",
+    m.Cancel: "cancel tasks",
+    m.Retry: "run failed tasks again",
+    m.Withdraw: "use locks, queues and the like",
+    m.Log: "log events",
+    m.Reply: "answer the scheduler",
+    m.Gather: "gather results",
+    m.Scatter: "scatter data",
+    m.Recipe: "see how a task is made",
+    m.ActorCall: "use actors",
+    m.Replicate: "replicate data",
+    m.Rebalance: "rebalance data",
+    m.RunFunction: "run a function on workers",
+    m.RunOnScheduler: "run a function on the scheduler",
+    m.RegisterPlugin: "register plugins or upload files",
+    m.UnregisterPlugin: "unregister plugins",
+    m.Restart: "restart the cluster",
+    m.RestartWorkers: "restart workers",
+    m.Retire: "retire workers",
+    m.ScaleCluster: "scale the cluster",
+    m.Shutdown: "shut the cluster down",
+    m.HelloWorker: "join as a worker",
+    m.HelloNanny: "join as a nanny",
+    m.Arrive: "join as a worker or a nanny",
+    m.GetData: "take data from a worker",
+    m.Reach: "put data on a worker",
+    "datasets": "use published datasets",
+    "events": "read events or subscribe to them",
+    "fire-and-forget": "fire and forget tasks",
+    "flags": "use events that tasks wait for",
+    "following": "follow the progress of tasks",
+    "metadata": "use metadata",
+    "multi-locks": "use locks of several names",
+    "output": "read what tasks have printed and logged",
+    "queues": "use queues",
+    "semaphores": "use locks and semaphores",
+    "variables": "use variables",
+    "amm": "use the memory manager",
+}
+"""What is asked for by messages, requests and services that are not for everybody, as people know it: "to …"."""
+
+
 def needed(message: object) -> Role:
     """Return the least role that may say a message.
 
@@ -159,16 +211,17 @@ def needed(message: object) -> Role:
 
 
 def what(message: object) -> str:
-    """Return what a message is, for people.
+    """Return what a message is for people, and in brackets what it is called.
 
     Examples
     --------
     >>> what(m.Call(1, m.Ask("queues", None))), what(m.Release([], 1))
-    ("Ask 'queues'", 'Release')
+    ("To use queues (Ask 'queues')", 'To hold results (Release)')
     """
     said = message.request if type(message) is m.Call else message
+    kind: type[Struct] = type(said)  # type: ignore[assignment]
     if type(said) is m.Ask:
-        return f"Ask {said.service!r}"
+        return f"To {PHRASES.get(said.service, 'ask a service')} (Ask {said.service!r})"
     if type(said) is m.RunFunction and said.nanny:
-        return "RunFunction on nannies"
-    return type(said).__name__
+        return "To run a function on nannies (RunFunction)"
+    return f"To {PHRASES.get(kind, 'say this')} ({kind.__name__})"

@@ -1,6 +1,7 @@
 """What a worker can say of its tasks to whoever asks: their states, and where in their code they are.
 
-What lives here: functions that clients run on workers (`RunFunction`). What this file must never know: who asks.
+What lives here: the answer to `Report`, and functions that clients run on workers (`RunFunction`). What this file must
+never know: who asks.
 """
 
 from __future__ import annotations
@@ -12,12 +13,29 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-from windrow import logs
+import msgspec
+
+from windrow import logs, versions
 from windrow.keys import Key
+from windrow.wire.messages import Report
 from windrow.worker import executor
 from windrow.worker.state import Attempt
 
-__all__ = ["call_stacks", "recent_logs", "states", "threads_of_tasks"]
+__all__ = ["call_stacks", "recent_logs", "report", "states", "threads_of_tasks"]
+
+
+async def report(request: Report, worker: Any) -> bytes:
+    """Return, in MessagePack, what a worker is asked to say: pairs for mappings by key, as keys may be tuples."""
+    found: Any
+    if request.what == "logs":
+        found = logs.recent("worker", request.n)
+    elif request.what == "stacks":
+        found = list((await call_stacks(request.keys, worker)).items())
+    elif request.what == "states":
+        found = states(request.keys, worker)
+    else:
+        found = versions.versions(request.packages)
+    return msgspec.msgpack.encode(found)
 
 
 def states(keys: list[Key] | None, dask_worker: Any) -> list[tuple[Key, str]]:

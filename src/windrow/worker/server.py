@@ -46,6 +46,7 @@ from windrow.wire.messages import (
     Reach,
     RegisterPlugin,
     Reply,
+    Report,
     RunFunction,
     Shared,
     TaskId,
@@ -57,6 +58,7 @@ from windrow.worker.actors import Stage
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
 from windrow.worker.facade import WorkerFacade
+from windrow.worker.facts import report
 from windrow.worker.incoming import Limits
 from windrow.worker.memory import MemoryOptions, transfer_bytes
 from windrow.worker.memory_settings import read_options
@@ -573,6 +575,9 @@ class WorkerServer(WorkerFacade, Server):
         elif type(request) is Profile:
             count = 1
             future = self.loop.run_in_executor(self._data_pool, self._profile, request)
+        elif type(request) is Report:
+            count = 1
+            future = self.loop.create_task(self._report(request))
         elif isinstance(request, RegisterPlugin | UnregisterPlugin):
             self.background(self._change_plugins(link, call.id, request))
             return
@@ -641,6 +646,9 @@ class WorkerServer(WorkerFacade, Server):
 
     def _profile(self, request: Profile) -> list[Blob | None]:
         return [self.profiler.answer(request)]
+
+    async def _report(self, request: Report) -> list[Blob | None]:
+        return [await report(request, self)]
 
     def _run_function(self, blob: Blob) -> list[Blob | None]:
         try:
