@@ -13,6 +13,7 @@ from functools import partial
 import pytest
 
 from windrow.client import functions as module
+from windrow.client import submit
 from windrow.client.functions import Declared, Fingerprint, Function, Functions, name_of
 from windrow.wire import messages as m
 from windrow.wire import payload
@@ -308,3 +309,15 @@ def test_a_module_registered_by_value_late_is_heeded():
         assert functions.find(textwrap.dedent).code != by_reference.code
     finally:
         cloudpickle.unregister_pickle_by_value(textwrap)
+
+
+def test_one_cell_run_in_two_sessions_makes_the_same_keys():
+    def defined_in(file):
+        return notebook(compile("def double(x): return 2 * x", file, "exec"))["double"]
+
+    functions = Functions()
+    here, there = (functions.find(defined_in(file)) for file in ("/tmp/kernel_1/77.py", "/tmp/kernel_20/77.py"))
+    assert here.code != there.code
+    arguments = [payload.dumps(((defined_in(file),), {})) for file in ("<input-1>", "<input-22>")]
+    assert submit.pure_key(here, arguments[0], ()) == submit.pure_key(there, arguments[1], ())
+    assert submit._pure_keys(here, "double", arguments[:1], []) == submit._pure_keys(there, "double", arguments[1:], [])

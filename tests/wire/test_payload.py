@@ -8,7 +8,9 @@ import pickle
 import subprocess
 import sys
 import threading
+import traceback
 import types
+from pathlib import Path
 
 import cloudpickle
 import numpy as np
@@ -122,6 +124,43 @@ def test_lambdas_and_their_arrays() -> None:
     blob = dumps(lambda: array.sum())
     assert type(blob) is Attached
     assert loads(blob)() == array.sum()  # type: ignore[operator]
+
+
+def written_in(file: str, source: str) -> object:
+    """What a source defines last, in a module that nobody can import."""
+    names: dict[str, object] = {"__name__": "__main__"}
+    exec(compile(source, file, "exec"), names)
+    return list(names.values())[-1]
+
+
+def test_code_keeps_the_files_that_it_is_from(tmp_path: Path) -> None:
+    script = tmp_path / "a script é.py"
+    script.write_text("def fail(x):\n    return 1 / x  # here\n")
+    fail = written_in(str(script), script.read_text())
+    helper = written_in("<cell-7>", "def make():\n    def inner(): return 1\n    return inner")
+    blob = dumps([fail, helper, np.arange(20_000)])
+    assert type(blob) is Attached
+    got_fail, got_helper, array = loads(blob)  # type: ignore[misc]
+    assert (got_helper.__code__.co_filename, got_helper().__code__.co_filename) == ("<cell-7>", "<cell-7>")
+    assert array.sum() == 199_990_000
+    with pytest.raises(ZeroDivisionError) as caught:
+        got_fail(0)
+    told = "".join(traceback.format_tb(caught.value.__traceback__))
+    assert f'File "{script}", line 2, in fail' in told
+    assert "return 1 / x  # here" in told
+
+
+def test_the_names_of_files_do_not_count_in_digests() -> None:
+    def of(file: str, source: str, *more: object) -> str:
+        hasher = hashlib.sha256()
+        digest(dumps((written_in(file, source), *more)), hasher)
+        return hasher.hexdigest()
+
+    source = "def double(x): return 2 * x"
+    array = np.arange(20_000)
+    assert of("<cell-1>", source) == of("/tmp/kernel_1234567/some/longer/name e0.py", source)
+    assert of("<cell-1>", source, array) == of("<cell-22>", source, array)
+    assert of("<cell-1>", source) != of("<cell-1>", "def double(x): return 3 * x")
 
 
 def test_a_failure_names_what_and_which_part() -> None:

@@ -338,7 +338,7 @@ def _pure_keys(function: Function, name: str, blobs: list[Blob], inputs: list[li
     for position, blob in enumerate(blobs):
         hasher = start()
         if type(blob) is bytes and len(blob) <= WHOLE_BYTES:
-            hasher.update(blob)
+            hasher.update(payload.without_files(blob))
         else:
             payload.digest(blob, hasher)
         if inputs:
@@ -352,7 +352,7 @@ def pure_key(function: Function, blob: Blob, inputs: Iterable[Key]) -> str:
     """The key of a task whose result depends on its function and arguments alone."""
     hasher = function.hasher.copy()
     if type(blob) is bytes and len(blob) <= WHOLE_BYTES:
-        hasher.update(blob)
+        hasher.update(payload.without_files(blob))
     else:
         payload.digest(blob, hasher)
     for key in inputs:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import copyreg
-import io
 import pickle
 import traceback
 from collections import deque
@@ -174,9 +173,9 @@ def _dump_one(error: BaseException, who: str) -> Blob:
 
 
 def _pickle(error: BaseException, name: str) -> Blob:
-    import cloudpickle
+    from windrow.wire import by_value  # cloudpickle, which it imports, is not for those who never need it
 
-    class Bare(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    class Bare(by_value.Pickler):
         """Leaves out what tblib's own reduction adds where a program has installed it: whole tracebacks, and causes."""
 
         def reducer_override(self, thing: object) -> object:
@@ -184,12 +183,10 @@ def _pickle(error: BaseException, name: str) -> Blob:
                 return thing.__reduce_ex__(5)
             return super().reducer_override(thing)
 
-    file = io.BytesIO()
     try:
-        Bare(file, protocol=5).dump(error)
+        return Bare().stream(error)
     except Exception:  # any class may fail in any way; payload's error names the part that cannot travel
         return payload.dumps(error, f"exception {name}")
-    return file.getvalue()
 
 
 def _is_of_tblib(reduction: object) -> bool:

@@ -37,6 +37,7 @@ __all__ = [
     "references",
     "resolve",
     "resolving",
+    "without_files",
 ]
 
 ATTACH_BYTES = 64 * 1024
@@ -48,6 +49,13 @@ WHOLE_BYTES = 2047
 VAST_BYTES = 2**20
 """From this size on a buffer goes into a digest as its XXH3, fifteen times as fast as SHA-256: 128 bits that no two
 values share by chance, though somebody who wants to can make two that do."""
+
+FILES_START = b"\x80\x05]\x94("
+"""How a stream starts that was pickled by value, and therefore names the files of its code first; no other does: a
+pickle of a list has its frame before the list."""
+
+_FILES_END = b"e0\x80\x05"
+"""Nor does this occur before the end of these names: no character of UTF-8 starts with its second half."""
 
 _dumps = pickle.dumps
 _loads = pickle.loads
@@ -163,7 +171,7 @@ def nbytes(blob: Blob) -> int:
 
 
 def digest(blob: Blob, hasher: Hasher) -> None:
-    """Update a `hashlib` object with a blob.
+    """Update a `hashlib` object with a blob; names of files that code in it is from do not count.
 
     What is longer than `WHOLE_BYTES` goes in as its SHA-256, which processors compute twice as fast as BLAKE2; what is
     longer than `VAST_BYTES` as its XXH3.
@@ -177,13 +185,33 @@ def digest(blob: Blob, hasher: Hasher) -> None:
     True
     """
     if type(blob) is bytes:
+        blob = without_files(blob)
         hasher.update(blob if len(blob) <= WHOLE_BYTES else _long_digest(blob))
         return
     assert type(blob) is Attached, f"no blob: {type(blob)}"
-    for buffer in blob.frames:
+    for position, buffer in enumerate(blob.frames):
+        data = without_files(buffer.data) if position == 0 and type(buffer.data) is bytes else buffer.data
         # The length goes in first, so that buffers cut at another place make another digest.
-        hasher.update(len(buffer.data).to_bytes(8, "little"))
-        hasher.update(_long_digest(buffer.data))
+        hasher.update(len(data).to_bytes(8, "little"))
+        hasher.update(_long_digest(data))
+
+
+def without_files(stream: bytes) -> bytes:
+    """Return a pickle without the names of the files that its code is from, for who compares pickles.
+
+    A cell of a notebook is of another file in each session, and for IPython each time that it is run.
+
+    Examples
+    --------
+    >>> here, there = (compile("1 + 1", file, "eval") for file in ("here.py", "there.py"))
+    >>> dumps(here) == dumps(there)
+    False
+    >>> without_files(dumps(here)) == without_files(dumps(there))
+    True
+    """
+    if not stream.startswith(FILES_START):
+        return stream
+    return stream[stream.index(_FILES_END) + 2 :]
 
 
 def _long_digest(data: bytes | bytearray | memoryview | mmap.mmap) -> bytes:
@@ -246,11 +274,11 @@ def _must_go_by_value() -> bool:
 
 
 def _by_value(obj: object, what: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    import cloudpickle
+    from windrow.wire import by_value  # cloudpickle, which it imports, is not for those who never need it
 
     large = _Large()
     try:
-        return cloudpickle.dumps(obj, protocol=5, buffer_callback=large), large
+        return by_value.dumps(obj, large), large
     except Exception as error:  # see dumps: a reduction may raise anything
         from windrow.wire import culprit
 
