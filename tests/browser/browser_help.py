@@ -111,8 +111,7 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the console has said that is bad."""
-        bad = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
-        return [message for message in bad if "favicon" not in message]
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 COLUMNS = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,12 @@ def test_a_bar_leads_to_its_worker(browser: Browser, root: str) -> None:
     browser.click_at("workers-memory", x, (boxes["bottom"][place] + boxes["top"][place]) / 2)
     browser.until("return location.pathname.startsWith('/info/worker/')")
     assert "Worker 1" in browser.text()
+
+
+def test_events_have_a_date_and_24_hours(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/events")
+    time = browser.until("return document.querySelector('#events tbody td.n')?.textContent")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d [0-2]\d:\d\d:\d\d", time), time
 
 
 def test_an_exception_leads_to_its_task_and_that_to_why(browser: Browser, root: str) -> None:

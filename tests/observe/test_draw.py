@@ -34,6 +34,15 @@ def test_each_plot_is_drawn_whole(plot: Plot) -> None:
         assert [type(tool).__name__ for tool in drawing.figure.toolbar.tools].count("HoverTool") == 1
 
 
+@pytest.mark.parametrize("name", ["workers-memory", "workers-memory-timeseries"])
+def test_an_axis_of_bytes_has_no_parts_of_bytes(name: str) -> None:
+    drawing = Drawing(PLOTS[name])
+    figure = drawing.figure
+    axis, range_ = (figure.below[0], figure.x_range) if name == "workers-memory" else (figure.left[0], figure.y_range)
+    assert axis.ticker.min_interval == 1
+    assert range_.default_span == 2048
+
+
 def test_what_is_as_it_was_is_not_set_again() -> None:
     drawing, set_again = Drawing(PLOTS["progress"]), []
     frames = PLOTS["progress"].frames(some_facts())

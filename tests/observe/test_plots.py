@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import isnan
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from windrow.observe.plots import workers
 from windrow.observe.plots.catalogue import PAGES, PLOTS, individual_plots, page_of
 from windrow.observe.plots.plot import BOXES, Boxes, Lines, Network, Plot, Rows
 from windrow.observe.plots.stream import Stream
+from windrow.observe.plots.times import moment
 
 
 def names_of(plot: Plot) -> set[str]:
@@ -123,6 +125,25 @@ def test_boxes_of_the_stream_lead_to_tasks_and_say_what_raised() -> None:
     assert found["color"][2] == colours.of_prefix("inc")
     ticks = PLOTS["task-stream"].frames(some_facts())["ticks"]
     assert ticks == {"at": [0.5, 1.5], "text": ["0 · 1", "0 · 2"]}
+
+
+@pytest.mark.parametrize("plot", ["graph", "groups"])
+def test_a_graph_of_nothing_says_so(plot: str) -> None:
+    none = {"names": [], "states": [], "keys": [], "prefixes": [], "ids": [], "edges": []}
+    frames = PLOTS[plot].frames({"graph": none, "groups": {"groups": [], "edges": []}})
+    assert frames["texts"]["text"] == ["There is nothing yet."]
+    assert "There is nothing yet." not in PLOTS[plot].frames(some_facts())["texts"]["text"]
+
+
+@pytest.mark.parametrize("plot", ["workers-memory-timeseries", "scheduler-system"])
+def test_a_line_over_time_is_broken_where_nobody_has_looked(plot: str) -> None:
+    times = [1000.0, 1001.0, 1061.0, 1062.0]
+    history = [moment(snapshot(), time) for time in times]
+    system = [{"time": time, "cpu": 1.0, "memory": 2, "files": 3, "threads": 4} for time in times]
+    lines = PLOTS[plot].frames({"history": history, "system": system})["lines"]
+    for column in lines.values():
+        assert [isnan(value) for value in column] == [False, False, True, False, False]
+    assert lines["time"][3] == 1061e3
 
 
 def test_a_profile_over_time_is_in_threads() -> None:

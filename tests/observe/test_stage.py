@@ -108,6 +108,8 @@ def test_every_path_answers_with_a_page_that_has_a_place_for_each_of_its_plots()
                 assert "unsafe-eval" not in answer.headers["Content-Security-Policy"]
                 for name in scenes.page_of(path).plots:  # type: ignore[union-attr]
                     assert f'id="{name}"' in text
+            [icon] = re.findall(r'rel="icon" href="\./([^"]+)"', text)
+            assert (await get(f"{url}/{icon}")).headers["Content-Type"] == "image/svg+xml"
             plots = json.loads((await get(f"{url}/individual-plots.json")).body)
             assert {f"/individual-{name}" for name in PLOTS} == set(plots.values())
 

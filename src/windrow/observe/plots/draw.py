@@ -183,7 +183,7 @@ class Drawing:
         elif kind.x == "share":
             x_range = models.Range1d(start=0, end=1.18 if kind.texts == "beside" else 1)
         elif kind.x in ("bytes", "count", "percent", "seconds"):
-            x_range = models.DataRange1d(start=0, range_padding=0.03)
+            x_range = models.DataRange1d(start=0, range_padding=0.03, default_span=_span(kind.x))
         y_range: Any = models.DataRange1d(range_padding=0.04, flipped=kind.flipped)
         if kind.texts == "inside":
             y_range = models.Range1d(start=INSIDE_ROWS, end=0)
@@ -235,7 +235,8 @@ class Drawing:
             source.selected.on_change("indices", look_closer)
 
     def _lines(self, kind: Lines) -> Any:
-        made = self._figure(models.DataRange1d(), models.DataRange1d(start=0, range_padding=0.1))
+        y_range = models.DataRange1d(start=0, range_padding=0.1, default_span=_span(kind.unit))
+        made = self._figure(models.DataRange1d(), y_range)
         names = [column for column, _, _ in kind.series]
         source = self._source("lines", {name: [] for name in ("time", *names)})
         drawn = [
@@ -283,7 +284,7 @@ class Drawing:
             axis = models.LinearAxis(formatter=models.NumeralTickFormatter(format=FORMATS[unit]))
         if unit in BYTES:
             powers = [2.0**power for power in range(10)]
-            axis.ticker = models.AdaptiveTicker(base=1024, mantissas=powers, num_minor_ticks=0)
+            axis.ticker = models.AdaptiveTicker(base=1024, mantissas=powers, min_interval=1, num_minor_ticks=0)
         elif unit == "count":
             axis.ticker = models.AdaptiveTicker(min_interval=1, mantissas=[1, 2, 5], num_minor_ticks=0)
         elif unit == "share":
@@ -305,6 +306,11 @@ CLOCK = {
     **dict.fromkeys(("seconds", "minsec", "minutes", "hourmin", "hours"), "%H:%M:%S"),
 }
 """How times stand at an axis."""
+
+
+def _span(unit: str) -> float:
+    """Return the width of a range that holds nothing but 0, twice what is in view: a part of a byte is no size."""
+    return 2048.0 if unit in BYTES else 2.0
 
 
 def _movers(ways: str) -> list[Any]:

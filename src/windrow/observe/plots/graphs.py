@@ -36,6 +36,8 @@ GROUP_COLUMNS = (
 
 NAMED_MAX = 40
 """So many groups have their names beside them."""
+NOTHING: Columns = {"x": [0.0], "y": [0.0], "text": ["There is nothing yet."]}
+"""The texts of a figure without nodes."""
 NODES = ("x", "y", "color", "shape", "size", "label", "detail", "link")
 
 
@@ -58,7 +60,8 @@ def graph(facts: Facts) -> Frames:
         "detail": [f"{kind}: {state}" for kind, state in zip(found["prefixes"], states, strict=True)],
         "link": [f"info/task/{quote(key, safe='')}.html" for key in found["keys"]],
     }
-    return {"nodes": nodes, "edges": _edges(xs, ys, found["edges"]), "texts": {"x": [], "y": [], "text": []}}
+    texts: Columns = {"x": [], "y": [], "text": []} if count else dict(NOTHING)
+    return {"nodes": nodes, "edges": _edges(xs, ys, found["edges"]), "texts": texts}
 
 
 def groups(facts: Facts) -> Frames:
@@ -83,7 +86,7 @@ def _groups(found: dict[str, Any]) -> Frames:
         "y": [ys[place] for place in named],
         "text": [shortened(rows[place][1], 15) for place in named],
     }
-    return {"nodes": nodes, "edges": _edges(xs, ys, found["edges"]), "texts": texts}
+    return {"nodes": nodes, "edges": _edges(xs, ys, found["edges"]), "texts": texts if rows else dict(NOTHING)}
 
 
 def _colour(counts: dict[str, int], kind: str) -> str:

@@ -5,6 +5,9 @@ What lives here: pure functions from `Moment`s to columns. What this file must n
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import nan
 from typing import Any
 
 from msgspec import Struct
@@ -16,6 +19,9 @@ __all__ = ["LINES", "MOMENTS_MAX", "Moment", "cluster_over_time", "moment", "sys
 
 MOMENTS_MAX = 900
 """So many seconds are remembered."""
+
+APART_S = 5.0
+"""Samples that are further apart are not joined by a line: nobody has looked in between."""
 
 
 class Moment(Struct, frozen=True):
@@ -57,16 +63,26 @@ def moment(snapshot: Any, now: float) -> Moment:
 def cluster_over_time(facts: Facts) -> Frames:
     """Return the moments as lines; times in milliseconds, as browsers have them."""
     moments: list[Moment] = facts["history"]
-    lines: dict[str, list[Any]] = {"time": [each.time * 1e3 for each in moments]}
-    for name in LINES:
-        lines[name] = [getattr(each, name) for each in moments]
-    return {"lines": lines}
+    return _lines([each.time for each in moments], {name: [getattr(each, name) for each in moments] for name in LINES})
 
 
 def system_over_time(facts: Facts) -> Frames:
     """Return what the scheduler's process took."""
     samples: list[dict[str, float]] = facts["system"]
     names = ("cpu", "memory", "files", "threads")
-    return {
-        "lines": {"time": [each["time"] * 1e3 for each in samples], **{n: [each[n] for each in samples] for n in names}}
-    }
+    return _lines([each["time"] for each in samples], {name: [each[name] for each in samples] for name in names})
+
+
+def _lines(times: list[float], columns: dict[str, list[Any]]) -> Frames:
+    """Return columns as lines that are broken, by a row of no numbers, where nobody has looked."""
+    gaps = {place for place, (one, next) in enumerate(pairwise(times), 1) if next - one > APART_S}
+
+    def broken(column: Sequence[Any]) -> Iterator[Any]:
+        for place, value in enumerate(column):
+            if place in gaps:
+                yield nan
+            yield value
+
+    lines = {"time": [time * 1e3 for time in broken(times)]}
+    lines.update((name, [*broken(column)]) for name, column in columns.items())
+    return {"lines": lines}

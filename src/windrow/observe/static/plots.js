@@ -31,7 +31,7 @@ const FORMS = {
   bar: (n) => `${(100 * n).toFixed(0)} %`,
   done: (n) => `${Math.floor(100 * n)} %`,
   seconds: (n) => `${n.toFixed(n < 10 ? 1 : 0)} s`,
-  clock: (n) => new Date(1000 * n).toLocaleTimeString(),
+  clock: (n) => new Date(1000 * n).toLocaleString("sv"),  // "2026-01-31 23:59:59", as logs have it
 };
 
 function cell(form, value) {
