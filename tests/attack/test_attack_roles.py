@@ -110,6 +110,10 @@ READING: dict[str, Callable[[Client, Path], object]] = {
     "versions": lambda client, path: client.get_versions()["workers"].keys(),
     "stories": lambda client, path: [record[:3] for record in client.story(("read", 0))],
     "stacks": lambda client, path: {key for stacks in client.call_stack().values() for key in stacks},
+    "names of datasets": lambda client, path: client.list_datasets(),
+    "events": lambda client, path: [event for _, event in client.get_events("read")],
+    "metadata": lambda client, path: client.get_metadata("read"),
+    "what tasks have said": lambda client, path: client.get_task_logs(("said", 0)),
     "all of it": lambda client, path: client.dump_cluster_state(str(path / "dump")),
 }
 
@@ -118,7 +122,13 @@ READING: dict[str, Callable[[Client, Path], object]] = {
 def _busy(owner: Client, tmp_path: Path) -> Iterator[None]:
     future = owner.submit(tasks.wait_for, str(tmp_path / "end"), key=("read", 0))
     until(lambda: owner.call_stack(), "it runs")
+    said = owner.submit(print, "hello", key=("said", 0))
+    said.result(timeout=10)
+    owner.log_event("read", 1)
+    owner.set_metadata("read", 2)
+    owner.publish_dataset(read=3)
     yield
+    owner.unpublish_dataset("read")
     (tmp_path / "end").touch()
     future.result(timeout=10)
 
@@ -132,14 +142,17 @@ def test_a_token_that_reads_what_is_known_reads_what_the_owner_reads(
         assert read(submitter, tmp_path) == expected, name
         assert read(watcher, tmp_path) == expected, name
     assert READING["stacks"](watcher, tmp_path) == {("read", 0)}
+    assert watcher.get_task_logs(("said", 0))["said", 0][0].text == "hello"
+    assert (watcher.list_datasets(), watcher.get_metadata("read")) == (("read",), 2)
+    assert READING["events"](watcher, tmp_path)[-1] == 1
     assert (tmp_path / "dump.msgpack.gz").is_file()
 
 
 ASKING: dict[str, Callable[[Client, str], object]] = {
     **ADMINISTERING,
     "To run a function on workers (RunFunction)": lambda client, path: client.run(touch, path),
-    "To use published datasets (Ask 'datasets')": lambda client, path: client.list_datasets(),
-    "To use metadata (Ask 'metadata')": lambda client, path: client.set_metadata("x", 1),
+    "To use published datasets (Ask 'datasets')": lambda client, path: client.get_dataset("mine"),
+    "To change metadata (Ask 'metadata')": lambda client, path: client.set_metadata("x", 1),
     "To use locks and semaphores (Ask 'semaphores')": lambda client, path: Lock("x", client=client).acquire(),
 }
 del ASKING["To unregister plugins (UnregisterPlugin)"]

@@ -7,6 +7,8 @@ import typing
 import pytest
 
 from windrow.primitives.catalog import SERVICES
+from windrow.primitives.metadata import GetMetadata, SetMetadata
+from windrow.primitives.service import Service
 from windrow.roles import Role
 from windrow.scheduler.core import HANDLERS
 from windrow.scheduler.following import Following
@@ -80,6 +82,23 @@ def test_what_is_in_no_table_is_for_nobody_but_administrators() -> None:
         pass
 
     assert needed(New()) is needed(m.Call(1, New())) is Role.ADMINISTER  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("service", [*SERVICES, MemoryManager, Following])
+def test_who_watches_reads_what_services_keep_and_changes_nothing(service: type[Service]) -> None:
+    kinds = typing.get_args(service.requests) or (service.requests,)
+    tags = [kind.__struct_config__.tag for kind in kinds if hasattr(kind, "__struct_config__")]
+    for_all = {tag for tag in tags if needed(m.Call(1, m.Ask(service.name, [tag, []]))) is Role.WATCH}
+    assert for_all == {"datasets": {"list"}, "events": {"get"}, "metadata": {"get"}, "output": {"get"}}.get(
+        service.name, set()
+    )
+    for wish in (None, [], [["get"]], {"get": 1}, "get", b"get"):
+        assert needed(m.Call(1, m.Ask(service.name, wish))) is not Role.WATCH
+
+
+def test_a_request_within_a_process_is_told_as_one_from_the_wire() -> None:
+    assert needed(m.Call(1, m.Ask("metadata", GetMetadata(["x"])))) is Role.WATCH
+    assert needed(m.Call(1, m.Ask("metadata", SetMetadata(["x"], 1)))) is Role.SUBMIT
 
 
 def test_what_may_be_refused_is_named_as_people_know_it() -> None:

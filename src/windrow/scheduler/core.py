@@ -45,7 +45,7 @@ from windrow.scheduler.state import (
 )
 from windrow.scheduler.transitions import settle
 from windrow.scheduler.watch import Watch
-from windrow.wire import failure
+from windrow.wire import failure, permissions
 from windrow.wire.messages import (
     Ask,
     Call,
@@ -102,10 +102,13 @@ def _on_call(state: State, peer: Peer[Any], message: Call) -> None:
 
 
 def _on_question(state: State, observer: ObserverRecord, message: Call) -> None:
-    if type(message.request) in requests.FOR_OBSERVERS:
+    request = message.request
+    if type(request) in requests.FOR_OBSERVERS:
         _on_call(state, observer, message)
+    elif type(request) is Ask and permissions.reads(request):
+        state.desk.on_look(observer, message.id, request)
     else:
-        error = PermissionError(f"an observer only looks: it may not ask for {type(message.request).__name__}")
+        error = PermissionError(f"an observer only looks: it may not ask for {type(request).__name__}")
         state.tell(observer, Reply(message.id, error=failure.dump(error)[0]))
 
 

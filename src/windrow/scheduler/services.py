@@ -20,6 +20,7 @@ from windrow.scheduler.state import (
     RELEASED,
     ClientRecord,
     Keeper,
+    ObserverRecord,
     Peer,
     SchedulerConfig,
     State,
@@ -29,6 +30,16 @@ from windrow.scheduler.state import (
 from windrow.scheduler.transitions import let_go, need
 from windrow.wire import failure
 from windrow.wire.messages import Ask, Blob, Reply, Withdraw
+
+
+class Look(Question):
+    """A question of who is no client, and only reads; it is answered at once."""
+
+    __slots__ = ("observer",)
+
+    def __init__(self, desk: FrontDesk, service: Service, observer: ObserverRecord, call: int) -> None:
+        super().__init__(desk, service, observer.id, call)
+        self.observer = observer
 
 
 class FrontDesk:
@@ -62,6 +73,14 @@ class FrontDesk:
             return
         question = Question(self, service, peer.id, call)
         self.questions[peer.id, call] = question
+        self._pass_on(question, request)
+
+    def on_look(self, observer: ObserverRecord, call: int, request: Ask) -> None:
+        """Pass on a question that only reads (`wire.permissions.reads`), of who only looks."""
+        self._pass_on(Look(self, self.services[request.service], observer, call), request)
+
+    def _pass_on(self, question: Question, request: Ask) -> None:
+        service = question.service
         try:
             wish = request.request
             if not isinstance(wish, msgspec.Struct):
@@ -88,12 +107,16 @@ class FrontDesk:
         """Answer a question."""
         assert question.open, f"{question} is answered twice"
         question.open = False
+        pickled = None if error is None else failure.dump(error)[0]
+        reply = Reply(question.call, value, list(blobs), pickled, late)
+        if isinstance(question, Look):
+            self.state.tell(question.observer, reply)
+            return
         del self.questions[question.client, question.call]
         client = self.state.clients.get(question.client)
         if client is not None:
-            pickled = None if error is None else failure.dump(error)[0]
             client.finished = None
-            self.state.tell(client, Reply(question.call, value, list(blobs), pickled, late))
+            self.state.tell(client, reply)
 
     def log(self, topics: list[str], time: float, event: Any) -> None:
         """Keep an event, and pass it on to those who have subscribed to its topics."""

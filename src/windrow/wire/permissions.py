@@ -14,7 +14,7 @@ from msgspec import Struct
 from windrow.roles import Role
 from windrow.wire import messages as m
 
-__all__ = ["MESSAGES", "PHRASES", "REQUESTS", "SERVICES", "needed", "what"]
+__all__ = ["MESSAGES", "PHRASES", "REQUESTS", "SERVICES", "needed", "reads", "what"]
 
 _LINKS = (m.Begin, m.Resume, m.Resumed, m.Ack)
 _OF_CLIENTS = (
@@ -108,7 +108,7 @@ REQUESTS: dict[type[Struct], Role] = {
     m.Replicate: Role.SUBMIT,
     m.Rebalance: Role.SUBMIT,
     m.RunFunction: Role.SUBMIT,  # on workers, where tasks run; see `needed` for nannies
-    m.Ask: Role.SUBMIT,  # see `SERVICES`
+    m.Ask: Role.SUBMIT,  # see `SERVICES` and `reads`
     # What runs code in the scheduler or in nannies, changes workers for all, or ends them.
     m.RunOnScheduler: Role.ADMINISTER,
     m.RegisterPlugin: Role.ADMINISTER,
@@ -139,7 +139,10 @@ SERVICES: dict[str, Role] = {
     "variables": Role.SUBMIT,
     "amm": Role.ADMINISTER,  # it moves the data of all
 }
-"""Who may ask a service of the scheduler (`wire.messages.Ask`)."""
+"""Who may ask a service of the scheduler (`wire.messages.Ask`), unless it only `reads`."""
+
+_READING = {"datasets": "list", "events": "get", "metadata": "get", "output": "get"}
+"""Services with something to read, and the tag of the request that reads it and does nothing else."""
 
 
 PHRASES: dict[type[Struct] | str, str] = {
@@ -177,11 +180,11 @@ PHRASES: dict[type[Struct] | str, str] = {
     m.GetData: "take data from a worker",
     m.Reach: "put data on a worker",
     "datasets": "use published datasets",
-    "events": "read events or subscribe to them",
+    "events": "subscribe to events",
     "fire-and-forget": "fire and forget tasks",
     "flags": "use events that tasks wait for",
     "following": "follow the progress of tasks",
-    "metadata": "use metadata",
+    "metadata": "change metadata",
     "multi-locks": "use locks of several names",
     "output": "read what tasks have printed and logged",
     "queues": "use queues",
@@ -204,10 +207,28 @@ def needed(message: object) -> Role:
         return MESSAGES.get(type(message), Role.ADMINISTER)  # type: ignore[arg-type]
     request = message.request
     if type(request) is m.Ask:
+        if reads(request):
+            return Role.WATCH
         return SERVICES.get(request.service, Role.ADMINISTER)
     if type(request) is m.RunFunction and request.nanny:
         return Role.ADMINISTER
     return REQUESTS.get(type(request), Role.ADMINISTER)
+
+
+def reads(request: m.Ask) -> bool:
+    """Return whether a service is only asked for what it keeps: names of datasets, events, metadata, what tasks said.
+
+    Examples
+    --------
+    >>> reads(m.Ask("metadata", ["get", ["x"]])), reads(m.Ask("metadata", ["set", ["x"], 1]))
+    (True, False)
+    """
+    wish = request.request
+    if isinstance(wish, Struct):
+        tag = wish.__struct_config__.tag
+    else:
+        tag = wish[0] if isinstance(wish, list) and wish else None
+    return tag is not None and tag == _READING.get(request.service)
 
 
 def what(message: object) -> str:
