@@ -414,7 +414,7 @@ class Away(Struct, frozen=True, tag="away", tag_field="cause"):
         told = {
             "cut": f"has been cut off for {ago}",
             "ended": f"ended {ago} ago (its nanny's account is awaited)",
-            "silent": f"has given no sign of life for {ago}",
+            "silent": f"has given no sign of life for {ago}: it is stopped, or a task there does not let go of the GIL",
             "paused": "has paused, as its memory is short",
             "retiring": "is to leave, and starts nothing more",
         }[self.status]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue
 import signal
@@ -13,7 +14,7 @@ from time import monotonic
 import pytest
 from fake_scheduler import until
 
-from windrow.client import Client, as_completed, futures_of, wait
+from windrow.client import Client, Future, as_completed, futures_of, wait
 from windrow.client.entry import SLICE_S, Latch
 from windrow.errors import FutureCancelledError
 from windrow.wire import messages as m
@@ -55,6 +56,35 @@ def test_timeout_leaves_the_future_usable(client, fake):
         future.result("5 ms")
     fake.finish({future.key: 2})
     assert future.result(5) == 2
+
+
+def test_what_is_late_says_how_to_find_out_why(client, fake):
+    future = client.submit(inc, 1)
+    with pytest.raises(TimeoutError, match=r"It is pending: future\.explain\(\) says why"):
+        future.result(timeout=0.01)
+    said = {"action": "no-worker-can-run", "key": future.key, "text": "No worker can run it now: it asks for GPU=1."}
+    seen = threading.Event()
+    client.subscribe_topic("warn", lambda event: seen.set())
+    fake.send(m.Topic("warn", 1.5, said))
+    assert seen.wait(5)
+    for wait_for in (future.result, future.exception):
+        with pytest.raises(TimeoutError, match=r"has warned: No worker can run it now: .*=1\. future\.expl"):
+            wait_for(timeout=0.01)
+    with pytest.raises(TimeoutError, match="is pending"):
+        client.submit(inc, 2).result(timeout=0.01)
+
+
+def test_a_future_by_hand(client, fake, capsys):
+    future = Future("inc-by-hand", client)
+    assert (future.key, future.status, future.client) == ("inc-by-hand", "pending", client)
+    fake.finish({"inc-by-hand": 7})
+    assert future.result(5) == 7
+    assert Future(("x", 1)).status is None
+    for arguments in ((client, "key"), ("key", "client"), (None,)):
+        with pytest.raises(TypeError, match=r"key|client"):
+            Future(*arguments)
+    gc.collect()
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("timeout", [[1], True, float("nan"), "soon"])

@@ -150,7 +150,14 @@ def test_arguments_of_the_other_kind_are_taken_and_wrong_ones_refused(
     future = client.submit(tasks.tiny, 1)
     progress(future, [future], {"a": future}, interval="10ms", width=10, loop=None, start=True)
     assert "1 of 1" in capsys.readouterr().err, "each counts once"
-    progress([1, 2])
+    with pytest.raises(TypeError, match="holds an int: 1"):
+        progress([1, 2])
+    with pytest.raises(TypeError, match=r"what progress shows must be a future.* and is an int: 3"):
+        progress(3)
+    dask = pytest.importorskip("dask")
+    with pytest.raises(TypeError, match="this Delayed is not: persist or compute it first"):
+        progress(dask.delayed(tasks.tiny)(1))
+    progress()
     assert capsys.readouterr().err == ""
     with pytest.raises(TypeError, match="colour"):
         progress(future, colour="red")

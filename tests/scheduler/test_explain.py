@@ -6,7 +6,7 @@ import pytest
 from world import World
 
 from windrow.primitives.semaphore import Acquire
-from windrow.wire.messages import Ask, Call, Ghosts, HelloClient, Rescheduled, Retire, Seceded, Submit
+from windrow.wire.messages import Ask, Call, Ghosts, Heartbeat, HelloClient, Rescheduled, Retire, Seceded, Submit
 
 
 @pytest.fixture
@@ -202,6 +202,17 @@ def test_an_input_whose_holder_is_cut_off(world: World) -> None:
     assert "worker 'a', which alone has its input 'big', has been cut off for 2 s; it is waited for for 28 s more" in (
         world.why("taker")
     )
+
+
+def test_a_worker_that_gives_no_sign_of_life(world: World) -> None:
+    client = world.client()
+    world.nursed("a")
+    world.submit(client, "x")
+    world.flush()
+    world.tick(after=4.0)
+    assert "no sign of life" not in world.why("x")
+    world.tick(after=3.0)
+    assert "it is on worker 'a', which has given no sign of life for 7 s: it is stopped, or" in world.why("x")
 
 
 def test_a_worker_that_is_away_paused_or_leaves(world: World) -> None:
@@ -433,7 +444,7 @@ def test_a_retiring_worker_says_so(world: World) -> None:
 
 def test_everything_at_once(world: World) -> None:
     client = world.client()
-    world.worker("a")
+    a = world.worker("a")
     assert (
         world.why() == "1 worker (1 running), 0 tasks: 0 queued, 0 on workers. Nothing is in the way of anything.\n"
         "  Free threads: worker 'a'."
@@ -442,6 +453,7 @@ def test_everything_at_once(world: World) -> None:
     world.submit(client, "x")
     world.flush()
     world.tick(after=30.0)
+    world.say(a, Heartbeat())
     told = world.why().splitlines()
     assert told[0] == (
         "1 worker (1 running), 4 tasks: 3 queued, 1 on workers. No worker has finished anything for 30 s."

@@ -97,4 +97,4 @@ class Base:
         """Return a future on a task that the scheduler has already, by its key."""
         from windrow.client.future import Future
 
-        return Future(self, self.session.want(key))  # type: ignore[arg-type]
+        return Future.of(self, self.session.want(key))  # type: ignore[arg-type]

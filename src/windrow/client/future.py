@@ -13,14 +13,15 @@ from __future__ import annotations
 import logging
 import reprlib
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 from windrow import context
 from windrow.client import gather
 from windrow.client.entry import CANCELLED, FINISHED, UNDONE, Entry
 from windrow.client.options import Duration, seconds
-from windrow.client.waiting import entries_of, follow
-from windrow.keys import Key, label
+from windrow.client.waiting import GOES_ON, entries_of, follow
+from windrow.keys import Key, checked, label
 from windrow.primitives import output
 from windrow.wire import messages as m
 from windrow.wire import payload
@@ -32,14 +33,28 @@ log = logging.getLogger("windrow.client")
 
 
 class Future:
-    """A result that is on the cluster, or will be; made by ``Client.submit`` and its kind, never by hand.
+    """A result that is on the cluster, or will be; made by ``Client.submit`` and its kind, hardly ever by hand.
 
     Two futures on one key are two objects, equal to nothing but themselves. The result is kept on the cluster as long
     as a future on it lives.
 
+    Parameters
+    ----------
+    key
+        The name of a result, be it there or not: until somebody makes it, the future is pending.
+    client
+        Whose future it is; without one it is as one that was unpickled, and `bind_client` makes it usable.
+    state, _id
+        What programs for Dask may give; not used.
+
+    Raises
+    ------
+    TypeError
+        The key is none, or the client.
+
     Examples
     --------
-    >>> future = Future.unbound("inc-1")
+    >>> future = Future("inc-1")
     >>> future
     <Future: unbound, key: inc-1>
     """
@@ -49,14 +64,26 @@ class Future:
     __dask_future__ = True
     """Dask takes it for a reference to a task where it meets it in a graph."""
 
-    def __init__(self, client: Client | None, entry: Entry) -> None:
-        self.client = client
-        self.entry = entry
+    def __init__(self, key: Key, client: Client | None = None, state: object = None, _id: object = None) -> None:
+        self.client: Client | None = None  # first of all: __del__ asks for it, should the rest raise
+        self.entry = Entry(checked(key), 0)
+        if client is not None:
+            if not hasattr(client, "session"):
+                raise TypeError(f"client must be a Client, not {type(client).__name__}: Future(key, client)")
+            self.bind_client(client)
+
+    @classmethod
+    def of(cls, client: Client | None, entry: Entry) -> Self:
+        """Return a future on an entry that counts it already."""
+        future = cls.__new__(cls)
+        future.client = client
+        future.entry = entry
+        return future
 
     @classmethod
     def unbound(cls, key: Key) -> Future:
         """Return a future without a client, as unpickling gives it; `bind_client` makes it usable."""
-        return cls(None, Entry(key, 0))
+        return cls.of(None, Entry(key, 0))
 
     def __del__(self) -> None:
         client = self.client
@@ -154,17 +181,28 @@ class Future:
             loaded = payload.loads(value)
             gather.hold_actors((loaded,), client)
             return loaded
-        return client.run_steps(gather.result(self), seconds(timeout), f"result of {self.key!r}")
+        return client.run_steps(gather.result(self), seconds(timeout), partial(self._late, "result"))
 
     def exception(self, timeout: Duration = None, **kwargs: Any) -> Any:
         """Wait for the end, and return what the task raised: None unless the status is "error"."""
         client = self.bound()
-        return client.run_steps(gather.exception(self), seconds(timeout), f"exception of {self.key!r}")
+        return client.run_steps(gather.exception(self), seconds(timeout), partial(self._late, "exception"))
 
     def traceback(self, timeout: Duration = None, **kwargs: Any) -> Any:
         """Wait for the end, and return the traceback of what the task raised, or None."""
         client = self.bound()
-        return client.run_steps(gather.traceback(self), seconds(timeout), f"traceback of {self.key!r}")
+        return client.run_steps(gather.traceback(self), seconds(timeout), partial(self._late, "traceback"))
+
+    def _late(self, what: str) -> tuple[str, str]:
+        """Say what is not there yet, and what is known of why."""
+        warned = self.bound().cannot_run(self.key)
+        if self.entry.status not in UNDONE:  # it is done, and on its way here
+            advice = GOES_ON
+        elif warned:
+            advice = f"The scheduler has warned: {warned} future.explain() says how it stands now."
+        else:
+            advice = f"It is {self.entry.status}: future.explain() says why. Wait again, or with a longer timeout."
+        return f"{what} of {self.key!r}", advice
 
     def logs(self) -> Any:
         """Return what the task has printed and logged so far, as text: a line each, with time, worker and source.
@@ -357,13 +395,13 @@ def _leaves(o: object) -> Iterator[object]:
             stack.extend(reversed(list(item)))
         elif isinstance(item, dict):
             stack.extend(reversed(list(item.values())))
-        elif (graph := _graph_of(item)) is not None:
+        elif (graph := graph_of(item)) is not None:
             yield from (node for node in graph.values() if type(node) is Future)
         else:
             yield item
 
 
-def _graph_of(item: object) -> Any:
+def graph_of(item: object) -> Any:
     """Return the graph of a collection of Dask, None for anything else."""
     make = getattr(item, "__dask_graph__", None)
     return make() if callable(make) and not isinstance(item, type) else None

@@ -211,7 +211,7 @@ class GraphMethods(Base):
         if actors:
             said = {**said, "actor": _actors(actors, keys)}
         self._bind_strangers(dsk.values())
-        wrap: Callable[..., Future] = Future
+        wrap: Callable[..., Future] = Future.of
         held = self.session.hold_those(dsk.keys())
         # These futures keep what the graph's tasks are not to be made for, until they are tied to it.
         kept = [wrap(self, entry) for entry in held.values()]
@@ -258,7 +258,7 @@ class GraphMethods(Base):
         if not held:
             return collection
         changed = {
-            key: Future(self, held[key]) if key in held else node  # type: ignore[arg-type]
+            key: Future.of(self, held[key]) if key in held else node  # type: ignore[arg-type]
             for key, node in dict(before).items()
         }
         rebuild, state = collection.__dask_postpersist__()

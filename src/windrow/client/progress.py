@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from windrow.client import displays
 from windrow.client.entry import Latch
-from windrow.client.future import Future, futures_of
+from windrow.client.future import Future, given_futures, graph_of
 from windrow.client.options import seconds
 from windrow.client.tally import Pace, Picture, Tally
 from windrow.client.waiting import Steps, block, entries_of
@@ -84,6 +84,8 @@ def progress(
     ------
     ValueError
         ``group_by`` is neither.
+    TypeError
+        Something among them is no future, or a collection that is not on the cluster.
 
     Examples
     --------
@@ -99,7 +101,7 @@ def progress(
         kwargs.pop(name, None)
     if kwargs:
         raise TypeError(f"progress takes no argument {next(iter(kwargs))!r}; it takes interval and width")
-    given = futures_of(list(futures))
+    given = _given(futures)
     if not given:
         return None
     client = given[0].bound()
@@ -109,6 +111,21 @@ def progress(
     return client.run_steps(
         watch(client.session, given, group, complete, display, interval_s), None, "progress", at_once=True
     )
+
+
+def _given(given: tuple[Any, ...]) -> list[Future]:
+    """Return the futures in what was given, each once; TypeError at what has none to show."""
+    found: dict[int, Future] = {}
+    for each in given:
+        futures = given_futures(each, "what progress shows")
+        if not futures and graph_of(each):
+            name = type(each).__name__
+            raise TypeError(
+                f"progress shows what is on the cluster, and this {name} is not: persist or compute it first, as in "
+                "x = client.persist(x); progress(x)"
+            )
+        found.update((id(future), future) for future in futures)
+    return list(found.values())
 
 
 def _group(group_by: Any) -> Callable[[Key], str] | None:

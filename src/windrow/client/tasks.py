@@ -86,7 +86,7 @@ class TaskMethods(Base):
             priority, retries, workers, allow_other_workers, resources, actor or actors, pure, fifo_timeout
         )
         pure = pure and not wanted.actor
-        return self.future_class(self, self._submitter.submit(func, args, kwargs, key, pure, options_of(wanted)))  # type: ignore[arg-type]
+        return self.future_class.of(self, self._submitter.submit(func, args, kwargs, key, pure, options_of(wanted)))  # type: ignore[arg-type]
 
     def map(
         self,
@@ -123,7 +123,7 @@ class TaskMethods(Base):
         wanted = options.checked(
             priority, retries, workers, allow_other_workers, resources, actor or actors, pure, fifo_timeout
         )
-        wrap = partial(self.future_class, self)  # type: ignore[arg-type]
+        wrap = partial(self.future_class.of, self)  # type: ignore[arg-type]
         pure = pure and not wanted.actor
         return self._submitter.map(wrap, func, iterables, kwargs, key, pure, batch_size, options_of(wanted))
 
@@ -178,7 +178,7 @@ class TaskMethods(Base):
         """
         names = None if workers is None else options.worker_names(workers)
         copies = scatter.checked_copies(broadcast)
-        wrap, unique = partial(Future, self), self._submitter.unique  # type: ignore[arg-type]
+        wrap, unique = partial(Future.of, self), self._submitter.unique  # type: ignore[arg-type]
         steps = scatter.scatter(self.session, wrap, unique, data, names, copies, hash)
         limit_s = options.seconds(timeout)
         return self.run_steps(steps, self._timeout_s if limit_s is None else limit_s, "scatter")

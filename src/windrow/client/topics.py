@@ -24,6 +24,7 @@ from windrow.client.base import Base
 from windrow.client.callbacks import CallbackThread
 from windrow.client.waiting import DONE
 from windrow.errors import CannotRunWarning
+from windrow.keys import Key, label
 from windrow.primitives import plain
 from windrow.primitives.topics import PRINT, WARN, GetEvents, Subscribe, Unsubscribe, names_of
 from windrow.wire import messages as m
@@ -37,6 +38,12 @@ Handler = Callable[[tuple[float, Any]], Any]
 
 SERVICE = "events"
 
+CANNOT_RUN = "no-worker-can-run"
+"""What the scheduler calls its warnings of tasks that no worker can run."""
+
+REMEMBERED_MAX = 100
+"""Of so many such tasks the warning is kept here."""
+
 FORWARDED = "forward-logging"
 """What the topics of forwarded log records begin with."""
 
@@ -46,6 +53,8 @@ class Subscriptions:
 
     def __init__(self, session: Session, callbacks: CallbackThread) -> None:
         self.handlers: dict[str, Handler] = {}
+        self.cannot_run: dict[str, str] = {}
+        """What the scheduler has warned of, by the label of the task that it has named."""
         self._session = session
         self._callbacks = callbacks
         session.on_topic = self.deliver
@@ -58,6 +67,10 @@ class Subscriptions:
 
     def deliver(self, message: m.Topic) -> None:
         """Hand an event to its handler, soon; called on the loop, under the session's lock."""
+        if message.topic == WARN and isinstance(message.event, dict) and message.event.get("action") == CANNOT_RUN:
+            if len(self.cannot_run) >= REMEMBERED_MAX:
+                self.cannot_run.clear()
+            self.cannot_run[str(message.event.get("key"))] = str(message.event.get("text"))
         handler = self.handlers.get(message.topic)
         if handler is None:
             return
@@ -158,6 +171,10 @@ class TopicMethods(Base):
     """What a client does with events."""
 
     _subscriptions: Subscriptions
+
+    def cannot_run(self, key: Key) -> str:
+        """Return the warning that no worker can run this task, if it named it; else ""."""
+        return self._subscriptions.cannot_run.get(label(key), "")
 
     def log_event(self, topic: str | list[str] | tuple[str, ...], msg: Any) -> Any:
         """Log an event, for the scheduler to remember and subscribers to hear.

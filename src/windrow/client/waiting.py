@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Latch, None, T]
 
-What: TypeAlias = str | Callable[[], str]
-"""What is waited for, in words; a function where composing them costs more than a wait that is not late."""
+What: TypeAlias = str | Callable[[], "str | tuple[str, str]"]
+"""What is waited for, in words; a function where composing them costs more than a wait that is not late, which may say
+what to do as well."""
+
+GOES_ON = "It goes on; wait again, or with a longer timeout."
 
 ALL_COMPLETED: Literal["ALL_COMPLETED"] = "ALL_COMPLETED"
 FIRST_COMPLETED: Literal["FIRST_COMPLETED"] = "FIRST_COMPLETED"
@@ -124,8 +127,9 @@ def _opener(loop: Any, future: Any) -> Callable[[], None]:
 
 
 def _late(what: What, timeout_s: float | None) -> TimeoutError:
-    words = what if isinstance(what, str) else what()
-    return TimeoutError(f"{words}: not there after {timeout_s:g} s. It goes on; wait again, or with a longer timeout.")
+    told = what if isinstance(what, str) else what()
+    words, advice = (told, GOES_ON) if isinstance(told, str) else told
+    return TimeoutError(f"{words}: not there after {timeout_s:g} s. {advice}")
 
 
 class Done:

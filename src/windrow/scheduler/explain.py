@@ -228,6 +228,8 @@ def _of_processing(state: State, task: Task) -> list[Cause]:
     if (away := _away(state, worker)) is not None:
         return [away]
     found: list[Cause] = []
+    if copies.is_silent(state, worker):
+        found.append(Away(name, "silent", state.now_s - worker.last_seen_s))
     if worker.status == "closing_gracefully":
         found.append(Away(name, "retiring", seconds))
     if task.missing:
