@@ -224,9 +224,21 @@ def test_the_loss_of_the_scheduler_ends_it(caplog: pytest.LogCaptureFixture, sta
     cluster = own()
     processes = started()
     with Client(cluster) as client:
+        client.run_on_scheduler(lambda: print("the last thing", file=sys.stderr, flush=True))
+        (address,) = client.scheduler_info()["workers"]
         os.kill(client.run_on_scheduler(os.getpid), signal.SIGKILL)
-        until(lambda: cluster.status == "closed", "the cluster has closed itself")
+        assert list(cluster.get_logs())[:1] == ["Cluster"]  # at whatever moment of its end
+        until(lambda: cluster.status == "failed", "the cluster has closed itself")
     assert "its scheduler has ended" in caplog.text
+    logs = cluster.get_logs()
+    assert logs["Scheduler"].startswith("(no logs: its process was killed by SIGKILL; its last words: ")
+    assert "the last thing" in logs["Scheduler"]
+    assert "the scheduler has died: its process was killed by SIGKILL" in logs["Cluster"]
+    assert "worker 0 has ended: its process" in logs[address]
+    assert list(cluster.get_logs(cluster=False, scheduler=False, workers=["tcp://elsewhere:1"])) == []
+    assert repr(cluster).endswith("failed)")
+    cluster.close()
+    assert cluster.status == "failed"
     until_gone(processes)
 
 
@@ -238,6 +250,10 @@ def test_the_end_of_a_worker_is_told_and_it_is_not_counted_any_more(caplog: pyte
         os.kill(pid, signal.SIGKILL)
         until(lambda: names[address] not in cluster.workers, "it is not counted")
         assert f"worker {names[address]}: its process was killed by SIGKILL" in caplog.text
+        assert (
+            f"worker {names[address]} has ended, and no other is started in its place: scale(n) starts" in caplog.text
+        )
+        assert "killed by SIGKILL" in cluster.get_logs(scheduler=False)["Cluster"]
         assert client.submit(sum, [1, 2]).result(20) == 3
 
 

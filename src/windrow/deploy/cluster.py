@@ -95,6 +95,8 @@ class Cluster(Life):
         self.periodic_callbacks: dict[str, Rounds] = {"scheduler-info": Rounds(self._look_again, interval_s or 1.0)}
         self._info: dict[str, Any] = _nobody()
         self._said: list[tuple[datetime, str]] = []
+        self._epitaphs: dict[str, str] = {}
+        """How workers ended whose end somebody here saw, by address."""
         self._watching: set[asyncio.Future[None]] = set()
         self._adaptive: Adaptive | None = None
         self._adaptive_options: dict[str, Any] = {}
@@ -139,9 +141,13 @@ class Cluster(Life):
 
     def _log(self, text: str) -> None:
         """Have a line in the cluster's own log, which is printed too unless the cluster is ``quiet``."""
-        self._said.append((datetime.now(), text))
+        self._note(text)
         if not self.quiet:
             builtins.print(text)
+
+    def _note(self, text: str) -> None:
+        """Have a line in the cluster's own log that is printed elsewhere, or not at all."""
+        self._said.append((datetime.now(), text))
 
     # ------------------------------------------------------------ facts
 
@@ -326,6 +332,8 @@ class Cluster(Life):
     def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool | list[str] = True) -> Any:
         """Return the logs of the parties, newest line first: {"Cluster": …, "Scheduler": …, worker's address: …}.
 
+        Of parties that have ended, and of a closed cluster, what is known: how they ended, and their last words.
+
         Parameters
         ----------
         cluster, scheduler
@@ -335,22 +343,42 @@ class Cluster(Life):
         """
         if isinstance(workers, str):
             raise TypeError(f"workers must be True, False or a list of addresses, not the text {workers!r}")
+        if self.status in (Status.closing, Status.closed, Status.failed) and not self.asynchronous:
+            return self._kept_logs(bool(cluster), bool(scheduler), workers)  # its loop may have ended
         return self._either(self._get_logs(bool(cluster), bool(scheduler), workers))
 
     async def _get_logs(self, cluster: bool, scheduler: bool, workers: bool | list[str]) -> Logs:
-        found = Logs()
-        if cluster:
-            found["Cluster"] = Log(
-                "\n".join(f"{when:%Y-%m-%d %H:%M:%S} - {text}" for when, text in reversed(self._said))
-            )
+        if self.status in (Status.closing, Status.closed, Status.failed):
+            return self._kept_logs(cluster, scheduler, workers)
+        found = self._kept_logs(cluster, False, workers)
         if scheduler:
-            found["Scheduler"] = gathered_logs.as_log(await self._scheduler_logs())
+            try:
+                found["Scheduler"] = gathered_logs.as_log(await self._scheduler_logs())
+            except OSError as error:
+                found["Scheduler"] = Log(f"(no logs: {self._scheduler_epitaph() or error})")
         if workers:
             if not self._is_near:
                 await self._look()
             addresses = list(self._present()) if workers is True else list(workers)
             found.update(await gathered_logs.of_workers(self._ask, addresses))
         return found
+
+    def _kept_logs(self, cluster: bool, scheduler: bool, workers: bool | list[str]) -> Logs:
+        """Return what is known without asking anybody."""
+        found = Logs()
+        if cluster:
+            lines = [f"{when:%Y-%m-%d %H:%M:%S} - {text}" for when, text in reversed(self._said)]
+            found["Cluster"] = Log("\n".join(lines))
+        if scheduler:
+            found["Scheduler"] = Log(f"(no logs: {self._scheduler_epitaph() or f'the cluster is {self.status}'})")
+        for address, words in self._epitaphs.items():
+            if workers is True or (workers and address in workers):
+                found[address] = Log(f"(no logs: {words})")
+        return found
+
+    def _scheduler_epitaph(self) -> str:
+        """Say how the scheduler ended; "" where nobody here saw it."""
+        return ""
 
     async def _scheduler_logs(self) -> list[tuple[str, str]]:
         return await gathered_logs.of_scheduler(self._ask)

@@ -83,6 +83,8 @@ class Elsewhere(ProcessInterface):
         self._partial = b""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended: asyncio.Task[str] | None = None
+        self.died = False
+        """Whether its process ended otherwise than well, and nobody had closed it."""
 
     # ------------------------------------------------------------ for subclasses
 
@@ -162,6 +164,14 @@ class Elsewhere(ProcessInterface):
         if self._partial:
             self._hear(b"", [self._partial])
 
+    @property
+    def epitaph(self) -> str:
+        """How its process ended, and its last words; "" while it runs."""
+        ended = self._ended
+        if ended is None or not ended.done() or ended.cancelled() or ended.exception() is not None:
+            return ""
+        return f"its process {ended.result()}{self._last_words()}"
+
     def _last_words(self) -> str:
         lines = [line.decode(errors="replace") for line in (*self._lines, self._partial)]
         words = " | ".join(line for line in lines if line.strip())
@@ -172,7 +182,8 @@ class Elsewhere(ProcessInterface):
         await asyncio.wait([self._ended])
         if self.status is Status.running:
             end = self._ended.result()
-            if end != GOOD_END:
+            self.died = end != GOOD_END
+            if self.died:
                 logger.warning("%s: its process %s%s", self.what, end, self._last_words())
             self.status = Status.closed
             self._finished.set()

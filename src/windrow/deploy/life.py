@@ -44,6 +44,8 @@ class Life:
 
     def __init__(self, asynchronous: bool, loop: Any, name: str) -> None:
         self.status = Status.created
+        self._failure = ""
+        """Why it could not go on; "" for one that was closed."""
         self._name = name
         self._asynchronous = asynchronous
         self._background: set[asyncio.Task[Any]] = set()
@@ -138,6 +140,10 @@ class Life:
         """The event loop; None for an asynchronous cluster that has not been awaited."""
         return self._loop
 
+    @property
+    def _is_over(self) -> bool:
+        return self.status in (Status.closed, Status.failed)
+
     # ------------------------------------------------------------ start and end
 
     async def _start(self) -> Self:
@@ -174,7 +180,7 @@ class Life:
         try:
             await self._shut()
         finally:
-            self.status = Status.closed
+            self.status = Status.failed if self._failure else Status.closed
             self._on_closed()
             for task in self._background:
                 task.cancel()
@@ -193,7 +199,7 @@ class Life:
         thread = self.loop_thread
         assert thread is not None
         with self._close_lock:  # the user, a client and the exit may all ask at once
-            if thread.is_running and self.status is not Status.closed:
+            if thread.is_running and not self._is_over:
                 thread.run(self._close(), options.seconds(timeout))
             if self._owns_loop:
                 thread.stop()

@@ -150,6 +150,9 @@ class SpecCluster(Cluster):
         await self.scheduler.finished()
         if self.status in (Status.starting, Status.running):
             logger.warning("cluster %s closes, as its scheduler has ended", self.name)
+            if getattr(self.scheduler, "died", False):
+                self._failure = f"the scheduler has died: {self._scheduler_epitaph()}"
+                self._note(self._failure)
             self._asked_to_close()
 
     async def _reach_scheduler(self) -> Any:
@@ -197,6 +200,9 @@ class SpecCluster(Cluster):
         # speak of its end first.
         for parties in [scheduler, workers] if self._is_near else [workers, scheduler]:
             await asyncio.gather(*map(self._close_party, parties))
+        if self._failure:
+            for name, worker in self.workers.items():
+                self._keep_epitaph(name, worker)
         self.workers.clear()
         if self._unsilence is not None:
             self._unsilence()
@@ -238,6 +244,9 @@ class SpecCluster(Cluster):
         if self._is_near:
             return logs.recent("scheduler", None, self.scheduler.id)
         return await super()._scheduler_logs()
+
+    def _scheduler_epitaph(self) -> str:
+        return str(getattr(self.scheduler, "epitaph", ""))
 
     async def connect_inproc(self) -> Link:
         """Return a new link to the scheduler (on the loop): within this process where it is there."""
@@ -422,7 +431,21 @@ class SpecCluster(Cluster):
 
     async def _until_finished(self, name: Any, worker: Any) -> None:
         await worker.finished()
+        ours = self.workers.get(name) is worker
+        if ours and (self._failure or getattr(worker, "died", False)):
+            self._keep_epitaph(name, worker)
+        if ours and not self._failure and getattr(worker, "died", False):
+            text = f"worker {name!r} has ended"
+            if self._adaptive is None:
+                text += ", and no other is started in its place: scale(n) starts one"
+            logger.warning("cluster %s: %s", self.name, text)
+            self._note(f"{text} ({worker.epitaph})")
         self._forget(name, worker)
+
+    def _keep_epitaph(self, name: Any, worker: Any) -> None:
+        words = getattr(worker, "epitaph", "")
+        if words:
+            self._epitaphs[worker.address or str(name)] = f"worker {name!r} has ended: {words}"
 
     async def _start_worker(self, name: Any, worker: Any) -> None:
         try:
