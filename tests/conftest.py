@@ -6,3 +6,9 @@ import os
 
 for _name in [name for name in os.environ if name.startswith(("DASK_", "WINDROW_"))]:
     del os.environ[_name]
+
+from hypothesis import HealthCheck, settings  # noqa: E402 - after the environment
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
