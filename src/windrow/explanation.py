@@ -245,6 +245,8 @@ class WorkerExplanation(_Telling, Struct, frozen=True, kw_only=True, tag="worker
     @property
     def lines(self) -> list[str]:
         """The text."""
+        if self.status == UNKNOWN:
+            return [f"Worker {self.name!r} is not known: {'; '.join(self.reasons) or 'there is no such worker'}."]
         threads = count_of(self.threads, "thread")
         told = f"Worker {self.name!r} at {self.address} is {self.status}, and has {threads}: "
         told += f"{count_of(self.processing, 'task is', 'tasks are')} on it"

@@ -11,7 +11,11 @@ from typing import Any
 
 from windrow import roles, security, tls
 
-__all__ = ["read", "remove", "write"]
+__all__ = ["NotWhole", "read", "remove", "write"]
+
+
+class NotWhole(ValueError):
+    """What is there is no JSON: it is none, or is being written by a program that does so bit by bit."""
 
 
 def write(
@@ -64,12 +68,14 @@ def write(
 
 
 def read(path: str | os.PathLike[str]) -> tuple[str, bytes | None] | None:
-    """Return address and secret (or token); None while the file is not there, or not whole.
+    """Return address and secret (or token); None while the file is not there.
 
     The certificates that it has are known to this process from then on (`security.certificates_for`).
 
     Raises
     ------
+    NotWhole
+        It is there, and is no JSON (yet).
     ValueError
         It is there, and is no scheduler file.
     PermissionError
@@ -85,8 +91,13 @@ def read(path: str | os.PathLike[str]) -> tuple[str, bytes | None] | None:
     try:
         text = Path(path).read_text(encoding="utf-8")
         record = json.loads(text)
-    except (FileNotFoundError, json.JSONDecodeError):  # not written yet, or by a program that does so bit by bit
+    except FileNotFoundError:  # not written yet
         return None
+    except json.JSONDecodeError as error:
+        raise NotWhole(
+            f"{os.fspath(path)!r} is no scheduler file: it {'is no JSON' if text.strip() else 'is empty'} ({error}). "
+            "Where it holds a bare token, give that as secret=, beside the address"
+        ) from None
     except PermissionError:
         raise PermissionError(
             f"the scheduler file {os.fspath(path)!r} is not for this user to read: it holds a cluster's secret. Ask "

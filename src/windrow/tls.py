@@ -217,6 +217,31 @@ tls_worker_key=<PEM text>)
             )
         return self._contexts[role, server]
 
+    def check_files(self, role: str) -> None:
+        """Refuse paths of a role that lead nowhere, or are not for this process to read.
+
+        Raises
+        ------
+        WrongCertificate
+            The message names the first.
+
+        Examples
+        --------
+        >>> Security(tls_ca_file="/no/such/file").check_files("client")
+        Traceback (most recent call last):
+        windrow.errors.WrongCertificate: tls_ca_file='/no/such/file' cannot be read: No such file or directory
+        """
+        _check_role(role)
+        for name in ("tls_ca_file", f"tls_{role}_cert", f"tls_{role}_key"):
+            path = getattr(self, name)
+            if path is None or _is_pem(path):
+                continue
+            try:
+                with open(os.path.expanduser(path), "rb"):
+                    pass
+            except OSError as error:
+                raise WrongCertificate(f"{name}={path!r} cannot be read: {error.strerror or error}") from error
+
     def _context_or_none(self, role: str, *, server: bool) -> ssl.SSLContext | None:
         wanted = self.get_tls_config_for_role(role)
         if wanted["ca_file"] is None or wanted["cert"] is None:
@@ -228,6 +253,7 @@ tls_worker_key=<PEM text>)
     def _make_context(self, role: str, server: bool) -> ssl.SSLContext:
         import ssl
 
+        self.check_files(role)
         wanted = self.get_tls_config_for_role(role)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -237,7 +263,8 @@ tls_worker_key=<PEM text>)
             context.maximum_version = ssl.TLSVersion(self.tls_max_version)
         try:
             ca = str(wanted["ca_file"])
-            context.load_verify_locations(cadata=ca) if _is_pem(ca) else context.load_verify_locations(ca)
+            given = {"cadata": ca} if _is_pem(ca) else {"cafile": os.path.expanduser(ca)}
+            context.load_verify_locations(**given)
             if wanted["ciphers"]:
                 context.set_ciphers(wanted["ciphers"])
             _load_chain(context, str(wanted["cert"]), wanted["key"])

@@ -53,6 +53,20 @@ def test_a_scheduler_file_for_a_role(file: Path, tmp_path: Path) -> None:
     assert json.loads(run("submit", "--scheduler-file", str(file)).output)["secret"].startswith("submit:")
 
 
+def test_a_scheduler_file_of_an_address(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit = tmp_path / "submit.json"
+    published = security.publish("tcp://127.0.0.1:9", SECRET)
+    monkeypatch.setattr(security, "published", lambda: ["tcp://127.0.0.1:9"])
+    try:
+        assert run("submit", "tcp://127.0.0.1:9", "--output", str(submit)).exit_code == 0
+        of_the_only_one = run("watch").output.strip()
+    finally:
+        security.withdraw(published)
+    assert scheduler_file.read(submit) == ("tcp://127.0.0.1:9", roles.token(SECRET, Role.SUBMIT))
+    assert stat.S_IMODE(submit.stat().st_mode) == 0o600
+    assert roles.from_text(of_the_only_one) == roles.token(SECRET, Role.WATCH)
+
+
 def test_a_lesser_token_makes_no_higher_one(file: Path, tmp_path: Path) -> None:
     watch = tmp_path / "watch.json"
     run("watch", "--scheduler-file", str(file), "--output", str(watch))
@@ -65,10 +79,9 @@ def test_a_lesser_token_makes_no_higher_one(file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["submit"], 2, "SCHEDULER or --scheduler-file"),
         (["submit", "tcp://127.0.0.1:9", "--scheduler-file", "x"], 2, "SCHEDULER or --scheduler-file"),
         (["own", "tcp://127.0.0.1:9"], 2, "'watch', 'submit', 'administer'"),
-        (["submit", "tcp://127.0.0.1:9"], 1, "no secret for tcp://127.0.0.1:9 is known"),
+        (["submit", "tcp://127.0.0.1:9"], 1, "nobody answers at tcp://127.0.0.1:9"),
         (["submit", "--scheduler-file", "/no/such/file"], 1, "there is no scheduler file"),
     ],
 )

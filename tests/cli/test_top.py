@@ -83,7 +83,7 @@ def test_which_one_is_meant(cluster: LocalCluster, monkeypatch: pytest.MonkeyPat
 def test_of_a_stranger_there_is_nothing_to_see() -> None:
     result = run("tcp://127.0.0.1:9", "--once")
     assert result.exit_code == 1
-    assert "no secret for tcp://127.0.0.1:9" in result.output
+    assert "nobody answers at tcp://127.0.0.1:9, and nothing is published" in result.output
 
 
 def test_without_rich_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

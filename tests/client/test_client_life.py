@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -12,7 +13,8 @@ from datetime import timedelta
 import pytest
 from fake_scheduler import FakeScheduler, identity, until
 
-from windrow.client import Client, Future, default_client
+from windrow import Security
+from windrow.client import Client, Future, connection, default_client
 from windrow.client import client as module
 from windrow.errors import ClosedClientError, WindrowError, WorkerStartTimeoutError
 from windrow.transport.lasting import Reception
@@ -89,6 +91,38 @@ def test_nobody_there(tmp_path):
     with pytest.raises(OSError, match=r"127\.0\.0\.1:1\b"):
         Client("tcp://127.0.0.1:1", secret=b"s" * 32, timeout=0.05)
     until(lambda: threading.active_count() <= before)
+
+
+def test_nobody_there_of_whom_nothing_is_published():
+    with pytest.raises(ConnectionError, match=r"nobody answers at tcp://127.0.0.1:1, and nothing is published.*start"):
+        Client("127.0.0.1:1")
+
+
+@pytest.mark.parametrize("text", ["", "submit:5b3f\n"])
+def test_a_scheduler_file_that_stays_no_json(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(connection, "FILE_WHOLE_S", 0.05)
+    file = tmp_path / "submit.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"submit\.json' is no scheduler file: .*bare token"):
+        Client(scheduler_file=str(file))
+
+
+def test_a_scheduler_file_that_does_not_come(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(connection, "FILE_PATIENCE_S", 0.05)
+    with pytest.raises(TimeoutError, match=r"there is no scheduler file .*none.json', after 0.2 s"):
+        Client(scheduler_file=str(tmp_path / "none.json"), timeout=0.2)
+
+    async def look():
+        await Client(scheduler_file=str(tmp_path / "none.json"), timeout=0.2, asynchronous=True)
+
+    with pytest.raises(TimeoutError, match="there is no scheduler file"):
+        asyncio.run(look())
+    assert caplog.text.count("waits for the scheduler file") == 2  # one each
+
+
+def test_certificates_that_are_not_there():
+    with pytest.raises(OSError, match="tls_ca_file='/nope' cannot be read: No such file"):
+        Client("tls://127.0.0.1:1", secret=b"s" * 32, security=Security(tls_ca_file="/nope"))
 
 
 def test_connecting_over_tcp_and_by_scheduler_file(tmp_path):

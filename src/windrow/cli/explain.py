@@ -31,15 +31,18 @@ def explain(key: str | None, address: str | None, **options: Any) -> None:
 
     \b
     Examples:
+      windrow explain train-7
       windrow explain train-7 tcp://127.0.0.1:8786
       windrow explain "('x-1f2e', 0)" --scheduler-file ~/shared/cluster.json
       windrow explain --worker gpu-0 tcp://127.0.0.1:8786
       windrow explain --all tcp://127.0.0.1:8786
 
-    ADDRESS is the scheduler's; without it, what is configured as scheduler-address (DASK_SCHEDULER_ADDRESS). The
-    exit code is 0 if there is such a task or worker, else 1.
+    ADDRESS is the scheduler's; without it, what is configured as scheduler-address (DASK_SCHEDULER_ADDRESS), or the one
+    that this user runs on this machine. The exit code is 0 if there is such a task or worker, else 1.
     """
     import asyncio
+
+    from windrow.cli import finding
 
     if options["worker"] is not None or options["everything"]:
         if address is not None or (options["worker"] is not None and options["everything"]):
@@ -47,52 +50,28 @@ def explain(key: str | None, address: str | None, **options: Any) -> None:
         key, address = None, key
     elif key is None:
         raise Contradiction("what is to be explained? Give a task's key, --worker NAME, or --all")
-    where, secret = _place(address, options["scheduler_file"], options["secret_file"])
+    where = "?"
     try:
+        where, secret = finding.place(address, options["scheduler_file"], options["secret_file"])
         facts = asyncio.run(_ask(where, secret, key, options["worker"], options["timeout"]))
     except (OSError, ValueError) as error:  # TimeoutError among them
         click.echo(f"windrow explain: {error or f'the scheduler at {where} does not answer'}", err=True)
         raise SystemExit(1) from None
-    click.echo(json.dumps(facts, indent=2, default=str) if options["as_json"] else "\n".join(facts["text"]))
-    raise SystemExit(1 if "unknown" in (facts.get("state"), facts.get("status")) else 0)
+    is_unknown = "unknown" in (facts.get("state"), facts.get("status"))
+    text = json.dumps(facts, indent=2, default=str) if options["as_json"] else "\n".join(facts["text"])
+    click.echo(text, err=is_unknown and not options["as_json"])
+    raise SystemExit(1 if is_unknown else 0)
 
 
-def _place(address: str | None, file: str | None, secret_file: str | None) -> tuple[str, bytes | None]:
-    """Return where the scheduler is, and its secret where that is told."""
-    from windrow import config, scheduler_file
-    from windrow.cli import serving
-
-    if address is not None and file is not None:
-        raise Contradiction(f"{address} and --scheduler-file {file} both say where the scheduler is: give one")
-    secret = serving.secret_of(secret_file) if secret_file else None
-    if file is not None:
-        found = scheduler_file.read(file)
-        if found is None:
-            raise Contradiction(f"--scheduler-file {file}: there is no such file, or no whole one")
-        return found[0], secret or found[1]
-    where = address or config.get("scheduler-address", None)
-    if not isinstance(where, str):
-        raise Contradiction(
-            "which scheduler? Give its address (windrow explain KEY tcp://127.0.0.1:8786) or --scheduler-file FILE, or "
-            "configure scheduler-address (DASK_SCHEDULER_ADDRESS)"
-        )
-    return where, secret
-
-
-async def _ask(
-    where: str, secret: bytes | None, key: str | None, worker: str | None, timeout_s: float
-) -> dict[str, Any]:
+async def _ask(where: str, secret: bytes, key: str | None, worker: str | None, timeout_s: float) -> dict[str, Any]:
     import asyncio
     import os
 
-    from windrow import security, transport
-    from windrow.addressing import normalize
+    from windrow import transport
     from windrow.transport.asker import Asker
     from windrow.wire.messages import Explain, HelloObserver
 
-    address = normalize(where)
-    known = secret or security.secret_for(address)
-    asker = Asker(await transport.connect(address, secret=known, timeout_s=timeout_s))
+    asker = Asker(await transport.connect(where, secret=secret, timeout_s=timeout_s))
     try:
         asker.say(HelloObserver(f"explain-{os.getpid()}"))
         async with asyncio.timeout(ANSWER_S):

@@ -1,7 +1,7 @@
 """``windrow top``: a cluster's workers and tasks in a terminal, drawn anew every second.
 
-What lives here: the command's options, which cluster is meant, and its keys. What this file must never know: how it
-looks (`observe.terminal`), and how the scheduler is asked (`observe.source`).
+What lives here: the command's options, and its keys. What this file must never know: how it looks
+(`observe.terminal`), which cluster is meant (`cli.finding`), and how the scheduler is asked (`observe.source`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import click
-
-from windrow.cli.arguments import Contradiction
 
 if TYPE_CHECKING:
     from windrow.observe.source import Source
@@ -56,46 +54,16 @@ def top(scheduler: str | None, **options: Any) -> None:
     """
     if importlib.util.find_spec("rich") is None:
         raise SystemExit("windrow top: it draws with rich, which is not there: pip install 'windrow[terminal]'")
+    from windrow.cli import finding
     from windrow.errors import WindrowError
 
     try:
-        address, secret = _find(scheduler, options["scheduler_file"], options["secret_file"])
+        address, secret = finding.place(scheduler, options["scheduler_file"], options["secret_file"])
         asyncio.run(_look(address, secret, options))
     except KeyboardInterrupt:
         return
     except (OSError, ValueError, WindrowError) as error:  # TimeoutError and ConnectionError among them
         raise SystemExit(f"windrow top: {error}") from None
-
-
-def _find(scheduler: str | None, file: str | None, secret_file: str | None) -> tuple[str, bytes]:
-    """Return the address that is meant, and what proves that we may look."""
-    from windrow import scheduler_file, security
-
-    if file is not None:
-        if scheduler is not None:
-            raise Contradiction("SCHEDULER and --scheduler-file say the same thing twice: give one of them")
-        found = scheduler_file.read(file)
-        if found is None:
-            raise ValueError(f"there is no scheduler file {file!r}, or it is not whole")
-        scheduler, secret = found
-    else:
-        scheduler, secret = scheduler or _only_one(), None
-    own = security.from_file(secret_file) if secret_file is not None else secret
-    return scheduler, own if own is not None else security.secret_for(scheduler)
-
-
-def _only_one() -> str:
-    from windrow import config, security
-
-    configured = config.get("distributed.scheduler-address", None)
-    if configured:
-        return str(configured)
-    found = security.published()
-    if not found:
-        raise ValueError("this user runs no scheduler on this machine that others can reach: say which, by its address")
-    if len(found) > 1:
-        raise ValueError(f"this user runs several schedulers here: say which of {', '.join(found)}")
-    return found[0]
 
 
 async def _look(address: str, secret: bytes, options: dict[str, Any]) -> None:

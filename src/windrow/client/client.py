@@ -94,8 +94,8 @@ class Client(
     loop
         A `LoopThread` to share; by default the cluster's, or one of this client's own.
     timeout
-        For connecting, and where a method has no other: seconds, or such as ``"30 s"``; by default what
-        ``distributed.comm.timeouts.connect`` says.
+        For a scheduler file to come, for connecting, and where a method has no other: seconds, or such as ``"30 s"``;
+        by default what ``distributed.comm.timeouts.connect`` says.
     set_as_default
         Be what `default_client` finds.
     scheduler_file

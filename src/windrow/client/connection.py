@@ -10,20 +10,24 @@ import _thread
 import concurrent.futures
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from windrow import config, roles, scheduler_file, schemes, security, tls
+from windrow import config, roles, scheduler_file, schemes, tls
 from windrow.addressing import normalize, split_address
 from windrow.client.session import Session
 from windrow.client.waiting import Steps, follow
 from windrow.runtime import LoopThread
-from windrow.transport import Link, connect
+from windrow.transport import Link, connect, presence
 
 log = logging.getLogger("windrow.client")
 
 GOODBYE_S = 1.0
 FILE_POLL_S = 0.05
+FILE_PATIENCE_S = 5.0
+"""After so long it is said that a scheduler file is waited for."""
+FILE_WHOLE_S = 2.0
+"""Within such a time whoever writes one is done."""
 
 
 class Connection:
@@ -70,6 +74,8 @@ class Connection:
         self._make_cluster = make_cluster
         if self.cluster is not None:
             _check_cluster(self.cluster, asynchronous)
+        if certificates is not None:
+            certificates.check_files("client")
 
     # ---------------------------------------------------------------- opening
 
@@ -79,8 +85,8 @@ class Connection:
             if self.owns_cluster:
                 self.cluster = self._make_cluster()
             if self.scheduler_file is not None:
-                while not self._read_file():
-                    time.sleep(FILE_POLL_S)
+                for pause_s in self._wait_for_file():
+                    time.sleep(pause_s)
             if self.cluster is not None:
                 self.loop_thread = self.cluster.loop_thread
             elif self.loop_thread is None:
@@ -99,8 +105,8 @@ class Connection:
             if self.owns_cluster:
                 self.cluster = await self._make_cluster()
             if self.scheduler_file is not None:
-                while not self._read_file():
-                    await asyncio.sleep(FILE_POLL_S)
+                for pause_s in self._wait_for_file():
+                    await asyncio.sleep(pause_s)
             await self._attach(session)
         except BaseException:
             await self.close_async(session, "it could not connect")
@@ -121,7 +127,7 @@ class Connection:
         schemes.backend(split_address(address)[0])  # an unknown scheme is the first thing to say
         secret = self._secret if cluster is None else cluster.secret
         if secret is None and split_address(address)[0] != "inproc":
-            secret = security.secret_for(address)
+            secret = await presence.secret_for(address)
         patience_s = config.seconds("windrow.client.reconnect-timeout")
         return await connect(
             address,
@@ -137,15 +143,35 @@ class Connection:
         found = getattr(self.cluster, "secret", None) if self._secret is None else self._secret
         return found if isinstance(found, bytes) else None
 
-    def _read_file(self) -> bool:
-        """Take address and secret from the scheduler file; False while it is not there, or not whole."""
+    def _wait_for_file(self) -> Iterator[float]:
+        """Take address and secret from the scheduler file; yield pauses until it is there, and whole."""
         assert self.scheduler_file is not None
-        found = scheduler_file.read(self.scheduler_file)
-        if found is None:
-            return False
-        self.address = normalize(found[0])
-        self._secret = self._secret or found[1]
-        return True
+        begun_s = time.monotonic()
+        told = False
+        broken_s: float | None = None  # since when it is there, and no JSON
+        while True:
+            waited_s = time.monotonic() - begun_s
+            try:
+                found = scheduler_file.read(self.scheduler_file)
+                broken_s = None
+            except scheduler_file.NotWhole:
+                broken_s = waited_s if broken_s is None else broken_s
+                if waited_s - broken_s >= min(FILE_WHOLE_S, self._timeout_s):
+                    raise
+                found = None
+            if found is not None:
+                self.address = normalize(found[0])
+                self._secret = self._secret or found[1]
+                return
+            if waited_s >= self._timeout_s:
+                raise TimeoutError(
+                    f"there is no scheduler file {self.scheduler_file!r}, after {self._timeout_s:g} s (timeout=). "
+                    "Check the path, and that a scheduler runs that writes it (windrow scheduler --scheduler-file)"
+                )
+            if not told and waited_s >= FILE_PATIENCE_S:
+                told = True
+                log.warning("waits for the scheduler file %r, up to %g s", self.scheduler_file, self._timeout_s)
+            yield FILE_POLL_S
 
     # ---------------------------------------------------------------- closing
 

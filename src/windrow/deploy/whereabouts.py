@@ -9,9 +9,9 @@ import asyncio
 import logging
 import os
 
-from windrow import addressing, config, scheduler_file, schemes, security, tls, transport
+from windrow import addressing, config, scheduler_file, security, tls, transport
 from windrow.errors import ConnectionRefused, WrongSecret
-from windrow.transport import Link, inproc
+from windrow.transport import Link, inproc, presence
 
 __all__ = ["Whereabouts"]
 
@@ -61,6 +61,7 @@ class Whereabouts:
     ) -> None:
         self.file = None if file is None else os.fspath(file)
         self.address = ""
+        self._fault = ""  # of the file, when it was read last
         self.secret = secret
         self._given_secret = secret
         self.given = certificates
@@ -86,7 +87,7 @@ class Whereabouts:
     def look(self) -> bool:
         """Look again at what may have come to be known; return whether all is."""
         if self.file is not None and not (self.address and self.secret):
-            found = scheduler_file.read(self.file)
+            found = self._read()
             if found is not None:
                 self.address = self.address or addressing.normalize(found[0])
                 self.secret = self.secret or found[1]
@@ -97,9 +98,21 @@ class Whereabouts:
                 return False
         return bool(self.address)
 
+    def _read(self) -> tuple[str, bytes | None] | None:
+        """Return what the scheduler file says, if there is one and it is whole; note what is wrong with it."""
+        if self.file is None:
+            return None
+        try:
+            found = scheduler_file.read(self.file)
+        except scheduler_file.NotWhole as error:  # perhaps it is being written
+            self._fault = str(error)
+            return None
+        self._fault = "" if found else f"the scheduler file {self.file!r} is not there"
+        return found
+
     def look_again(self) -> None:
         """Look up anew what was found, and not given: another scheduler may have come; what is not found stays."""
-        found = None if self.file is None else scheduler_file.read(self.file)
+        found = self._read()
         if found is not None and not self._is_address_given:
             self.address = addressing.normalize(found[0])
         if self._given_secret is None and self.address:
@@ -167,19 +180,7 @@ class Whereabouts:
         if self.look():
             return ""
         if not self.address:
-            return f"the scheduler file {self.file!r} is not there"
-        if await self._is_there() and not self.look():
+            return self._fault
+        if await presence.is_there(self.address) and not self.look():
             security.secret_for(self.address)  # raises, with what to do
         return f"{self.address} does not answer, and nothing says the secret of its cluster"
-
-    async def _is_there(self) -> bool:
-        scheme, location = addressing.split_address(self.address)
-        if not schemes.has_ports(scheme):
-            return False
-        host, port = addressing.split_host_port(location)
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except OSError:
-            return False
-        writer.close()
-        return True

@@ -58,6 +58,8 @@ def _certificates(address: str, given: Security | None) -> Security:
     if given is not None and given.encrypts:
         return given
     found = security.certificates_for(address) or Security()
+    if not found.encrypts and given is not None and given.tls_ca_file is not None:
+        return given  # which says itself what else it needs
     if not found.encrypts:
         raise WrongCertificate(
             f"no certificates for {address} are known to this user: pass security=Security(tls_ca_file=…), take its "

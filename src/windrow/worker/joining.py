@@ -10,9 +10,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from windrow import addressing, config, scheduler_file, schemes, security, tls, transport
+from windrow import addressing, config, scheduler_file, security, tls, transport
 from windrow.errors import WrongCertificate, WrongSecret
-from windrow.transport import Link
+from windrow.transport import Link, presence
 
 if TYPE_CHECKING:
     from windrow.worker.server import WorkerServer
@@ -63,7 +63,10 @@ async def reach(worker: WorkerServer) -> Link:
 async def _try(worker: WorkerServer) -> Link:
     path = worker.config.scheduler_file
     if path:
-        found = scheduler_file.read(path)
+        try:
+            found = scheduler_file.read(path)
+        except scheduler_file.NotWhole as error:  # perhaps it is being written
+            raise _NotYet(str(error)) from error
         if found is None:
             raise _NotYet(f"the scheduler file {path!r} is not there yet")
         worker.scheduler_address = addressing.normalize(found[0])
@@ -93,7 +96,7 @@ async def _try(worker: WorkerServer) -> Link:
     except TimeoutError as error:
         raise _NotYet(str(error)) from error
     except WrongCertificate as error:
-        if worker.security is not None or await _answers(address):
+        if worker.security is not None or await presence.is_there(address):
             raise
         raise _NotYet(str(error)) from error
     except WrongSecret:
@@ -112,22 +115,7 @@ async def _published(address: str) -> bytes:
     try:
         return security.secret_for(address)
     except WrongSecret as error:
-        if not await _answers(address):
+        if not await presence.is_there(address):
             raise _NotYet(f"nobody answers at {address}, and no secret for it is known to this user") from error
     await asyncio.sleep(SETTLING_S)
     return security.secret_for(address)
-
-
-async def _answers(address: str) -> bool:
-    """Whether somebody listens there."""
-    scheme, location = addressing.split_address(address)
-    if not schemes.has_ports(scheme):
-        return False
-    host, port = addressing.split_host_port(location)
-    try:
-        async with asyncio.timeout(TRY_S):
-            _, writer = await asyncio.open_connection(host or "127.0.0.1", port)
-    except OSError:  # TimeoutError is one too
-        return False
-    writer.close()
-    return True
