@@ -230,7 +230,9 @@ def size(nbytes: int) -> str:
 
     Examples
     --------
-    >>> size(35 * 2**20), size(20 * 2**30)
-    ('35 MiB', '20.0 GiB')
+    >>> size(35 * 2**20), size(20 * 2**30), size(1000)
+    ('35 MiB', '20.0 GiB', '1.0 KiB')
     """
+    if 0 < nbytes < MIB:
+        return f"{nbytes / 1024:.1f} KiB"
     return f"{nbytes / MIB:.0f} MiB" if nbytes < 10 * 2**30 else f"{nbytes / 2**30:.1f} GiB"

@@ -190,6 +190,40 @@ def parse_memory_limit(
     return limit_bytes
 
 
+PROCESS_BYTES_MIN = 16 * 2**20
+"""No interpreter with a worker in it is smaller."""
+
+
+def check_room(memory_limit: object, limit_bytes: int | None) -> None:
+    """Refuse a limit under which no worker's process can start: each would be ended, and started again.
+
+    Parameters
+    ----------
+    memory_limit
+        As it was given, for the error.
+    limit_bytes
+        What that means; None or 0: no limit.
+
+    Raises
+    ------
+    ValueError
+        It is too small.
+
+    Examples
+    --------
+    >>> check_room("1 kB", 1000)
+    Traceback (most recent call last):
+    ValueError: memory_limit='1 kB' is 1000 bytes, and a worker's process alone takes more than 16 MiB: give bytes \
+such as '4 GiB', a fraction of the machine's memory such as 0.25, or 0 for no limit
+    """
+    if limit_bytes and limit_bytes < PROCESS_BYTES_MIN:
+        raise ValueError(
+            f"memory_limit={memory_limit!r} is {limit_bytes} bytes, and a worker's process alone takes more than "
+            f"{PROCESS_BYTES_MIN >> 20} MiB: give bytes such as '4 GiB', a fraction of the machine's memory such as "
+            "0.25, or 0 for no limit"
+        )
+
+
 def _number(memory_limit: float | str) -> float:
     """Return a number as it is written, so that the text "0.5" is a fraction too; else a size in bytes."""
     if isinstance(memory_limit, bool) or not isinstance(memory_limit, (int, float, str)):

@@ -49,14 +49,14 @@ def test_one_picture(cluster: LocalCluster) -> None:
     result = run(cluster.scheduler_address, "--once")
     assert result.exit_code == 0, result.output
     assert cluster.scheduler_address in result.output
-    assert "1 workers, 1 threads" in result.output
+    assert "1 worker, 1 thread," in result.output
     assert re.search(r"^ *_?inc +5 ", result.output, flags=re.MULTILINE)
     assert re.search(r"^ *0 +1 +\d+%", result.output, flags=re.MULTILINE)  # its processor time was measured twice
 
 
 @pytest.mark.usefixtures("fresh")
 def test_who_looks_is_no_client(cluster: LocalCluster) -> None:
-    assert "; 1 clients" in run(cluster.scheduler_address, "--once").output
+    assert "; 1 client;" in run(cluster.scheduler_address, "--once").output
 
 
 @pytest.mark.usefixtures("fresh")
@@ -66,7 +66,7 @@ def test_a_watch_token_is_enough(cluster: LocalCluster, tmp_path: Path, monkeypa
     monkeypatch.setattr(security, "secret_for", lambda address: pytest.fail("it takes what it is given"))
     result = run(cluster.scheduler_address, "--secret-file", str(token), "--once")
     assert result.exit_code == 0, result.output
-    assert "1 workers" in result.output
+    assert "1 worker," in result.output
     assert run(cluster.scheduler_address, "--secret-file", str(tmp_path / "none"), "--once").exit_code == 1
 
 
@@ -122,6 +122,6 @@ def read_until(terminal: int, *words: bytes) -> None:
 
 def test_it_is_drawn_anew_until_q(cluster: LocalCluster) -> None:
     with in_terminal(cluster.scheduler_address, "--interval", "0.2") as (process, terminal):
-        read_until(terminal, b"1 workers", b"q ends")
+        read_until(terminal, b"1 worker,", b"q ends")
         os.write(terminal, b"mq")
         assert process.wait(LIMIT_S) == 0

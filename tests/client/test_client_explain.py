@@ -122,7 +122,7 @@ def test_the_command_asks_a_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
         ([], "what is to be explained?"),
         (["x", "tcp://127.0.0.1:1", "--scheduler-file", "f"], "both say where the scheduler is"),
         (["x", "--scheduler-file", "/no/such/file"], "there is no scheduler file '/no/such/file'"),
-        (["x", "tcp://127.0.0.1:1"], "nobody answers at tcp://127.0.0.1:1"),
+        (["x", "tcp://127.0.0.1:13"], "nobody answers at tcp://127.0.0.1:13"),
         (["x"], "say which of tcp://a, tcp://b"),
         (["--worker", "a", "--all"], "give one of them"),
     ],

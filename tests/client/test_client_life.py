@@ -94,8 +94,8 @@ def test_nobody_there(tmp_path):
 
 
 def test_nobody_there_of_whom_nothing_is_published():
-    with pytest.raises(ConnectionError, match=r"nobody answers at tcp://127.0.0.1:1, and nothing is published.*start"):
-        Client("127.0.0.1:1")
+    with pytest.raises(ConnectionError, match=r"nobody answers at tcp://127.0.0.1:13, and nothing is published.*start"):
+        Client("127.0.0.1:13")
 
 
 @pytest.mark.parametrize("text", ["", "submit:5b3f\n"])

@@ -150,6 +150,10 @@ def test_a_host_that_others_can_reach_draws_a_warning(tmp_path: Any, monkeypatch
         ({"processes": "no"}, "processes must be True, False or None, not 'no'"),
         ({"processes": 0}, "processes must be"),
         ({"memory_limit": "lots"}, "memory_limit='lots' will not do"),
+        (
+            {"processes": True, "memory_limit": "1kB"},
+            "memory_limit='1kB' is 1000 bytes, and a worker's process alone takes more",
+        ),
         ({"memory_limit": -1}, "memory_limit=-1 "),
         ({"memory_limit": 10**400}, "memory_limit=1000"),
         ({"memory_limit": [1]}, "memory_limit is a number"),

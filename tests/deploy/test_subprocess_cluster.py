@@ -79,7 +79,7 @@ def test_options_and_names_reach_the_workers(client: Client) -> None:
 def test_the_cluster_tells_of_itself(cluster: SpecCluster) -> None:
     assert [worker["name"] for worker in cluster.scheduler_info["workers"].values()] == [0]
     assert cluster.name == "SubprocessCluster"
-    assert "workers=1, threads=1" in repr(cluster)
+    assert repr(cluster).startswith(f"SubprocessCluster({cluster.scheduler_address!r}, workers=1, threads=1")
     assert cluster.observed == cluster.requested == cluster.plan == {0}
     cluster.wait_for_workers(1, timeout=5)
 

@@ -56,7 +56,9 @@ def names(shown: list[str]) -> list[str]:
 
 def test_workers_and_tasks_are_there() -> None:
     shown = lines(drawn())
-    assert "3 workers, 6 threads, 1.5 processors busy, 3.0 MiB of 3.0 GiB" in shown[0]
+    assert "3 workers, 6 threads, 1.5 processors busy" in shown[0]
+    assert len(shown[0].rstrip()) <= 80
+    assert "memory 3.0 MiB of 3.0 GiB" in shown[1]
     assert "1,241 tasks" in shown[1]
     [b] = [line for line in shown if line.split()[0] == "b"]
     assert "?" in b

@@ -222,6 +222,7 @@ def test_a_scheduler_whose_secret_is_not_for_this_user() -> None:
         ({"nthread": 2}, TypeError, "no argument 'nthread' .did you mean 'nthreads'"),
         ({"nthreads": 0}, ValueError, "nthreads must be"),
         ({"memory_limit": "lots"}, ValueError, "lots"),
+        ({"memory_limit": "1kB"}, ValueError, "memory_limit='1kB' is 1000 bytes"),
         ({"env": "PATH"}, TypeError, "env must be a dict"),
         ({"security": "yes"}, TypeError, "must be a Security"),
         ({"death_timeout": "soon"}, ValueError, "soon"),

@@ -16,8 +16,9 @@ import dask.config
 import pytest
 from server_help import big, inc, until
 
-from windrow import Client, Scheduler, SchedulerPlugin, Status, Worker
+from windrow import Client, Scheduler, SchedulerPlugin, Status, Worker, transport
 from windrow.scheduler import server as scheduler_server
+from windrow.wire.messages import HelloObserver
 from windrow.worker import server as worker_server
 
 Live = Callable[[Any], Any]
@@ -93,6 +94,27 @@ def test_contact_address(live: Live) -> None:
         with dask.config.set({"distributed.scheduler.contact-address": "tcp://127.0.0.1:1"}):
             async with Scheduler() as scheduler:
                 assert scheduler.address == "tcp://127.0.0.1:1" != scheduler.listen_address
+
+    live(main())
+
+
+def test_who_looks_on_is_named_and_leaves_with_the_scheduler(
+    live: Live, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "windrow.scheduler")
+
+    async def main() -> None:
+        async with Scheduler(dashboard=False) as scheduler:
+            link = await transport.connect(scheduler.address, secret=scheduler.secret)
+            link.send([HelloObserver("Observer-7")])
+            await until(lambda: "the observer Observer-7 has joined" in caplog.text)
+
+            async def kill_it() -> None:
+                link.abort("as when the dashboard's process is ended")
+                await until(lambda: "the observer Observer-7 has left" in caplog.text)
+
+            monkeypatch.setattr(scheduler.dashboard, "close", kill_it)
+        assert "the observer Observer-7 has left: the scheduler closes" in caplog.text
 
     live(main())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
 import subprocess
@@ -270,3 +272,23 @@ def test_the_wait_for_a_busy_listener_ends_in_time(network: Network) -> None:
         listener.listen()
         with pytest.raises(transport.base.Unanswered, match=r"within 0\.2 s"):
             network.near.run(transport.connect(f"tcp://127.0.0.1:{port}", secret=SECRET, timeout_s=0.2), LIMIT_S)
+
+
+def test_who_goes_away_in_the_handshake_is_no_line_for_the_terminal(
+    network: Network, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker was ended while it started, perhaps: a cluster that is closed prints nothing."""
+    caplog.set_level(logging.DEBUG, "windrow.transport")
+    stranger = unix.reach(place_of(network))
+    assert stranger is not None
+    stranger.settimeout(LIMIT_S)
+    assert stranger.recv(1)  # it has been let in
+    stranger.close()
+    for _ in range(500):
+        told = [
+            record for record in caplog.records if "ended the connection during the handshake" in record.getMessage()
+        ]
+        if told:
+            break
+        network.near.run(asyncio.sleep(0.01))
+    assert [record.levelno for record in told] == [logging.DEBUG]

@@ -153,20 +153,25 @@ def split(n_workers: int | None, threads: int | None, processes: bool) -> tuple[
     return n_workers, threads
 
 
-def memory_limit_bytes(memory_limit: str | float | None, n_workers: int, nthreads: int) -> int:
-    """Return a worker's limit of memory, 0 for none.
+def memory_limit_bytes(
+    memory_limit: str | float | None, n_workers: int, nthreads: int, are_processes: bool = True
+) -> int:
+    """Return a worker's limit of memory, 0 for none; too little for a process is refused.
 
     Examples
     --------
-    >>> memory_limit_bytes("1 MiB", n_workers=2, nthreads=1)
-    1048576
+    >>> memory_limit_bytes("64 MiB", n_workers=2, nthreads=1)
+    67108864
     """
     if memory_limit == "auto":
         return system.memory_limit_bytes() // max(1, n_workers)
     try:
-        return system.parse_memory_limit(memory_limit, nthreads) or 0
+        found = system.parse_memory_limit(memory_limit, nthreads) or 0
     except (ValueError, OverflowError) as error:
         raise ValueError(f"memory_limit={memory_limit!r} will not do: {error}") from None
+    if are_processes:
+        system.check_room(memory_limit, found)
+    return found
 
 
 def checked_resources(resources: object) -> dict[str, float]:

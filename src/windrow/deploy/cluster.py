@@ -76,6 +76,9 @@ class Cluster(Life):
     Attached(8a41c2f0, 'tcp://127.0.0.1:8786', workers=2, threads=4, memory=15.50 GiB)
     """
 
+    _kind = ""
+    """What it shows itself as: the function that users call, where that is no class; else the class."""
+
     def __init__(
         self,
         asynchronous: bool = False,
@@ -281,7 +284,7 @@ class Cluster(Life):
 
     def _announce(self) -> None:
         """Have the scheduler's metadata say which cluster this is, for clients that came by its address."""
-        told = {"name": self.name, "type": type(self).__name__}
+        told = {"name": self.name, "type": self._kind or type(self).__name__}
         self._in_background(self._ask(Ask(Metadata.name, SetMetadata([MANAGER_INFO], told))))
 
     def _on_change(self) -> None:
@@ -391,11 +394,11 @@ class Cluster(Life):
 
     def __repr__(self) -> str:
         workers = self.scheduler_info["workers"]
-        return views.as_text(type(self).__name__, self.name, self.scheduler_address, self.status, workers)
+        return views.as_text(self._kind or type(self).__name__, self.name, self.scheduler_address, self.status, workers)
 
     def _repr_html_(self) -> str:
         return views.as_html(
-            type(self).__name__,
+            self._kind or type(self).__name__,
             self.name,
             self.scheduler_address,
             self.status,

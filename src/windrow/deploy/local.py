@@ -144,7 +144,7 @@ class LocalCluster(SpecCluster):
         worker_kwargs.update(arguments.worker_dashboard(worker_dashboard_address))
         known = arguments.worker_keywords(kind, Nanny, Worker)
         _check_worker_kwargs(worker_kwargs, kind, known)
-        options = _worker_options(worker_kwargs, known, place, count, threads)
+        options = _worker_options(worker_kwargs, known, place, count, threads, kind.processes)
         if level is not None and _takes_level(kind):
             options["silence_logs"] = level
         if kind.inner is not None:
@@ -209,13 +209,19 @@ def _check_worker_kwargs(given: Mapping[str, Any], kind: arguments.Kind, known: 
 
 
 def _worker_options(
-    given: Mapping[str, Any], known: set[str] | None, place: arguments.Place, count: int, threads: int
+    given: Mapping[str, Any],
+    known: set[str] | None,
+    place: arguments.Place,
+    count: int,
+    threads: int,
+    are_processes: bool,
 ) -> dict[str, Any]:
     """Return the keywords for a worker's class: what is given, and what follows from the rest where it takes that."""
+    limit = given.get("memory_limit", "auto")
     follows: dict[str, Any] = {
         "nthreads": threads,
         "host": place.host,
-        "memory_limit": arguments.memory_limit_bytes(given.get("memory_limit", "auto"), count, threads),
+        "memory_limit": arguments.memory_limit_bytes(limit, count, threads, are_processes),
         "resources": arguments.checked_resources(given.get("resources")),
     }
     return {**given, **{name: value for name, value in follows.items() if known is None or name in known}}

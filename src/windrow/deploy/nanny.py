@@ -163,6 +163,8 @@ class Nanny(Supervisor):
         self.config = configuration.nested(config or {})
         self.nthreads = _checked_nthreads(nthreads)
         self.memory_limit = system.parse_memory_limit(memory_limit, self.nthreads)
+        if memory_limit != "auto":
+            system.check_room(memory_limit, self.memory_limit)
         terminate: Any = self.setting("distributed.worker.memory.terminate")
         monitor: Any = self.setting("distributed.worker.memory.monitor-interval")
         super().__init__(

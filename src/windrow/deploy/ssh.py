@@ -369,6 +369,8 @@ def SSHCluster(
 class SSHSpecCluster(SpecCluster):
     """A cluster whose further workers go to the hosts in turn."""
 
+    _kind = "SSHCluster"
+
     def __init__(self, workers: Mapping[Hashable, Any], scheduler: Any, **kwargs: Any) -> None:
         self._turns = list(workers.values())
         super().__init__(workers=workers, scheduler=scheduler, worker=self._turns[0] if workers else None, **kwargs)

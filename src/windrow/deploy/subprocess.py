@@ -258,6 +258,12 @@ class SubprocessWorker(_Subprocess):
         return Order({"worker": party}, self.scheduler, secret.hex(), certificates_of(self.scheduler), configured())
 
 
+class SubprocessSpecCluster(SpecCluster):
+    """What `SubprocessCluster` returns: a `SpecCluster` that shows itself by that name."""
+
+    _kind = "SubprocessCluster"
+
+
 def SubprocessCluster(
     host: str | None = None,
     scheduler_port: int = 0,
@@ -347,7 +353,7 @@ def SubprocessCluster(
             "certificates": certificates,
         },
     }
-    return SpecCluster(
+    return SubprocessSpecCluster(
         workers=dict.fromkeys(range(n), worker),
         scheduler=scheduler,
         worker=worker,

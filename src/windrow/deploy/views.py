@@ -54,7 +54,7 @@ def as_text(kind: str, name: str, address: str, status: str, workers: Mapping[st
     >>> as_text("LocalCluster", "a", "tcp://127.0.0.1:1", "running", {"x": {"nthreads": 2, "memory_limit": 2**30}})
     "LocalCluster(a, 'tcp://127.0.0.1:1', workers=1, threads=2, memory=1.00 GiB)"
     """
-    head = f"{kind}({name}, {address!r}"
+    head = f"{kind}({address!r}" if name == kind else f"{kind}({name}, {address!r}"
     if status != "running":
         return f"{head}, {status})"
     threads = sum(worker["nthreads"] for worker in workers.values())

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from windrow.causes import count_of
 from windrow.observe.figures import STATES, bytes_text
 
 __all__ = ["ORDERS", "picture"]
@@ -57,14 +58,15 @@ def _head(drawn: Mapping[str, Any]) -> Text:
     totals = drawn["totals"]
     text = Text(f"{drawn['address']}", style="bold")
     text.append(
-        f"  {totals['workers']} workers, {totals['cores']} threads, {totals['cpu']:.1f} processors busy, "
-        f"{_of(totals['memory_used'], totals['memory_limit'])}\n",
+        f"  {count_of(totals['workers'], 'worker')}, {count_of(totals['cores'], 'thread')}, "
+        f"{totals['cpu']:.1f} processors busy\n",
         style="not bold",
     )
-    text.append(f"{totals['tasks']:,} tasks, {bytes_text(totals['bytes'])} of results", style="not bold")
+    text.append(f"{count_of(totals['tasks'], 'task')}, {bytes_text(totals['bytes'])} of results", style="not bold")
     if totals["unrunnable"]:
         text.append(f", {totals['unrunnable']:,} that no worker may run", style="bold red")
-    text.append(f"; {totals['clients']} clients", style="not bold")
+    memory = _of(totals["memory_used"], totals["memory_limit"])
+    text.append(f"; {count_of(totals['clients'], 'client')}; memory {memory}", style="not bold")
     return text
 
 

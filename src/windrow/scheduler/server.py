@@ -341,6 +341,8 @@ class SchedulerServer(Server):
         self._gate.forget(link)
         self._events.forget(link)
         if peer is not None and not self._closed:
+            if self._closing and type(peer) is ObserverRecord:  # the dashboard's process, which has been ended
+                reason = "the scheduler closes"
             self._tell("%s has left: %s", _named(peer), reason or "the connection is closed")
             self.core.lost(peer, reason, self.loop.time())
             self._flush_soon()
@@ -665,7 +667,7 @@ def _named(peer: Peer[Any]) -> str:
         return f"client {peer.id}"
     if isinstance(peer, NannyRecord):
         return f"the nanny of worker {peer.name!r}" if peer.name != "" else f"the nanny {peer.id}"
-    return type(peer).__name__
+    return f"the observer {peer.id}" if isinstance(peer, ObserverRecord) else type(peer).__name__
 
 
 def _log(to: logging.Logger, level: int, text: str, party: str) -> None:

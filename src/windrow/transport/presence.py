@@ -21,7 +21,7 @@ async def is_there(address: str, limit_s: float = LIMIT_S) -> bool:
 
     Examples
     --------
-    >>> asyncio.run(is_there("tcp://127.0.0.1:1"))
+    >>> asyncio.run(is_there("tcp://127.0.0.1:13"))
     False
     """
     scheme, location = split_address(address)
@@ -49,9 +49,9 @@ async def secret_for(address: str) -> bytes:
 
     Examples
     --------
-    >>> asyncio.run(secret_for("tcp://127.0.0.1:1"))  # doctest: +ELLIPSIS
+    >>> asyncio.run(secret_for("tcp://127.0.0.1:13"))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ConnectionError: nobody answers at tcp://127.0.0.1:1, and nothing is published of a cluster there: start one \
+    ConnectionError: nobody answers at tcp://127.0.0.1:13, and nothing is published of a cluster there: start one \
 (windrow scheduler), or check the address...
     """
     try:

@@ -443,7 +443,10 @@ class TcpListener(Listener):
 
         def refused(link: TcpLink, error: Exception) -> None:
             _settle(over)
-            self._tell(link.remote, str(error))
+            if link.is_local and type(error) is ConnectionResetError:  # a worker was ended while it started, perhaps
+                logger.debug("%s: %s", self.address, error)
+            else:
+                self._tell(link.remote, str(error))
 
         context = self._context
         if context is None:
