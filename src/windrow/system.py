@@ -399,7 +399,6 @@ def bytes_of_process(resident: int, shared: int, held: int, viewed: int) -> int:
     return resident - min(shared, viewed) + held
 
 
-@functools.cache
 def process_mark(pid: int) -> str:
     """Return what tells a process of this machine from all others, here and elsewhere; "" where the system cannot.
 
@@ -414,6 +413,11 @@ def process_mark(pid: int) -> str:
         return f"{boot} {os.readlink('/proc/self/ns/pid')} {pid} {_started(pid)}"
     except (OSError, ValueError, IndexError):
         return ""
+
+
+@functools.cache
+def _own_mark(pid: int) -> str:
+    return process_mark(pid)
 
 
 def _started(pid: int) -> str:
@@ -431,7 +435,7 @@ def has_ended(mark: str) -> bool:
     >>> has_ended("of another machine")
     False
     """
-    own = process_mark(os.getpid()).split()
+    own = _own_mark(os.getpid()).split()
     parts = mark.split()
     if len(parts) != 4 or parts[:2] != own[:2]:
         return False

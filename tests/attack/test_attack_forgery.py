@@ -170,7 +170,7 @@ def test_a_client_under_the_name_of_a_service(scene: Scene) -> None:
 
 def test_a_token_of_a_lesser_role_does_not_take_anothers_place(target: LocalCluster, owner: Client) -> None:
     """Clients' ids are to be seen by who watches."""
-    for role, message in ((Role.SUBMIT, b"To take the place of another client"), (Role.WATCH, b"HelloClient")):
+    for role, message in ((Role.SUBMIT, b"To take the place of another client"), (Role.WATCH, b"(HelloClient)")):
         endpoint = shaken(target.scheduler_address, token(target.secret or b"", role))
         endpoint.sendall(frame(m.HelloClient(owner.id)))
         assert message + b" takes the role" in until_closed(endpoint)

@@ -19,6 +19,7 @@ from transport_bench import LIMIT_S, SECRET, Network, network_of
 from windrow import config, transport
 from windrow.addressing import own_ip, split_address, split_host_port
 from windrow.errors import WrongSecret
+from windrow.system import process_mark
 from windrow.transport import door, tcp, unix
 from windrow.transport.handshake import accept_steps
 from windrow.wire.messages import Close
@@ -55,6 +56,7 @@ def test_both_ends_know_that_they_are_on_one_host(network: Network) -> None:
     assert near.link.remote == network.address
     assert repr(near.link) == f"<TcpLink to {network.address}, by unix socket>"
     assert far.link.remote == f"local://pid-{os.getpid()}"
+    assert near.link.process == process_mark(os.getpid()), "its end is noticed even if it never says a word"
     near.send(Close("by unix socket"))
     assert far.wait_for_messages(1) == [Close("by unix socket")]
 

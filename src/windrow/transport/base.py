@@ -51,6 +51,8 @@ class Link(ABC):
         Whether a link that outlives its connections has ended because who answers now does not know it any more.
     is_local : bool
         Whether it goes through a unix socket, to a process of the same host.
+    process : str
+        The other side's process as the system knows it (`system.process_mark`), where the system has told.
     """
 
     is_congested = False
@@ -63,6 +65,7 @@ class Link(ABC):
     refused = False
     is_cut = False
     is_local = False
+    process = ""
 
     def __init__(self, remote: str) -> None:
         self.remote = remote

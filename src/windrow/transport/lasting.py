@@ -322,6 +322,7 @@ class Dialler(LastingLink):
         self._missing = 0
         self._arrived_bytes = 0
         self._adopt(connection)
+        self._process = connection.process
         self._first_word = Begin(self.id, patience_s, system.process_mark(os.getpid()))
         connection.send([self._first_word])
         self._timer = self._loop.call_later(self._beat_s, self._on_beat)

@@ -8,7 +8,6 @@ Nothing listens on a network. Beside each tcp listener there is one of these, wh
 
 from __future__ import annotations
 
-from functools import partial
 from uuid import uuid4
 
 from windrow.addressing import join_address, split_host_port
@@ -69,7 +68,7 @@ async def connect(location: str, *, secret: bytes | None, timeout_s: float) -> t
         sock = next((sock for place in _places(location) if (sock := unix.reach(place)) is not None), None)
         if sock is None:
             raise ConnectionRefusedError("no process of this user listens there, on this host")
-        return await tcp.shake_hands(partial(tcp.dial_unix, sock), secret, address, reached, is_local=True)
+        return await tcp.shake_hands_nearby(sock, secret, address, reached)
 
     return await until_answered(attempt, address, timeout_s)
 

@@ -551,7 +551,7 @@ async def _connect_nearby(places: list[str], secret: bytes, address: str, left_s
         return None
     try:
         async with asyncio.timeout(min(_NEARBY_S, _NEARBY_PART * left_s)):
-            return await shake_hands(partial(dial_unix, sock), secret, address, [], is_local=True)
+            return await shake_hands_nearby(sock, secret, address, [])
     except OSError as error:  # it is busy, or somebody else
         logger.debug("%s is not reached by its unix socket, and tried by tcp: %s", address, error)
         return None
@@ -602,6 +602,14 @@ async def shake_hands(
         if not ready.cancel() and not ready.cancelled():
             ready.exception()  # looked at: where the caller has given up, nobody else does
         raise
+
+
+async def shake_hands_nearby(sock: socket.socket, secret: bytes, address: str, reached: list[None]) -> TcpLink:
+    """Return a new link over a unix socket that is connected; as `shake_hands`."""
+    process = unix.process_of(sock)
+    link = await shake_hands(partial(dial_unix, sock), secret, address, reached, is_local=True)
+    link.process = process
+    return link
 
 
 def _tune(transport: asyncio.Transport) -> None:

@@ -19,6 +19,7 @@ import sys
 
 from windrow import config
 from windrow.addressing import is_loopback, join_host_port, own_ip
+from windrow.system import process_mark
 
 __all__ = ["beside", "bind", "is_on", "is_there", "other_side", "places", "reach"]
 
@@ -138,6 +139,11 @@ def other_side(sock: socket.socket) -> tuple[int, int]:
     """Return the process and the user of the other end, as the system knows them."""
     pid, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, _peer_option(), _CREDENTIALS.size))
     return pid, user
+
+
+def process_of(sock: socket.socket) -> str:
+    """Return what tells the process of the other end from all others; "" where the system cannot."""
+    return process_mark(other_side(sock)[0])
 
 
 def _peer_option() -> int:
