@@ -188,7 +188,7 @@ def test_result_with_a_timeout_leaves_the_future_usable(client: Client, tmp_path
     go = tmp_path / "go"
     future = client.submit(tasks.until_there, str(go))
     for call in (future.result, future.exception, future.traceback):
-        with pytest.raises(TimeoutError, match="It goes on"):
+        with pytest.raises(TimeoutError, match="It is pending"):
             call(timeout=0.01)
     with pytest.raises(TimeoutError):
         wait([future], timeout="10 ms")

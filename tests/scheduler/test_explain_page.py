@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from world import World
 
-from windrow.wire.messages import Topic
+from windrow.wire.messages import Heartbeat, Topic
 
 PAGE = Path(__file__).parents[2] / "docs" / "explain.md"
 SHOWN = re.findall(r"```text\n(.*?)\n```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -19,8 +19,7 @@ def gpu_cluster() -> World:
     """Two workers, one of them with a GPU, which a task holds; another one waits for it, and a sum for that."""
     world = World()
     client = world.client()
-    world.worker("cpu-0", 2)
-    world.worker("gpu-0", 2, resources={"GPU": 1})
+    workers = [world.worker("cpu-0", 2), world.worker("gpu-0", 2, resources={"GPU": 1})]
     world.submit(client, "train-6", function="train", resources={"GPU": 1})
     world.flush()
     world.tick(after=12.0)
@@ -29,6 +28,8 @@ def gpu_cluster() -> World:
     world.submit(client, "report", after=["evaluate"])
     world.flush()
     world.tick(after=30.0)
+    for worker in workers:
+        world.say(worker, Heartbeat())
     return world
 
 
