@@ -112,7 +112,7 @@ $(FUZZ_VENV)/.installed: pyproject.toml | $(FUZZ_VENV)/.created
 
 # Peers may have no wheel for this interpreter; whichever installs takes part.
 $(BENCH_VENV)/.installed: pyproject.toml | $(BENCH_VENV)/.created
-	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e . numpy pandas pyarrow
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[tls]" numpy pandas pyarrow
 	-$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check distributed
 	-$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check ray
 	@touch $@

@@ -145,6 +145,10 @@ loopback for a network. [{TIMES}n the time without] compares with the same work 
 The rows of arrays are measured in processes that use their memory again, as they do in a program that goes on: the
 first value of a size is copied into pages that nobody has touched, which takes several times as long as the next.
 
+Missed budgets: a 256 MiB array gathered for the first time, by a third (what the task makes is copied into a
+segment, and mapped by the client; mapped again it costs next to nothing). And the submission of 100,000 tasks, by a
+few microseconds or ten, with the machine.
+
 To repeat it: `make bench`, or a part: `make bench BENCH_ARGS="--quick --cases map_10k,chain --peers distributed"`.
 Where the time goes: `python -m benchmarks.profile map_10k`.
 """
