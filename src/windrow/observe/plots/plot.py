@@ -25,12 +25,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from windrow.drawing import boxes as drawn
+
 __all__ = [
     *("BOXES", "Boxes", "Columns", "Facts", "Frames", "Kind", "Lines", "Network", "Page", "Plot", "Rows"),
     *("add_box", "boxes"),
 ]
 
-Columns: TypeAlias = dict[str, list[Any]]
+Columns: TypeAlias = drawn.Columns
 Frames: TypeAlias = dict[str, Columns]
 Facts: TypeAlias = Mapping[str, Any]
 """What is known, by the names of `windrow.observe.feed.ASKED`."""
@@ -135,8 +137,8 @@ class Page:
         return [name for place in self.places for name in place]
 
 
-BOXES = ("left", "right", "bottom", "top", "color", "alpha", "hatch", "label", "detail", "link")
-"""The columns of boxes."""
+BOXES = (*drawn.BOXES, "hatch", "link")
+"""The columns of boxes: those of any picture, and what a page has beside."""
 
 
 def boxes() -> Columns:
@@ -164,6 +166,6 @@ def add_box(
     >>> found["right"], found["label"]
     ([1], ['inc'])
     """
-    values = (*x, *y, color, alpha, hatch, label, detail, link)
-    for name, value in zip(BOXES, values, strict=True):
-        columns[name].append(value)
+    drawn.add(columns, x, y, color, label, detail, alpha)
+    columns["hatch"].append(hatch)
+    columns["link"].append(link)
