@@ -169,22 +169,26 @@ class Input(Struct, frozen=True):
 # ---------------------------------------------------------------- nobody can run it
 
 
+Kind: TypeAlias = Literal[
+    "no-workers",
+    "paused",
+    "retiring",
+    "cut-off",
+    "resource",
+    "resources",
+    "name",
+    "memory",
+    "unreachable",
+    "mixed",
+    "forgotten",
+]
+"""What kind of thing keeps every worker from running a task."""
+
+
 class Obstacle(Struct, frozen=True, tag="obstacle", tag_field="cause"):
     """No worker that is there can run the task: what it asks for, and the nearest miss."""
 
-    kind: Literal[
-        "no-workers",
-        "paused",
-        "retiring",
-        "cut-off",
-        "resource",
-        "resources",
-        "name",
-        "memory",
-        "unreachable",
-        "mixed",
-        "forgotten",
-    ]
+    kind: Kind
     asks: str = ""
     """What it asks for, in words; "" where any worker would do."""
     miss: str = ""

@@ -10,29 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from windrow.causes import Obstacle, asked_for, count_of, listed
+from windrow.causes import Kind, Obstacle, asked_for, count_of, listed
 from windrow.errors import in_bytes
 from windrow.keys import label
 from windrow.scheduler import fitting, placement
 from windrow.scheduler.state import MEMORY, ClientRecord, Restriction, State, Task, WorkerRecord
-
-Kind: TypeAlias = Literal[
-    "no-workers",
-    "paused",
-    "retiring",
-    "cut-off",
-    "resource",
-    "resources",
-    "name",
-    "memory",
-    "unreachable",
-    "mixed",
-    "forgotten",
-]
 
 LOOKED_AT = 20_000
 """So many of the tasks that nobody may run are looked at, at a time."""
