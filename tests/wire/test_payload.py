@@ -273,3 +273,8 @@ def test_equal_arguments_make_equal_bytes() -> None:
 def test_nbytes_counts_all_buffers() -> None:
     assert nbytes(Attached([Buffer(b"abc"), Buffer(bytearray(4)), Buffer(memoryview(b"xy"))])) == 9
     assert payload.nbytes(b"") == 0
+
+
+def test_cloudpickle_may_be_half_imported_by_another_thread(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cloudpickle.cloudpickle", types.ModuleType("cloudpickle.cloudpickle"))
+    assert loads(dumps([1, "x"])) == [1, "x"]

@@ -270,7 +270,8 @@ def _is_large(buffer: pickle.PickleBuffer) -> bool:
 def _must_go_by_value() -> bool:
     """Whether a user has registered modules with cloudpickle, whose contents pickle itself would send by name."""
     cloudpickle = sys.modules.get("cloudpickle.cloudpickle")
-    return cloudpickle is not None and bool(cloudpickle._PICKLE_BY_VALUE_MODULES)
+    # Another thread may be in the middle of importing it: then nobody has registered anything yet.
+    return bool(getattr(cloudpickle, "_PICKLE_BY_VALUE_MODULES", None))
 
 
 def _by_value(obj: object, what: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
