@@ -26,6 +26,7 @@ from windrow.dashboard.dashboard import Dashboard
 from windrow.errors import NotAllowed
 from windrow.node import Server, Status
 from windrow.plugins import scratch
+from windrow.plugins.calling import takes
 from windrow.pulse import Pulse
 from windrow.roles import Role, token
 from windrow.sampler import LoopProfile
@@ -582,7 +583,7 @@ class SchedulerServer(Server):
     async def _call(self, request: RunOnScheduler) -> Blob:
         call_of: Any = payload.loads(request.call)
         function, args, kwargs = call_of
-        if _takes(function, "dask_scheduler"):
+        if takes(function, "dask_scheduler"):
             kwargs = {**kwargs, "dask_scheduler": self.view}
         result = function(*args, **kwargs)
         if inspect.isawaitable(result):
@@ -679,10 +680,3 @@ def _host_of(listens: list[str]) -> str | None:
     if not listens or not schemes.has_ports(addressing.split_address(listens[0])[0]):
         return None
     return addressing.split_host_port(addressing.split_address(listens[0])[1])[0]
-
-
-def _takes(function: Callable[..., object], parameter: str) -> bool:
-    try:
-        return parameter in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # builtins without a signature
-        return False

@@ -76,7 +76,7 @@ class Observed:
             certificates = None if worker.security is None else worker.security.to_record()
             if not address.startswith(("tcp://", "tls://")) or secret is None:
                 secret = security.new_secret()
-                self._listener = await transport.listen("tcp://127.0.0.1:0", worker.accept_peer, secret=secret)
+                self._listener = await transport.listen("tcp://127.0.0.1:0", worker.answers.accept, secret=secret)
                 address = self._listener.address
                 if worker.ended.done():  # meanwhile
                     self._listener.close()

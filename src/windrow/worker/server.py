@@ -6,13 +6,12 @@ What lives here: `WorkerServer`. What this file must never know: how tasks are c
 from __future__ import annotations
 
 import asyncio
-import inspect
 import itertools
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -20,65 +19,45 @@ from typing import Any
 from msgspec import Struct, field
 
 from windrow import addressing, listening, logs, memfd, schemes, segments, tls, transport
-from windrow import config as windrow_config
-from windrow.errors import NotAllowed, WindrowError
+from windrow.errors import WindrowError
 from windrow.node import Server, Status
 from windrow.plugins.held import Held, arrive
 from windrow.plugins.scratch import Scratch, new_path
 from windrow.primitives import plain
 from windrow.primitives.topics import names_of
 from windrow.transport import Link, Listener
-from windrow.transport.gate import Gate
-from windrow.wire import activity, failure, payload, sharing
+from windrow.wire import failure
 from windrow.wire.messages import (
-    ActorCall,
     Blob,
     Call,
     Close,
-    GetData,
     Heartbeat,
     HelloWorker,
     Key,
     Log,
     Message,
-    Profile,
     Put,
-    Reach,
-    RegisterPlugin,
-    Reply,
-    Report,
-    RunFunction,
-    Shared,
-    TaskId,
     UnregisterPlugin,
     Welcome,
 )
-from windrow.worker import compression, joining, output
-from windrow.worker.actors import Stage
+from windrow.worker import joining, output
+from windrow.worker.answers import Answers
 from windrow.worker.core import WorkerCore
 from windrow.worker.executor import Executor
 from windrow.worker.facade import WorkerFacade
-from windrow.worker.facts import report
 from windrow.worker.incoming import Limits
 from windrow.worker.memory import MemoryOptions, transfer_bytes
 from windrow.worker.memory_settings import read_options
 from windrow.worker.monitor import MemoryMonitor
 from windrow.worker.observed import Observed
-from windrow.worker.outgoing import Outgoing, Then
-from windrow.worker.packing import Packing, unloadable
+from windrow.worker.packing import unloadable
+from windrow.worker.peers import Peers
 from windrow.worker.profiler import Profiler
-from windrow.worker.squeezing import Facts, expand, squeeze
 
 logger = logging.getLogger("windrow.worker")
 
 DATA_THREADS = 4
 """So many questions for values are answered at a time: pickling and copying, which waits for nobody."""
-
-RUN_THREADS = 32
-"""So many functions of `RunFunction` run at a time; the next ones wait. They may take as long as they like."""
-
-REACHED_S = 30.0
-"""How long data that was to be put here is held until it is."""
 
 MOVES_S = 0.005
 """How much later than a task was made ready plugins are told that it runs, if nothing else happens."""
@@ -183,15 +162,14 @@ class WorkerServer(WorkerFacade, Server):
         self._recorder = recorder
         self._link: Link | None = None
         self._listener: Listener | None = None
-        self._peers: dict[str, _Peer] = {}
-        self._callers: list[Link] = []
-        self._gate = Gate(logger)
         self._heartbeat: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Future[Any]] = set()
-        # Pools of their own: whatever functions do, values still leave for those who need them.
-        self._data_pool = ThreadPoolExecutor(DATA_THREADS, "windrow-data")
-        self._run_pool = ThreadPoolExecutor(RUN_THREADS, "windrow-run")
-        self.actors = Stage(self, self._run_pool)
+        # A pool of its own: whatever functions do, values still leave for those who need them.
+        self.data_pool = ThreadPoolExecutor(DATA_THREADS, "windrow-data")
+        self.peers = Peers(self)
+        self.answers = Answers(self, config.memory.outgoing)
+        self.outgoing = self.answers.outgoing
+        self.actors = self.answers.actors
         self.profiler = Profiler(self, config.profile_cycle_s)
         self.observed = Observed(self, config.dashboard_address, config.http_prefix)
         if not self._inproc:  # the process is its own
@@ -199,14 +177,6 @@ class WorkerServer(WorkerFacade, Server):
         if recorder is not None:  # for the nanny, who ends a process that has too much
             memfd.held.mirror = partial(recorder.__setitem__, -3)
             memfd.viewed.mirror = partial(recorder.__setitem__, -2)
-        self._host = segments.token()
-        """What shows to others on this host that they can be offered memory to map; "" where that is off."""
-        self._packing = Packing(self)
-        self._reached: dict[tuple[int, int, int], Shared] = {}
-        """Data that is about to be put here, by where it is."""
-        self._codec = compression.codec(windrow_config.get("distributed.comm.compression") or None, "comm.compression")  # type: ignore[arg-type]
-        """What compresses values that come from other hosts."""
-        self.outgoing = Outgoing(self._serve_values, self.core, config.memory.outgoing)
 
     def __repr__(self) -> str:
         return f"<Worker {self.name!r} {self.address} threads={self.nthreads} {self.core!r}>"
@@ -272,7 +242,7 @@ class WorkerServer(WorkerFacade, Server):
         """Listen where nobody else does yet."""
         if self._inproc:
             own = f"inproc://worker-{os.getpid()}-{next(_inproc_numbers)}"
-            return await transport.listen(own, self.accept_peer, secret=None)
+            return await transport.listen(own, self.answers.accept, secret=None)
         scheme, _ = addressing.split_address(self.scheduler_address)
         wanted = [
             addressing.join_address(scheme, addressing.split_address(each)[1])  # it may have come to be known meanwhile
@@ -281,7 +251,7 @@ class WorkerServer(WorkerFacade, Server):
         for last, address in zip([*[False] * (len(wanted) - 1), True], wanted, strict=True):
             try:
                 return await transport.listen(
-                    address, self.accept_peer, secret=self.secret, certificates=self.security, role="worker"
+                    address, self.answers.accept, secret=self.secret, certificates=self.security, role="worker"
                 )
             except OSError as error:
                 if last and len(wanted) > 1:
@@ -307,9 +277,9 @@ class WorkerServer(WorkerFacade, Server):
             logger.error("worker %r cannot start: %s", self.name, error)
             self._stop(str(error))
             raise
-        self._watch()
+        self.watch()
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """Have the core note moves of tasks while a plugin asks for them."""
         with self.executor.lock:
             if not self.held.watchers:
@@ -351,9 +321,7 @@ class WorkerServer(WorkerFacade, Server):
         self.ended.set_result(reason)
         self.executor.stop()
         self.profiler.stop()
-        self.actors.stop()
-        for pool in (self._data_pool, self._run_pool):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self.data_pool.shutdown(wait=False, cancel_futures=True)
         for timer in (self._heartbeat, self._telling):
             if timer is not None:
                 timer.cancel()
@@ -362,9 +330,10 @@ class WorkerServer(WorkerFacade, Server):
         self.observed.close()
         if self.client is not None:
             self.client.session.close("its worker has closed")
-        for link in [self._link, *self._callers, *(peer.link for peer in self._peers.values())]:
-            if link is not None:
-                link.close()
+        if self._link is not None:
+            self._link.close()
+        self.answers.close()
+        self.peers.close()
 
     def _lost(self, reason: str) -> None:
         if not self.joined.done():
@@ -383,8 +352,7 @@ class WorkerServer(WorkerFacade, Server):
         """Join a scheduler that knows nothing of this worker: nothing that is here is of its."""
         self._link = None
         self.joined = self.loop.create_future()
-        for peer in list(self._peers.values()):  # ids are another scheduler's from here on
-            peer.close()
+        self.peers.forget()
         self.visit(self.core.start_afresh)
         self.executor.forget_functions()
         if self.client is not None:
@@ -434,7 +402,7 @@ class WorkerServer(WorkerFacade, Server):
         if own:
             orders = [message for message in messages if type(message) is not Call and type(message) is not Close]
         for message in own:
-            if type(message) is Put and not self._is_here(message.value):
+            if type(message) is Put and not self.answers.is_here(message.value):
                 # As if it had never come: who needs it will miss it, and the scheduler looks into that.
                 logger.warning("the data under key %r was offered as shared memory, which is gone", message.key)
                 orders = [other for other in orders if other is not message]
@@ -442,7 +410,7 @@ class WorkerServer(WorkerFacade, Server):
         for message in own:
             if type(message) is Call:
                 assert self._link is not None
-                self._answer(self._link, message)
+                self.answers.answer(self._link, message)
         if any(type(message) is Close for message in own):
             self._stop("")
 
@@ -498,10 +466,7 @@ class WorkerServer(WorkerFacade, Server):
             brought, core.brought = core.brought, []
             self.memory_manager.adopt(brought)
         for address, ids in requests:
-            peer = self._peers.get(address)
-            if peer is None:
-                peer = self._peers[address] = _Peer(self, address)
-            peer.ask(ids)
+            self.peers.ask(address, ids)
         dropped.clear()  # outside the lock: the end of a value may run its class's own code
         if core.data.managed > core.data.watch:
             self.memory_manager.grown()
@@ -526,106 +491,10 @@ class WorkerServer(WorkerFacade, Server):
         self._telling = None
         self._flush()
 
-    # ------------------------------------------------------------ questions to this worker
-
-    def accept_peer(self, link: Link) -> None:
-        """Answer another worker, or an observer."""
-
-        def on_batch(messages: list[Message]) -> None:
-            try:
-                allowed = self._gate.let_through(link, messages)
-            except NotAllowed as refusal:
-                link.abort(str(refusal))
-                return
-            for message in allowed:
-                if type(message) is Call and type(message.request) is GetData:
-                    self._answer(link, message)
-                elif not self.observed.takes(link, message):
-                    said = type(message).__name__
-                    logger.warning("closing the connection of %s: a peer may not say %s", link.remote, said)
-                    link.abort(f"a peer may not say {said}")
-                    return
-
-        def on_lost(reason: str) -> None:
-            self._callers.remove(link)
-            self.outgoing.lost(link)
-            self._gate.forget(link)
-
-        self._callers.append(link)
-        link.on_lost = on_lost
-        link.on_batch = on_batch
-
-    def _answer(self, link: Link, call: Call) -> None:
-        request = call.request
-        future: asyncio.Future[list[Blob | None]]
-        if self.ended.done():  # the connection is about to close, which answers it
-            return
-        if type(request) is GetData:
-            self.outgoing.ask(link, call.id, request)
-            return
-        if type(request) is Reach:
-            link.send([Reply(call.id, blobs=[self._reach(request)])])
-            return
-        if type(request) is RunFunction:
-            count = 1
-            future = self.loop.run_in_executor(self._run_pool, self._run_function, request.call)
-        elif type(request) is ActorCall:
-            count = 2
-            future = asyncio.wrap_future(self.actors.answer(request), loop=self.loop)
-        elif type(request) is Profile:
-            count = 1
-            future = self.loop.run_in_executor(self._data_pool, self._profile, request)
-        elif type(request) is Report:
-            count = 1
-            future = self.loop.create_task(self._report(request))
-        elif isinstance(request, RegisterPlugin | UnregisterPlugin):
-            self.background(self._change_plugins(link, call.id, request))
-            return
-        elif self.observed.takes(link, call):
-            return
-        else:
-            link.send([Reply(call.id, error=failure.dump(WindrowError(f"a worker cannot answer {request!r}"))[0])])
-            return
-        self._when_done(future, count, lambda blobs: link.send([Reply(call.id, blobs=blobs)]))
-
-    def _reach(self, request: Reach) -> Blob | None:
-        """Hold data that is about to be put here."""
-        if not all(sharing.attached(value) for value in request.values):
-            return None
-        places = [(value.pid, value.inode, value.generation) for value in request.values]
-        self._reached.update(zip(places, request.values, strict=True))
-        self.loop.call_later(REACHED_S, lambda: [self._reached.pop(place, None) for place in places])
-        return b"1"
-
-    def _is_here(self, blob: Blob) -> bool:
-        """Whether what is put here can be used."""
-        if type(blob) is not Shared:
-            return True
-        reached = self._reached.pop((blob.pid, blob.inode, blob.generation), None)
-        if reached is not None:
-            sharing.hand_over(reached, blob)
-        return sharing.attached(blob)
-
-    def _serve_values(self, question: GetData, then: Then) -> None:
-        """Collect values in a thread, and give them to ``then``."""
-        ids = question.tasks
-        near = bool(question.host) and question.host == self._host
-        codec = compression.known(question.codec)
-        facts: Facts = []
-
-        def collect() -> list[Blob | None]:
-            blobs = self._packing.values(ids, near)
-            if codec is not None:
-                said, blobs = squeeze(blobs, codec)
-                facts.extend(said)
-            return blobs
-
-        future = self.loop.run_in_executor(self._data_pool, collect)
-        self._when_done(future, len(ids), lambda blobs: then(blobs, facts))
-
-    def _when_done(
+    def when_done(
         self, future: asyncio.Future[list[Blob | None]], count: int, then: Callable[[list[Blob | None]], None]
     ) -> None:
+        """Give the values that a thread or task makes to ``then``, on the loop; each is its failure if it fails."""
         self._background.add(future)
 
         def done(future: asyncio.Future[list[Blob | None]]) -> None:
@@ -639,162 +508,6 @@ class WorkerServer(WorkerFacade, Server):
 
         future.add_done_callback(done)
 
-    async def _change_plugins(self, link: Link, call: int, request: RegisterPlugin | UnregisterPlugin) -> None:
-        blob = await self.held.answer(request)
-        self._watch()
-        link.send([Reply(call, blobs=[blob])])
-
-    def _profile(self, request: Profile) -> list[Blob | None]:
-        return [self.profiler.answer(request)]
-
-    async def _report(self, request: Report) -> list[Blob | None]:
-        return [await report(request, self)]
-
-    def _run_function(self, blob: Blob) -> list[Blob | None]:
-        try:
-            call: Any = payload.loads(blob)
-            function, args, kwargs = call
-            if _takes(function, "dask_worker"):
-                kwargs = {**kwargs, "dask_worker": self}
-            result = function(*args, **kwargs)
-            if inspect.iscoroutine(result):
-                result, raised = asyncio.run_coroutine_threadsafe(failure.caught(result), self.loop).result()
-                if raised is not None:
-                    return [self._failed(raised)]
-            return [payload.dumps((True, result), "the result of a function run on a worker")]
-        except BaseException as error:  # whatever it raises is the answer
-            return [self._failed(error)]
-
-    def _failed(self, error: BaseException) -> Blob:
-        blob, _ = failure.dump(error, f"a function run on worker {self.name!r}", skip_frames=1)
-        return payload.dumps((False, blob))
-
 
 _NOT_THE_CORES = frozenset({Call, Close, Put})
 """Messages that the shell looks at before the core, or instead of it."""
-
-
-def _takes(function: Callable[..., object], parameter: str) -> bool:
-    try:
-        return parameter in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # builtins without a signature
-        return False
-
-
-def _is_near(address: str) -> bool:
-    scheme, location = addressing.split_address(address)
-    return not schemes.has_ports(scheme) or addressing.is_here(addressing.split_host_port(location, 0)[0])
-
-
-class _Peer:
-    """A connection to another worker, opened at its first use, and the questions that are open on it."""
-
-    def __init__(self, worker: WorkerServer, address: str) -> None:
-        self.worker = worker
-        self.address = address
-        self.link: Link | None = None
-        self._codec = None if _is_near(address) else worker._codec
-        self.open: dict[int, tuple[list[TaskId], float]] = {}
-        """What was asked for, and when."""
-        self._numbers = itertools.count(1)
-        self._waiting: list[Message] = []
-        self._connecting: asyncio.Task[None] | None = None
-
-    def close(self) -> None:
-        """Ask and hear nothing more."""
-        self.worker._peers.pop(self.address, None)
-        if self._connecting is not None:
-            self._connecting.cancel()
-        if self.link is not None:
-            self.link.on_lost = lambda reason: None
-            self.link.on_batch = lambda batch: None
-            self.link.close()
-
-    def ask(self, ids: list[TaskId]) -> None:
-        """Ask for values; the core is told of each, in the end."""
-        self._ask(ids, self.worker._host)
-
-    def _ask(self, ids: list[TaskId], host: str) -> None:
-        number = next(self._numbers)
-        self.open[number] = (ids, time.perf_counter())
-        call = Call(number, GetData(ids, host, "" if self._codec is None else self._codec.name))
-        if self.link is not None:
-            self.link.send([call])
-            return
-        self._waiting.append(call)
-        if self._connecting is None:
-            self._connecting = self.worker.loop.create_task(self._connect())
-
-    async def _connect(self) -> None:
-        try:
-            link = await transport.connect(
-                self.address,
-                secret=self.worker.secret,
-                timeout_s=3.0,
-                certificates=self.worker.security,
-                role="worker",
-            )
-        except (OSError, ValueError) as error:
-            self._lost(str(error))
-            return
-        self.link = link
-        link.on_lost = self._lost
-        link.on_batch = self._on_batch
-        link.send(self._waiting)
-        self._waiting = []
-
-    def _on_batch(self, messages: list[Message]) -> None:
-        for message in messages:
-            if type(message) is Reply:
-                ids, start = self.open.pop(message.id, ([], 0.0))
-                self._note(ids, start, message.blobs)
-                if message.value and self._codec is not None:
-                    self._expand(ids, message.blobs, message.value)
-                else:
-                    self._take(ids, message.blobs)
-
-    def _take(self, ids: list[TaskId], blobs: list[Blob | None]) -> None:
-        answers = list(zip(ids, blobs, strict=False))
-        again = [id for id, blob in answers if not sharing.attached(blob)]
-        if again:  # what is not to be had as shared memory is asked for as it travels to other hosts
-            answers = [answer for answer in answers if answer[0] not in again]
-            self._ask(again, "")
-        self._tell(answers)
-
-    def _expand(self, ids: list[TaskId], blobs: list[Blob | None], facts: Any) -> None:
-        """Take values that are compressed, which are expanded in a thread."""
-        worker, codec = self.worker, self._codec
-        assert codec is not None, "who can expand nothing asks for nothing that is compressed"
-        future = worker.loop.run_in_executor(worker._data_pool, expand, blobs, facts, codec)
-
-        def then(found: list[Blob | None]) -> None:
-            if any(blob is None and was is not None for blob, was in zip(found, blobs, strict=True)):
-                logger.warning("a value came from %s as something else than was said of it", self.address)
-            self._take(ids, found)
-
-        worker._when_done(future, len(ids), then)
-
-    def _lost(self, reason: str) -> None:
-        worker = self.worker
-        if worker._peers.get(self.address) is self:
-            del worker._peers[self.address]
-        self._tell((id, None) for ids, _ in self.open.values() for id in ids)
-        self.open = {}
-
-    def _note(self, ids: list[TaskId], start: float, blobs: list[Blob | None]) -> None:
-        """Note a transfer, as one for the task that waits for the first value."""
-        core = self.worker.core
-        notes = core.notes
-        if notes is not None and ids:
-            with self.worker.executor.lock:
-                waiting = core.waiting_for.get(ids[0])
-                task = waiting[0].id if waiting else ids[0]
-            nbytes = sum([payload.nbytes(blob) for blob in blobs if blob is not None])
-            notes.spent(activity.TRANSFER, task, 0, start, time.perf_counter() - start, nbytes, self.address)
-
-    def _tell(self, answers: Iterable[tuple[TaskId, Blob | None]]) -> None:
-        def change() -> None:
-            for id, blob in answers:
-                self.worker.core.fetched(id, blob)
-
-        self.worker.visit(change)

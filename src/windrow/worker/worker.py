@@ -259,7 +259,7 @@ class Worker(WorkerServer):
             _, error = await failure.caught(self.held.add(name_of(plugin), plugin))
             if error is not None:
                 raise RuntimeError(f"its plugin {name_of(plugin)!r} could not be set up: {failure.words(error)}")
-        self._watch()
+        self.watch()
         if self.startup_information:
             self.extra = await self._measured(self.startup_information)
         if self.metrics:
