@@ -158,7 +158,7 @@ class Scheduler(SchedulerServer):
         self.validates = bool(config.get("distributed.scheduler.validate") if validate is None else validate)
         configured_names: Any = config.get("distributed.scheduler.blocked-handlers")
         self.blocked_handlers = list(configured_names if blocked_handlers is None else blocked_handlers)
-        self.blocked = blocking.blocked(self.blocked_handlers)
+        self.answers.blocked = blocking.blocked(self.blocked_handlers)
         self.preloads = Preloads(self, *configured("scheduler", preload, preload_argv))
         self._first_plugins = list(plugins)
         self._idle_check: asyncio.TimerHandle | None = None

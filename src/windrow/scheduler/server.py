@@ -8,7 +8,6 @@ All that arrives in one turn of the event loop is handled before one flush, whic
 from __future__ import annotations
 
 import asyncio
-import inspect
 import itertools
 import logging
 import math
@@ -19,21 +18,15 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from windrow import addressing, config, listening, logs, sampling, schemes, security, tls, transport, versions
+from windrow import addressing, config, listening, logs, schemes, security, tls, transport
 from windrow.dashboard.dashboard import Dashboard
 from windrow.errors import NotAllowed
 from windrow.node import Server, Status
 from windrow.plugins import scratch
-from windrow.plugins.calling import takes
-from windrow.pulse import Pulse
 from windrow.roles import Role, token
-from windrow.sampler import LoopProfile
-from windrow.scheduler import blocking, requests, tally
-from windrow.scheduler.blocking import Blocked
+from windrow.scheduler import requests
+from windrow.scheduler.answers import Answers
 from windrow.scheduler.core import SchedulerCore
-from windrow.scheduler.eventstream import EventStream
 from windrow.scheduler.facade import SchedulerView
 from windrow.scheduler.plugins import SchedulerPlugins
 from windrow.scheduler.state import (
@@ -49,27 +42,12 @@ from windrow.transport import Link, Listener, inproc
 from windrow.transport.asker import Asker
 from windrow.transport.gate import Gate
 from windrow.transport.lasting import Reception
-from windrow.wire import failure, payload
 from windrow.wire.messages import (
-    Arrive,
-    Blob,
-    Call,
     Close,
     HelloClient,
-    Identity,
-    Listen,
     Message,
-    Profile,
-    RecentLogs,
-    RegisterPlugin,
     Reply,
     Request,
-    RunOnScheduler,
-    ScaleCluster,
-    Shutdown,
-    Tallies,
-    UnregisterPlugin,
-    Versions,
     Welcome,
 )
 
@@ -183,8 +161,6 @@ class SchedulerServer(Server):
         """Has the cluster have so many workers; None where nobody here can."""
         self.on_shutdown = on_shutdown
         self.dashboard = Dashboard(dashboard_address, self._make_observable, _host_of(self._listens), http_prefix)
-        self._pulse = Pulse()
-        self._loop_profile = LoopProfile(self.loop, config.seconds("distributed.worker.profile.interval"))
         self._observable: str | None = None
         """Where observers reach it, once one was to come."""
         self.tell: Callable[[logging.Logger, int, str, str], object] = _log
@@ -201,20 +177,15 @@ class SchedulerServer(Server):
         self._published: list[Path] = []
         self.validates = False
         """Whether the core checks itself after each step."""
-        self.blocked: dict[type, Blocked] = {}
-        """Requests that are refused, and which of them."""
         self._closing = False
         self._closed = False
-        self._background: set[asyncio.Task[None]] = set()
-        self._arriving: dict[Link, str] = {}
-        """Workers and nannies that set their plugins up before they say hello."""
         self._house: Asker | None = None
         self._house_link: Link | None = None
         self.scratch = scratch.Scratch(scratch.new_path("scheduler", local_directory), importable=True)
         self.view = SchedulerView(self)
         """What plugins and functions in this process see."""
         self.plugins = SchedulerPlugins(self.core.state, self.view)
-        self._events = EventStream(self.plugins)
+        self.answers = Answers(self, self.plugins)
 
     def __repr__(self) -> str:
         return f"<Scheduler {self.address} {self.core!r}>"
@@ -262,8 +233,7 @@ class SchedulerServer(Server):
         self.give_up_start()
         await self._prepare_end()
         await self.dashboard.close()
-        self._pulse.stop()
-        self._loop_profile.stop()
+        self.answers.close()
         await self.plugins.end("before_close")
         self.status = Status.closed
         self._closed = True
@@ -303,12 +273,12 @@ class SchedulerServer(Server):
                 messages = self._gate.let_through(link, messages)
                 if not messages:
                     return
-            if peer is None and self._is_arrival(link, messages):
+            if peer is None and self.answers.is_arrival(link, messages):
                 return
             if peer is None:
                 self._check_name(link, messages[0])
                 peer = self.core.join(messages[0], now_s)
-                self._arriving.pop(link, None)
+                self.answers.arrived(link)
                 peer.link = link
                 self._links[link] = peer
                 if type(peer) is WorkerRecord:
@@ -317,10 +287,10 @@ class SchedulerServer(Server):
                 self._tell("%s has joined", _named(peer))
                 self._changed()
             if type(peer) is ClientRecord:
-                messages = self._answer_own(link, self._unblocked(link, messages))
+                messages = self.answers.answer(link, self.answers.unblocked(link, messages))
             elif type(peer) is ObserverRecord:
-                unblocked = self._unblocked(link, messages)
-                messages = [message for message in unblocked if not self._heed_observer(link, message)]
+                unblocked = self.answers.unblocked(link, messages)
+                messages = [message for message in unblocked if not self.answers.heed_observer(link, message)]
             self.core.receive(peer, messages, now_s)
         except (Unexpected, NotAllowed) as refusal:
             logger.warning("closing the connection of %s: %s", link.remote, refusal)
@@ -338,9 +308,8 @@ class SchedulerServer(Server):
     def _lost(self, link: Link, reason: str) -> None:
         peer = self._links.pop(link, None)
         self._cut.discard(link)
-        self._arriving.pop(link, None)
         self._gate.forget(link)
-        self._events.forget(link)
+        self.answers.forget(link)
         if peer is not None and not self._closed:
             if self._closing and type(peer) is ObserverRecord:  # the dashboard's process, which has been ended
                 reason = "the scheduler closes"
@@ -481,149 +450,11 @@ class SchedulerServer(Server):
             "party": "scheduler",
         }
 
-    def _heed_observer(self, link: Link, message: Message) -> bool:
-        """Do what this process does for observers; False for any other message."""
-        if type(message) is Listen:
-            self._events.listen(link, message.on)
-            return True
-        return self._answer_fact(link, message)
-
-    def _answer_fact(self, link: Link, message: Message) -> bool:
-        """Answer what this process knows of itself, whoever asks; False for any other message."""
-        request = message.request if type(message) is Call else None
-        value: object
-        if type(message) is not Call:
-            return False
-        if type(request) is Identity:
-            value = self.identity()
-        elif type(request) is RecentLogs:
-            value = logs.recent("scheduler", request.n)
-        elif type(request) is Versions:
-            value = versions.versions(request.packages)
-        elif type(request) is Tallies:
-            value = {**tally.report(self.core.state), "pulse": self._pulse.facts()}
-        elif type(request) is Profile and request.scheduler:
-            link.send([Reply(message.id, [self.address], [self._profile(request)])])
-            return True
-        else:
-            return False
-        link.send([Reply(message.id, value)])
-        return True
-
-    def _profile(self, request: Profile) -> bytes:
-        tree, counts = self._loop_profile.between(request.start, request.stop)
-        return msgspec.msgpack.encode([sampling.to_plain(tree), counts, self._loop_profile.sampler.interval_s])
-
-    def _unblocked(self, link: Link, messages: list[Message]) -> list[Message]:
-        """Answer the requests that nobody may make, whatever the role; return the other messages."""
-        if not self.blocked or link is self._house_link:
-            return messages
-        others: list[Message] = []
-        for message in messages:
-            refusal = blocking.refusal(self.blocked, message.request) if type(message) is Call else None
-            if type(message) is Call and refusal is not None:
-                link.send([Reply(message.id, error=failure.dump(refusal)[0])])
-            else:
-                others.append(message)
-        return others
-
-    def _answer_own(self, link: Link, messages: list[Message]) -> list[Message]:
-        others: list[Message] = []
-        for message in messages:
-            if not isinstance(message, Call):
-                others.append(message)
-                continue
-            request = message.request
-            if self._answer_fact(link, message):
-                continue
-            elif type(request) is ScaleCluster:
-                self._start(self._scale(link, message.id, request.n))
-            elif type(request) is RunOnScheduler:
-                self._start(self._run(link, message.id, request))
-            elif isinstance(request, RegisterPlugin | UnregisterPlugin) and request.kind == "scheduler":
-                self._start(self._change_plugins(link, message.id, request))
-            elif type(request) is Shutdown:
-                link.send([Reply(message.id)])
-                if self.on_shutdown is not None:
-                    self.on_shutdown()
-                else:
-                    self._start(self.close(reason="a client asked for it"))
-            else:
-                if isinstance(request, RegisterPlugin | UnregisterPlugin):
-                    self._pass_on(request)
-                others.append(message)
-        return others
-
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = self.loop.create_task(coroutine)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _scale(self, link: Link, call: int, n: int) -> None:
-        error: BaseException | None
-        if self.on_scale is None:
-            error = NotImplementedError(
-                "nobody here can start workers: this scheduler was started by hand, or its cluster is managed by "
-                f"another process. Scale there, or start a worker: windrow worker {self.address}"
-            )
-        else:
-            _, error = await failure.caught(self.on_scale(n))
-        link.send([Reply(call, n) if error is None else Reply(call, error=failure.dump(error)[0])])
-
-    async def _run(self, link: Link, call: int, request: RunOnScheduler) -> None:
-        error: BaseException | None
-        try:
-            blob, error = await failure.caught(self._call(request))
-        except asyncio.CancelledError as cancelled:  # by the function itself, or with the loop: who asked is told
-            blob, error = None, cancelled
-        if error is not None:
-            blob = payload.dumps((False, failure.dump(error, "a function run on the scheduler", skip_frames=2)[0]))
-        link.send([Reply(call, blobs=[blob])])
-
-    async def _call(self, request: RunOnScheduler) -> Blob:
-        call_of: Any = payload.loads(request.call)
-        function, args, kwargs = call_of
-        if takes(function, "dask_scheduler"):
-            kwargs = {**kwargs, "dask_scheduler": self.view}
-        result = function(*args, **kwargs)
-        if inspect.isawaitable(result):
-            result = await result
-        return payload.dumps((True, result), "the result of a function run on the scheduler")
-
-    # ------------------------------------------------------------ plugins
-
-    def _is_arrival(self, link: Link, messages: list[Message]) -> bool:
-        """Take what a worker or nanny says before its hello: it asks for its plugins."""
-        first = messages[0]
-        if not (type(first) is Call and type(first.request) is Arrive):
-            return False
-        kind = first.request.kind
-        self._arriving[link] = kind
-        kept = self.core.state.plugins[kind]
-        link.send([Reply(first.id, list(kept), [*kept.values()])])
-        return True
-
-    def _pass_on(self, request: RegisterPlugin | UnregisterPlugin) -> None:
-        """Have those that are about to join hear of what those that have joined hear from the core."""
-        known = self.core.state.plugins.get(request.kind, {})
-        if type(request) is RegisterPlugin and request.idempotent and request.name in known:
-            return
-        for link, kind in self._arriving.items():
-            if kind == request.kind:
-                link.send([Call(0, request)])
-
-    async def _change_plugins(self, link: Link, call: int, request: RegisterPlugin | UnregisterPlugin) -> None:
-        _, error = await failure.caught(self._change(request))
-        said = None if error is None else failure.dump(error, f"the plugin {request.name!r}", skip_frames=2)[0]
-        link.send([Reply(call, [self.address], [payload.dumps((error is None, said))])])
-
-    async def _change(self, request: RegisterPlugin | UnregisterPlugin) -> None:
-        if type(request) is RegisterPlugin:
-            await self.plugins.register(request.name, payload.loads(request.plugin, copy=True), request.idempotent)
-        else:
-            self.plugins.remove(request.name)
-
     # ------------------------------------------------------------ what this process asks of the scheduler
+
+    def is_own(self, link: Link) -> bool:
+        """Whether a connection is this process's own."""
+        return link is self._house_link
 
     async def ask(self, request: Request) -> Reply:
         """Ask what clients may ask; what the reply holds as an error is raised."""
