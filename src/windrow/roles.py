@@ -13,7 +13,7 @@ import enum
 import hashlib
 import hmac
 
-__all__ = ["Role", "from_text", "key_of", "split", "to_text", "token"]
+__all__ = ["Role", "from_text", "key_of", "seed_of_names", "split", "to_text", "token"]
 
 KEY_BYTES = 32
 
@@ -80,6 +80,24 @@ def key_of(secret: bytes, role: Role) -> bytes:
     True
     """
     return _derived(secret, Role.ADMINISTER, role)
+
+
+def seed_of_names(held: bytes) -> int:
+    """Return the seed of names of contents: the same for all who may submit, and known to nobody else.
+
+    Parameters
+    ----------
+    held
+        The cluster's secret, or a token to submit.
+
+    Examples
+    --------
+    >>> secret = b"s" * 32
+    >>> seed_of_names(secret) == seed_of_names(token(secret, Role.SUBMIT)) != seed_of_names(b"t" * 32)
+    True
+    """
+    _, key = split(token(held, Role.SUBMIT))
+    return int.from_bytes(hmac.digest(key, b"windrow names of contents", hashlib.sha256)[:8], "little")
 
 
 def split(held: bytes) -> tuple[Role, bytes]:

@@ -14,7 +14,7 @@ from process_help import until
 from process_tasks import LIMIT_S
 from shared_tasks import edit, held_bytes, keep, make, open_files, total, viewed_bytes, where
 
-from windrow import Client, LocalCluster, memfd, wait
+from windrow import Client, LocalCluster, memfd, wait, worker_client
 
 pytestmark = pytest.mark.skipif(not memfd.host_token(), reason="this system has no memory of this kind")
 
@@ -158,6 +158,22 @@ def test_scattered_data_is_mapped_by_who_uses_it(client: Client, broadcast: bool
         assert on(client, worker, where, array) == "shared"
         assert on(client, worker, edit, array) == -COUNT
         assert on(client, worker, total, array) == wanted
+
+
+def test_names_of_large_contents_are_those_of_one_cluster(client: Client) -> None:
+    """Who may submit to it, and nobody else, can tell which two contents have the same name."""
+    array = np.ones(2**18)
+    name, task = client.scatter(array).key, client.submit(np.sum, array).key
+
+    def names() -> tuple[object, object]:
+        with worker_client() as inner:
+            return inner.scatter(np.ones(2**18)).key, inner.submit(np.sum, np.ones(2**18)).key
+
+    assert client.submit(names).result(timeout=60) == (name, task)
+    with LocalCluster(n_workers=0, dashboard_address=None) as other, Client(other) as stranger:
+        assert stranger.submit(np.sum, array).key != task
+        small = np.ones(100)
+        assert stranger.submit(np.sum, small).key == client.submit(np.sum, small).key
 
 
 def test_what_was_scattered_stays_whatever_the_client_scatters_next(client: Client) -> None:

@@ -18,8 +18,8 @@ import pytest
 
 from windrow.errors import PickleError
 from windrow.wire import payload
-from windrow.wire.messages import Attached, Buffer
-from windrow.wire.payload import collecting, digest, dumps, loads, nbytes, refer, resolving
+from windrow.wire.messages import Attached, Blob, Buffer
+from windrow.wire.payload import VAST_BYTES, collecting, digest, dumps, loads, nbytes, refer, resolving
 
 
 class FakeFuture:
@@ -264,6 +264,20 @@ def test_digests_tell_contents_and_cuts_apart() -> None:
     assert of(b"ab") == hashlib.sha256(b"ab").hexdigest()
     assert len({of(b"a", b"bc"), of(b"ab", b"c"), of(b"a", b"b", b"c")}) == 3
     assert of(b"a", b"bc") == of(b"a", b"bc")
+
+
+def test_digests_of_large_contents_depend_on_the_seed() -> None:
+    def of(blob: Blob, seed: int | None) -> str:
+        hasher = hashlib.sha256()
+        digest(blob, hasher, seed)
+        return hasher.hexdigest()
+
+    small, large = bytes(VAST_BYTES - 1), bytes(VAST_BYTES)
+    assert len({of(small, seed) for seed in (None, 1, 2)}) == 1
+    assert len({of(large, seed) for seed in (None, 1, 2)}) == 3
+    assert len({of(Attached([Buffer(b""), Buffer(bytearray(large))]), seed) for seed in (None, 1, 2)}) == 3
+    assert of(large, 1) == of(bytes(VAST_BYTES), 1)
+    assert of(large, None) == hashlib.sha256(hashlib.sha256(large).digest()).hexdigest()
 
 
 def test_equal_arguments_make_equal_bytes() -> None:

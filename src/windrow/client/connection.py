@@ -9,8 +9,10 @@ from __future__ import annotations
 import _thread
 import concurrent.futures
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from windrow import config, roles, scheduler_file, schemes, tls
@@ -115,27 +117,35 @@ class Connection:
     async def _attach(self, session: Session) -> None:
         import asyncio
 
-        link = await self._link()
+        link, held = await self._link()
+        if link.role is not roles.Role.WATCH:
+            session.seed = roles.seed_of_names(held or _own_key())
         session.attach(link, asyncio.get_running_loop())
 
-    async def _link(self) -> Link:
+    async def _link(self) -> tuple[Link, bytes | None]:
+        """A link, and the secret or token that it was made with."""
         cluster = self.cluster
         if cluster is not None and hasattr(cluster, "connect_inproc"):
             link: Link = await cluster.connect_inproc()
-            return link
+            return link, await self._secret_for(str(cluster.scheduler_address))
         address = str(self.address if cluster is None else cluster.scheduler_address)
         schemes.backend(split_address(address)[0])  # an unknown scheme is the first thing to say
-        secret = self._secret if cluster is None else cluster.secret
-        if secret is None and split_address(address)[0] != "inproc":
-            secret = await presence.secret_for(address)
+        secret = await self._secret_for(address)
         patience_s = config.seconds("windrow.client.reconnect-timeout")
-        return await connect(
+        link = await connect(
             address,
             secret=secret,
             timeout_s=self._timeout_s,
             patience_s=patience_s,
             certificates=self.certificates,
         )
+        return link, secret
+
+    async def _secret_for(self, address: str) -> bytes | None:
+        secret: bytes | None = self._secret if self.cluster is None else self.cluster.secret
+        if not secret and split_address(address)[0] != "inproc":
+            secret = await presence.secret_for(address)
+        return secret or None
 
     @property
     def secret(self) -> bytes | None:
@@ -234,6 +244,12 @@ async def _say_goodbye(session: Session, reason: str) -> None:
         await follow(gone(), GOODBYE_S, "the end of the connection")
     except TimeoutError:
         log.debug("%s takes its time to close", session.remote)
+
+
+@cache
+def _own_key() -> bytes:
+    """What stands for the secret of clusters that have none, as nobody beyond this process reaches them."""
+    return os.urandom(roles.KEY_BYTES)
 
 
 def checked_secret(secret: object) -> bytes | None:

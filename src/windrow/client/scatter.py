@@ -65,7 +65,7 @@ def scatter(
     many = isinstance(data, list | tuple | set | frozenset | range)
     values = list(data) if many else [data]
     blobs = [payload.dumps(value, "Scattered data", borrow=True) for value in values]
-    keys = [_key(value, blob, hash, unique) for value, blob in zip(values, blobs, strict=True)]
+    keys = [_key(value, blob, hash, unique, session.seed) for value, blob in zip(values, blobs, strict=True)]
     futures = yield from _place(session, wrap, keys, values, workers, copies, blobs)
     if not many:
         return futures[0]
@@ -74,12 +74,12 @@ def scatter(
     return type(data)(*futures) if hasattr(data, "_fields") else type(data)(futures)
 
 
-def _key(value: Hashable, blob: m.Blob, hash: bool, unique: Callable[[], str]) -> str:
+def _key(value: Hashable, blob: m.Blob, hash: bool, unique: Callable[[], str], seed: int | None) -> str:
     name = type(value).__name__
     if not hash:
         return f"{name}-{unique()}"
     hasher = blake2b(digest_size=16)
-    payload.digest(blob, hasher)
+    payload.digest(blob, hasher, seed)
     return f"{name}-{hasher.hexdigest()}"
 
 

@@ -67,6 +67,8 @@ class Session:
         """Keys of data that is being scattered."""
         self.share_again_s = 0.0
         """When, by the clock of this process, it is tried again to share memory with workers."""
+        self.seed: int | None = None
+        """What names of large contents depend on, beside these; with it they are made faster (`payload.digest`)."""
         self.remote = ""
         self.is_cut = False
         """Whether the connection is gone and may come back: what is sent meanwhile waits in the link."""

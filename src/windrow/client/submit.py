@@ -84,7 +84,7 @@ class Submitter:
             blob = payload.dumps((args, kwargs), function.what)
             inputs = collection.take()
         if key is None:
-            key = pure_key(function, blob, inputs) if pure else f"{function.name}-{self.unique()}"
+            key = pure_key(function, blob, inputs, self._session.seed) if pure else f"{function.name}-{self.unique()}"
         if type(blob) is not bytes or type(function.code) is not bytes:
             warn_of(weight((blob, function.code)), f"a task of {function.name!r}")
         try:
@@ -218,7 +218,7 @@ class Submitter:
                 if keys is not None:
                     batch = list(islice(keys, len(blobs)))
                 elif pure:
-                    batch = _pure_keys(function, str(name), blobs, inputs)
+                    batch = _pure_keys(function, str(name), blobs, inputs, self._session.seed)
                 else:
                     stem = f"{name}-{self.unique()}"
                     batch = [f"{stem}-{number}" for number in range(len(blobs))]
@@ -254,7 +254,7 @@ class Submitter:
             blob = payload.dumps((((value,),), {}))
             inputs = collection.take()
             if payload.nbytes(blob) > LARGE_KWARG_BYTES:
-                key = f"{word}-{pure_key(function, blob, inputs)}"
+                key = f"{word}-{pure_key(function, blob, inputs, self._session.seed)}"
                 slim[word] = wrap(self._session.submit(function, key, blob, inputs, DEFAULT))
         return slim
 
@@ -332,7 +332,9 @@ def _pickled(
     return blobs, inputs
 
 
-def _pure_keys(function: Function, name: str, blobs: list[Blob], inputs: list[list[Key]]) -> list[Key]:
+def _pure_keys(
+    function: Function, name: str, blobs: list[Blob], inputs: list[list[Key]], seed: int | None = None
+) -> list[Key]:
     start = function.hasher.copy
     keys: list[Key] = []
     for position, blob in enumerate(blobs):
@@ -340,7 +342,7 @@ def _pure_keys(function: Function, name: str, blobs: list[Blob], inputs: list[li
         if type(blob) is bytes and len(blob) <= WHOLE_BYTES:
             hasher.update(payload.without_files(blob))
         else:
-            payload.digest(blob, hasher)
+            payload.digest(blob, hasher, seed)
         if inputs:
             for key in inputs[position]:
                 hasher.update(as_bytes(key) + b"\0")
@@ -348,13 +350,13 @@ def _pure_keys(function: Function, name: str, blobs: list[Blob], inputs: list[li
     return keys
 
 
-def pure_key(function: Function, blob: Blob, inputs: Iterable[Key]) -> str:
+def pure_key(function: Function, blob: Blob, inputs: Iterable[Key], seed: int | None = None) -> str:
     """The key of a task whose result depends on its function and arguments alone."""
     hasher = function.hasher.copy()
     if type(blob) is bytes and len(blob) <= WHOLE_BYTES:
         hasher.update(payload.without_files(blob))
     else:
-        payload.digest(blob, hasher)
+        payload.digest(blob, hasher, seed)
     for key in inputs:
         hasher.update(as_bytes(key) + b"\0")
     return f"{function.name}-{hasher.hexdigest()}"

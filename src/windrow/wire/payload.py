@@ -47,8 +47,8 @@ WHOLE_BYTES = 2047
 """Up to this size bytes go into a digest as they are."""
 
 VAST_BYTES = 2**20
-"""From this size on a buffer goes into a digest as its XXH3, fifteen times as fast as SHA-256: 128 bits that no two
-values share by chance, though somebody who wants to can make two that do."""
+"""From this size on a buffer goes into a digest as its XXH3, if there is a seed for it, fifteen times as fast as
+SHA-256: 128 bits that no two values share by chance. Who knows the seed can make two that do."""
 
 FILES_START = b"\x80\x05]\x94("
 """How a stream starts that was pickled by value, and therefore names the files of its code first; no other does: a
@@ -170,11 +170,11 @@ def nbytes(blob: Blob) -> int:
     return sum(len(buffer.data) for buffer in blob.frames)
 
 
-def digest(blob: Blob, hasher: Hasher) -> None:
+def digest(blob: Blob, hasher: Hasher, seed: int | None = None) -> None:
     """Update a `hashlib` object with a blob; names of files that code in it is from do not count.
 
     What is longer than `WHOLE_BYTES` goes in as its SHA-256, which processors compute twice as fast as BLAKE2; what is
-    longer than `VAST_BYTES` as its XXH3.
+    longer than `VAST_BYTES` as its XXH3, where there is a seed (`roles.seed_of_names`).
 
     Examples
     --------
@@ -186,14 +186,14 @@ def digest(blob: Blob, hasher: Hasher) -> None:
     """
     if type(blob) is bytes:
         blob = without_files(blob)
-        hasher.update(blob if len(blob) <= WHOLE_BYTES else _long_digest(blob))
+        hasher.update(blob if len(blob) <= WHOLE_BYTES else _long_digest(blob, seed))
         return
     assert type(blob) is Attached, f"no blob: {type(blob)}"
     for position, buffer in enumerate(blob.frames):
         data = without_files(buffer.data) if position == 0 and type(buffer.data) is bytes else buffer.data
         # The length goes in first, so that buffers cut at another place make another digest.
         hasher.update(len(data).to_bytes(8, "little"))
-        hasher.update(_long_digest(data))
+        hasher.update(_long_digest(data, seed))
 
 
 def without_files(stream: bytes) -> bytes:
@@ -214,11 +214,11 @@ def without_files(stream: bytes) -> bytes:
     return stream[stream.index(_FILES_END) + 2 :]
 
 
-def _long_digest(data: bytes | bytearray | memoryview | mmap.mmap) -> bytes:
-    if len(data) >= VAST_BYTES:
+def _long_digest(data: bytes | bytearray | memoryview | mmap.mmap, seed: int | None) -> bytes:
+    if seed is not None and len(data) >= VAST_BYTES:
         import xxhash
 
-        return xxhash.xxh3_128_digest(data) + len(data).to_bytes(16, "little")
+        return xxhash.xxh3_128_digest(data, seed) + len(data).to_bytes(16, "little")
     hasher = hashlib.sha256()
     if len(data) > ATTACH_BYTES:
         hasher.update(data)
