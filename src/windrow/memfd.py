@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import blake2b
+from typing import ClassVar
 
 __all__ = ["HEADER_BYTES", "Borrowed", "SegmentError", "View", "attach", "create", "host_token", "offsets"]
 
@@ -274,6 +275,24 @@ def _unmap(address: int, size: int, is_counted: bool) -> None:
         viewed.add(-size)
 
 
+class _Buffer(ctypes.Structure):
+    """``Py_buffer``: the way to the address of memory that is not to be written to, which `ctypes` has no other of."""
+
+    _fields_: ClassVar = [
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.c_void_p),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_void_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    ]
+
+
 class View:
     """A mapping of a segment: memory that lasts as long as any object that refers to it.
 
@@ -304,10 +323,20 @@ class View:
         data = self.data
         return [data[start : start + length] for start, length in zip(offsets(lengths)[0], lengths, strict=True)]
 
-    def collapse(self) -> bool:
-        """Have it consist of huge pages, each of which must hold something; say whether it does."""
-        whole = self.size // HUGE_BYTES * HUGE_BYTES
-        return bool(_libc().madvise(self.address, whole, _MADV_COLLAPSE) == 0)
+    def collapse(self, start: int, end: int) -> bool:
+        """Have a part (whole huge pages, each of which must hold something) consist of such; say whether it does."""
+        return bool(_libc().madvise(self.address + start, end - start, _MADV_COLLAPSE) == 0)
+
+    def put(self, part: memoryview, start: int) -> None:
+        """Copy a buffer (contiguous) into it; meanwhile other threads may run."""
+        assert 0 <= start <= start + part.nbytes <= self.size, "a buffer reaches over the end of a mapping"
+        if part.nbytes:
+            buffer = _Buffer()
+            ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(part), ctypes.byref(buffer), 0)  # raises by itself
+            try:
+                ctypes.memmove(self.address + start, buffer.buf, part.nbytes)
+            finally:
+                ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
 
 
 # ---------------------------------------------------------------- reading

@@ -13,6 +13,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
 from queue import Empty, SimpleQueue
 
 from windrow import config, memfd, system
@@ -20,8 +23,11 @@ from windrow.memfd import HEADER_BYTES, HUGE_BYTES, View, offsets
 
 __all__ = ["Owned", "Pool", "Segment", "bound_to", "give_back", "is_enabled", "pool", "token"]
 
-PIECE_BYTES = 512 * 1024
-"""So much is copied at a time; other threads may run in between."""
+SHARE_BYTES = 16 * 2**20
+"""A thread more copies for each of so many bytes,"""
+
+COPIERS_MAX = 4
+"""up to so many, and no more than there are processors."""
 
 COUNT_MAX = 4096
 """So many segments at most, and no more than an eighth of the descriptors that may be open."""
@@ -64,19 +70,44 @@ class Segment:
         """Put buffers into it; with the exclusive lock held."""
         self.generation += 1
         memfd.write_header(self.fd, self.generation)
-        starts, _ = offsets([part.nbytes for part in parts])
-        if size >= HUGE_BYTES and self._make_huge(size):
-            data = View(self.fd, size, is_private=False).data
-            for start, part in zip(starts, parts, strict=True):
-                for at in range(0, part.nbytes, PIECE_BYTES):
-                    piece = part[at : at + PIECE_BYTES]
-                    data[start + at : start + at + piece.nbytes] = piece
+        placed = list(zip(offsets([part.nbytes for part in parts])[0], parts, strict=True))
+        whole = -(-size // HUGE_BYTES) * HUGE_BYTES
+        if size >= HUGE_BYTES and whole <= self.capacity and (self.is_huge or _huge.works):
+            self._fill_huge(placed, whole)
+            self._touch(whole)
         else:
-            for start, part in zip(starts, parts, strict=True):
-                at = 0
-                while at < part.nbytes:
-                    at += os.pwrite(self.fd, part[at:], start + at)
-        self._touch(size)
+            for start, part in placed:
+                self._write(part, start)
+            self._touch(size)
+
+    def _fill_huge(self, placed: list[tuple[int, memoryview]], whole: int) -> None:
+        """Put buffers into huge pages: which are mapped, by all, at a tenth of the cost of small ones."""
+        view = View(self.fd, whole, is_private=False)
+        fresh = self.touched // HUGE_BYTES * HUGE_BYTES if self.is_huge else 0
+        """From here on they are to be made yet."""
+        for at in range(fresh, whole, HUGE_BYTES):
+            view.data[at + HEADER_BYTES] = 0  # what holds nothing at all cannot become one
+
+        def fill(begin: int, end: int) -> bool:
+            """Fill a part. Few calls: whoever lets other threads run waits for them, each time."""
+            new = max(begin, fresh)
+            is_huge = new >= end or view.collapse(new, end)
+            for start, part in placed:
+                low, high = max(begin, start), min(end, start + part.nbytes)
+                if low < high:
+                    piece = part[low - start : high - start]
+                    if is_huge:
+                        view.put(piece, low)
+                    else:
+                        self._write(piece, low)
+            return is_huge
+
+        self.is_huge = _huge.works = all(_by_several(fill, whole))
+
+    def _write(self, part: memoryview, start: int) -> None:
+        at = 0
+        while at < part.nbytes:
+            at += os.pwrite(self.fd, part[at:], start + at)
 
     def _touch(self, size: int) -> None:
         if size > self.touched:
@@ -88,18 +119,25 @@ class Segment:
         memfd.held.add(-self.touched)
         os.close(self.fd)
 
-    def _make_huge(self, size: int) -> bool:
-        """Have the first ``size`` bytes consist of huge pages: which are mapped, by all, at a tenth of the cost."""
-        whole = -(-size // HUGE_BYTES) * HUGE_BYTES
-        if self.is_huge and whole <= self.touched:
-            return True
-        if not _huge.works or whole > self.capacity:
-            return False
-        for at in range(self.touched // HUGE_BYTES * HUGE_BYTES, whole, HUGE_BYTES):
-            os.pwrite(self.fd, b"\0", at + HEADER_BYTES)  # what holds nothing at all cannot become one
-        self.is_huge = _huge.works = View(self.fd, whole, is_private=False).collapse()
-        self._touch(whole)
-        return self.is_huge
+
+@cache
+def _copiers_max() -> int:
+    return min(COPIERS_MAX, system.cpu_count())
+
+
+def _by_several(fill: Callable[[int, int], bool], whole: int) -> list[bool]:
+    """Call it for parts of so many bytes, each in a thread: one alone is not enough for what memory can do."""
+    count = max(1, min(_copiers_max(), whole // SHARE_BYTES))
+    bounds = [whole // HUGE_BYTES * number // count * HUGE_BYTES for number in range(count + 1)]
+    first, *others = pairwise(bounds)
+    if not others:
+        return [fill(*first)]
+    with ThreadPoolExecutor(len(others), "windrow-copy") as threads:
+        try:
+            futures = [threads.submit(fill, *part) for part in others]
+        except RuntimeError:  # no thread can be started (any more); what was begun is done twice
+            return [fill(0, whole)]
+        return [fill(*first), *[future.result() for future in futures]]
 
 
 class _Huge:

@@ -72,6 +72,52 @@ def test_all_sizes_come_through_first_and_again(new_pool: MakePool, size: int) -
     assert repr(pool).startswith("<Pool in use: 0, idle: 1,")
 
 
+@pytest.fixture
+def several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values of some MiB are copied by several threads already."""
+    monkeypatch.setattr(segments, "SHARE_BYTES", 2 * MIB)
+    monkeypatch.setattr(segments, "_copiers_max", lambda: 3)
+
+
+def uneven() -> list[bytes]:
+    return [os.urandom(size) for size in (100, 3 * MIB + 1, 0, 70_000, 4 * MIB - 7, 12_345)]
+
+
+@pytest.mark.usefixtures("several")
+def test_what_several_threads_copy_is_whole(new_pool: MakePool) -> None:
+    pool = new_pool()
+    for _ in range(2):
+        parts = uneven()
+        owned = put(pool, *parts)
+        assert [bytes(part) for part in owned.view().parts([len(part) for part in parts])] == parts
+        del owned
+
+
+@pytest.mark.usefixtures("several")
+def test_a_segment_may_hold_more_than_before() -> None:
+    """Its first pages are huge already, the others are to be made yet."""
+    segment = segments.Segment(memfd.create(32 * MIB), 32 * MIB)
+    segment.fill([memoryview(bytes(3 * MIB))], 3 * MIB + 4096)
+    assert segment.touched == 4 * MIB
+    parts = uneven()
+    lengths = [len(part) for part in parts]
+    segment.fill([memoryview(part) for part in parts], memfd.offsets(lengths)[1])
+    assert segment.touched == 8 * MIB
+    assert [bytes(part) for part in memfd.View(segment.fd, segment.touched).parts(lengths)] == parts
+    segment.close()
+
+
+@pytest.mark.usefixtures("several")
+def test_where_no_thread_can_be_started_one_copies_all(new_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(segments.ThreadPoolExecutor, "submit", refuse)
+    parts = uneven()
+    owned = put(new_pool(), *parts)
+    assert [bytes(part) for part in owned.view().parts([len(part) for part in parts])] == parts
+
+
 def test_a_segment_is_used_again(new_pool: MakePool) -> None:
     pool = new_pool()
     first = put(pool, b"x" * 100_000)
@@ -193,7 +239,7 @@ def test_without_descriptors_or_memory_there_is_none(new_pool: MakePool, monkeyp
 
 
 def test_without_huge_pages_all_works_as_well(new_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memfd.View, "collapse", lambda self: False)
+    monkeypatch.setattr(memfd.View, "collapse", lambda self, start, end: False)
     monkeypatch.setattr(segments._huge, "works", True)
     pool = new_pool()
     for byte in (b"a", b"b"):
