@@ -39,8 +39,8 @@ def new_tree() -> Tree:
     return [0, {}]
 
 
-def add(tree: Tree, frames: Iterable[Frame]) -> None:
-    """Count a stack, outermost function first.
+def add(tree: Tree, frames: Iterable[Frame], weight: int = 1) -> None:
+    """Count a stack, outermost function first, as so many.
 
     Examples
     --------
@@ -49,12 +49,12 @@ def add(tree: Tree, frames: Iterable[Frame]) -> None:
     >>> tree
     [2, {('f', 'a.py', 1): [2, {('g', 'a.py', 9): [1, {}]}]}]
     """
-    tree[0] += 1
+    tree[0] += weight
     for frame in frames:
         branch = tree[1].get(frame)
         if branch is None:
             branch = tree[1][frame] = [0, {}]
-        branch[0] += 1
+        branch[0] += weight
         tree = branch
 
 
@@ -127,8 +127,8 @@ class History:
         self._coarse = 0
         """How many of the oldest cycles are several in one."""
 
-    def add(self, kind: str, frames: list[Frame], now_s: float) -> None:
-        """Count a stack."""
+    def add(self, kind: str, frames: list[Frame], now_s: float, weight: int = 1) -> None:
+        """Count a stack as so many."""
         last = self.cycles[-1] if self.cycles else None
         if last is None or now_s - last.start_s >= self.cycle_s:
             last = Cycle(now_s, now_s, {})
@@ -139,7 +139,7 @@ class History:
         tree = last.trees.get(kind)
         if tree is None:
             tree = last.trees[kind] = new_tree()
-        add(tree, frames)
+        add(tree, frames, weight)
 
     def _compact(self) -> None:
         """Put the oldest fine cycle to the newest coarse one, or make another coarse one of it."""

@@ -14,7 +14,17 @@ import attack_tasks as tasks
 import pytest
 from attack_help import Bomb, frame, shaken, until, until_closed
 
-from windrow import Client, LocalCluster, Lock, Nanny, Scheduler, Worker, WorkerPlugin
+from windrow import (
+    Client,
+    LocalCluster,
+    Lock,
+    MemorySampler,
+    Nanny,
+    Scheduler,
+    Worker,
+    WorkerPlugin,
+    performance_report,
+)
 from windrow.errors import NotAllowed
 from windrow.roles import Role, token
 from windrow.wire import messages as m
@@ -146,6 +156,20 @@ def test_a_token_that_reads_what_is_known_reads_what_the_owner_reads(
     assert (watcher.list_datasets(), watcher.get_metadata("read")) == (("read",), 2)
     assert READING["events"](watcher, tmp_path)[-1] == 1
     assert (tmp_path / "dump.msgpack.gz").is_file()
+
+
+def test_a_token_that_reads_may_sample_memory_and_write_reports(
+    submitter: Client, watcher: Client, tmp_path: Path, owner: Client
+) -> None:
+    for client in (submitter, watcher):
+        sampler = MemorySampler()
+        with sampler.sample("run", client=client, interval=0.01):
+            owner.submit(tasks.inc, 1, pure=False).result(timeout=10)
+        assert len(sampler.samples["run"]) >= 2
+        assert sampler.samples["run"][-1][1] > 10_000_000
+    with submitter.as_current(), performance_report(tmp_path / "report.html"):
+        submitter.submit(tasks.inc, 1, pure=False).result(timeout=10)
+    assert "<td>1 </td>" in (tmp_path / "report.html").read_text().replace("1</td>", "1 </td>")
 
 
 ASKING: dict[str, Callable[[Client, str], object]] = {

@@ -61,6 +61,30 @@ def test_it_looks_less_often_where_there_is_nothing_to_see(monkeypatch: pytest.M
     assert waits == [busy] * 10 + [idle] * 5 + [busy] * 10 + [idle]
 
 
+def test_looks_that_cost_much_are_further_apart_and_count_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 10 ms half a percent is 50 µs; looks of 140 µs come every 30 ms, and each stands for three."""
+    clock_s, waits, weights = 0.0, [], []
+
+    class Stopped(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0.0)
+            return len(waits) > 120
+
+    def look(frames: Mapping[int, FrameType]) -> bool:
+        nonlocal clock_s
+        weights.append(sampler.weight)
+        clock_s += 140e-6 if len(weights) < 60 else 20e-6
+        return True
+
+    monkeypatch.setattr("windrow.sampler.time.thread_time", lambda: clock_s)
+    sampler = Sampler(look, 0.01)
+    sampler._watch(Stopped())
+    assert (weights[0], waits[0]) == (1, 0.01)
+    assert weights[40:60] == [3] * 20
+    assert waits[40:60] == [pytest.approx(0.03)] * 20
+    assert weights[-20:] == [1] * 20, "and they come as often as before when they are cheap again"
+
+
 def test_a_look_that_fails_is_told_and_the_next_one_comes(caplog: pytest.LogCaptureFixture) -> None:
     again = threading.Event()
     count = 0

@@ -208,11 +208,6 @@ def test_a_report_is_one_file_that_needs_nothing_else(client: Client, two: list[
     assert not re.findall(r"<script[^>]*\ssrc=|<link\s", text)
     assert text.rindex("</script>") == len(text) - len("</script></body></html>\n")
     until(lambda: not any(client.run(_notes).values()), "workers note nothing any more")
-    assert not [name for name in client.run_on_scheduler(_plugins) if name.startswith("report-")]
-
-
-def _plugins(dask_scheduler: Any) -> list[str]:
-    return list(dask_scheduler.plugins)
 
 
 def test_a_report_without_bokeh_has_pictures(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +278,6 @@ def test_memory_is_sampled_while_a_block_runs(client: Client) -> None:
     aligned = sampler.to_pandas(align=True)
     assert aligned.index[0].total_seconds() == 0
     assert aligned.iloc[0].notna().all()
-    assert not [name for name in client.run_on_scheduler(_plugins) if name.startswith("memory-")]
 
 
 @pytest.mark.parametrize(

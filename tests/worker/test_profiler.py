@@ -45,13 +45,14 @@ def test_a_running_task_is_seen_under_its_kind_and_an_idle_thread_is_not(shop: S
     shop.submit(1, through, "g")
     gate.await_entry()
     assert profiler._look(sys._current_frames())
+    profiler.sampler.weight = 2  # looks are twice as far apart
     assert profiler._look(sys._current_frames())
     gate.opened.set()
     shop.outcomes(1)
     wait_until_idle(shop)
     assert not profiler._look(sys._current_frames())
     tree = tree_of(profiler, key="through")
-    assert tree[0] == 2
+    assert tree[0] == 3
     [(name, file, _)] = tree[1]
     assert (name, file) == ("through", __file__.replace("test_profiler", "executor_shop"))
     assert tree_of(profiler, key="other") == [0, {}]

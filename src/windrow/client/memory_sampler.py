@@ -1,22 +1,36 @@
 """``MemorySampler``: how much memory a cluster took, run by run, to compare.
 
-What lives here: `MemorySampler`. What this file must never know: how memory is measured.
+What lives here: `MemorySampler`, and `Samples`, which reports have too. What this file must never know: how memory is
+measured. It is the client that asks, so that it takes no more than the right to look.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from typing import TYPE_CHECKING, Any
+from asyncio import TimerHandle
+from collections.abc import Callable
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from windrow.client import options
+from windrow.client import calls, options
 from windrow.client.in_task import get_client
-from windrow.plugins.sampled import MEASURES, SampleMemory
+from windrow.client.session import Question, Session
+from windrow.client.waiting import Steps
+from windrow.errors import ClosedClientError
+from windrow.scheduler.memory_state import MEASURES
+from windrow.wire import messages as m
 
 if TYPE_CHECKING:
     from windrow.client.client import Client
 
-__all__ = ["MemorySampler", "Sampling"]
+__all__ = ["MemorySampler", "Samples", "Sampling"]
+
+Sample: TypeAlias = tuple[float, dict[str, int]]
+"""A time in seconds since the epoch, and bytes by measure."""
+
+SAMPLES_MAX = 100_000
+"""When there are so many, every other one goes, and the next ones are twice as far apart."""
 
 NEEDS_PANDAS = "pandas makes tables of the samples, and is not installed here: pip install pandas"
 NEEDS_MATPLOTLIB = "matplotlib draws the samples, and is not installed here: pip install matplotlib"
@@ -110,29 +124,99 @@ class Sampling:
     ) -> None:
         self._sampler = sampler
         self._label = label
+        self._measure = measure
         self._client: Any = client or get_client()
-        self._plugin = SampleMemory(f"memory-{os.urandom(8).hex()}", (measure,), interval_s)
+        self._samples = Samples(self._client.session, interval_s)
 
     def __enter__(self) -> MemorySampler:
-        self._client.register_plugin(self._plugin, self._plugin.name)
+        self._run(self._samples.begin())
         return self._sampler
 
     def __exit__(self, *exc_info: object) -> None:
-        self._keep(self._client.run_on_scheduler(stop, self._plugin.name))
+        self._keep(self._run(self._samples.end()))
 
     async def __aenter__(self) -> MemorySampler:
-        await self._client.register_plugin(self._plugin, self._plugin.name)
+        await self._run(self._samples.begin())
         return self._sampler
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._keep(await self._client.run_on_scheduler(stop, self._plugin.name))
+        self._keep(await self._run(self._samples.end()))
 
-    def _keep(self, samples: list[tuple[float, tuple[int, ...]]]) -> None:
-        self._sampler.samples[self._label] = [(time, sizes[0]) for time, sizes in samples]
+    def _run(self, steps: Steps[Any]) -> Any:
+        return self._client.run_steps(steps, None, "MemorySampler")
+
+    def _keep(self, samples: list[Sample]) -> None:
+        self._sampler.samples[self._label] = [(time_s, taken[self._measure]) for time_s, taken in samples]
 
 
-def stop(name: str, dask_scheduler: Any) -> list[tuple[float, tuple[int, ...]]]:
-    """End a plugin, on the scheduler; return what it has sampled."""
-    samples: list[tuple[float, tuple[int, ...]]] = dask_scheduler.plugins[name].stop()
-    dask_scheduler.remove_plugin(name)
-    return samples
+class Samples:
+    """What a scheduler says of memory, asked every now and then, from `begin` to `end`.
+
+    Parameters
+    ----------
+    session
+        Whose scheduler.
+    interval_s
+        How often.
+    """
+
+    def __init__(self, session: Session, interval_s: float) -> None:
+        self._session = session
+        self._interval_s = interval_s
+        self._taken: list[Sample] = []
+        self._timer: TimerHandle | None = None
+        self._is_over = False
+
+    def begin(self) -> Steps[None]:
+        """Take the first sample, and have the loop take others."""
+        yield from self._take()
+        self._in_loop(self._wait)
+
+    def end(self) -> Steps[list[Sample]]:
+        """Take the last sample; return all."""
+        self._is_over = True
+        self._in_loop(self._stop)
+        yield from self._take()
+        return sorted(self._taken, key=itemgetter(0))
+
+    def _take(self) -> Steps[None]:
+        reply = yield from calls.ask(self._session, m.Memory())
+        self._keep(reply)
+
+    def _keep(self, reply: m.Reply) -> None:
+        time_s, taken = reply.value
+        if len(self._taken) >= SAMPLES_MAX:
+            self._taken = self._taken[::2]
+            self._interval_s *= 2
+        self._taken.append((time_s, taken))
+
+    def _in_loop(self, do: Callable[[], None]) -> None:
+        assert self._session.loop is not None
+        try:
+            self._session.loop.call_soon_threadsafe(do)
+        except RuntimeError:  # it is closed; the question that follows says why there is no answer
+            self._is_over = True
+
+    # ------------------------------------------------------------ in the loop
+
+    def _wait(self) -> None:
+        if not self._is_over:
+            assert self._session.loop is not None
+            self._timer = self._session.loop.call_later(self._interval_s, self._ask)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _ask(self) -> None:
+        try:
+            question = self._session.ask(m.Memory())
+        except ClosedClientError:  # `end` says so
+            return
+        question.attach(lambda: self._in_loop(lambda: self._hear(question)))
+
+    def _hear(self, question: Question) -> None:
+        reply = question.reply
+        if reply is not None and reply.error is None and not self._is_over:
+            self._keep(reply)
+            self._wait()

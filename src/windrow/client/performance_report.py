@@ -17,10 +17,9 @@ from typing import Any
 from windrow import sampling
 from windrow.client import calls, dump, facts, profile, stream
 from windrow.client.in_task import get_client
-from windrow.client.memory_sampler import stop
+from windrow.client.memory_sampler import Samples
 from windrow.client.waiting import Steps
 from windrow.drawing import report
-from windrow.plugins.sampled import SampleMemory
 from windrow.wire import messages as m
 
 __all__ = ["performance_report"]
@@ -74,42 +73,40 @@ class performance_report:  # lower case: it is used like a function
         self.stacklevel = stacklevel
         self.storage_options = dict(storage_options or {})
         self._lease = f"report-{os.urandom(8).hex()}"
-        self._plugin = SampleMemory(self._lease, MEASURES, INTERVAL_S)
         self._code = ""
 
     def __enter__(self) -> performance_report:
         self._code = _text_of(sys._getframe(self.stacklevel))
         self._client: Any = get_client()
-        self._client.register_plugin(self._plugin, self._plugin.name)
         self._since, self._begun_s = self._run(self._begin())
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        samples = self._client.run_on_scheduler(stop, self._plugin.name)
-        self._write(self._run(self._gather(samples)))
+        self._write(self._run(self._gather()))
 
     async def __aenter__(self) -> performance_report:
         self._code = _text_of(sys._getframe(self.stacklevel))
         self._client = get_client()
-        await self._client.register_plugin(self._plugin, self._plugin.name)
         self._since, self._begun_s = await self._run(self._begin())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        samples = await self._client.run_on_scheduler(stop, self._plugin.name)
-        self._write(await self._run(self._gather(samples)))
+        self._write(await self._run(self._gather()))
 
     def _run(self, steps: Steps[Any]) -> Any:
         return self._client.run_steps(steps, None, "performance_report")
 
     def _begin(self) -> Steps[tuple[int, float]]:
         session = self._client.session
+        self._samples = Samples(session, INTERVAL_S)
+        yield from self._samples.begin()
         yield from calls.ask(session, m.Profile(scheduler=True))
         begun = yield from stream.begin(session, self._lease)
         return begun
 
-    def _gather(self, samples: list[tuple[float, tuple[int, ...]]]) -> Steps[report.Report]:
+    def _gather(self) -> Steps[report.Report]:
         session = self._client.session
+        samples = yield from self._samples.end()
         rows = yield from stream.end(session, self._since, self._lease)
         profiles = {}
         for name, (server, scheduler) in PROFILES.items():
@@ -123,7 +120,7 @@ class performance_report:  # lower case: it is used like a function
         logs = yield from facts.scheduler_logs(session, report.LOGS_MAX)
         versions = yield from facts.all_versions(session, (), False)
         times = [time_s for time_s, _ in samples]
-        memory = {name: (times, [float(sizes[place]) for _, sizes in samples]) for place, name in enumerate(MEASURES)}
+        memory = {name: (times, [float(taken[name]) for _, taken in samples]) for name in MEASURES}
         return report.Report(
             when=f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self._begun_s))}, {self._client!r}",
             seconds=rows["now"] - self._begun_s,

@@ -12,6 +12,12 @@ from msgspec import Struct
 
 from windrow.scheduler.state import WorkerRecord
 
+MEASURES = (
+    *("process", "optimistic", "managed", "managed_total"),
+    *("spilled", "unmanaged", "unmanaged_old", "unmanaged_recent"),
+)
+"""What of memory can be told: attributes of `MemoryState`."""
+
 
 class MemoryState(Struct, frozen=True):
     """Bytes of one worker's memory, or of all.
@@ -83,3 +89,15 @@ def total(states: Iterable[MemoryState]) -> MemoryState:
         sum([state.spilled for state in every]),
         sum([state.unmanaged_old for state in every]),
     )
+
+
+def measured(workers: Iterable[WorkerRecord]) -> dict[str, int]:
+    """Return what the memory of workers that are there is taken by, in bytes, by measure.
+
+    Examples
+    --------
+    >>> measured([])["process"]
+    0
+    """
+    taken = total([memory_of(worker) for worker in workers if worker.status != "lost"])
+    return {name: getattr(taken, name) for name in MEASURES}

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from windrow.errors import ActorLostError
-from windrow.scheduler import census, clients, picture, recording, replicas, scaling, workers
+from windrow.scheduler import census, clients, memory_state, picture, recording, replicas, scaling, workers
 from windrow.scheduler.news import Restarted
 from windrow.scheduler.state import (
     MEMORY,
@@ -38,6 +38,7 @@ from windrow.wire.messages import (
     HasWhat,
     Identity,
     Key,
+    Memory,
     Overview,
     Processing,
     Profile,
@@ -234,6 +235,11 @@ def report(state: State, peer: Peer[Any], call: int, request: Report | Profile) 
     for place, worker in enumerate(chosen):
         _ask(state, relay, worker, [place], request)
     _finish_if_complete(state, relay)
+
+
+def memory(state: State, peer: Peer[Any], call: int, request: Memory) -> None:
+    """Answer what memory is taken by."""
+    _answer(state, peer, call, [state.epoch_s + state.now_s, memory_state.measured(state.workers.values())])
 
 
 def task_stream(state: State, peer: Peer[Any], call: int, request: TaskStream) -> None:
@@ -581,6 +587,7 @@ ANSWERS: dict[type[Struct], Callable[[State, Peer[Any], int, Any], None]] = {
     TaskGraph: task_graph,
     TaskGroups: task_groups,
     RecentEvents: recent_events,
+    Memory: memory,
     Profile: profile,
     AdaptiveTarget: adaptive_target,
     WorkersToClose: workers_to_close,
@@ -603,6 +610,7 @@ FOR_OBSERVERS = frozenset(
         TaskGraph,
         TaskGroups,
         RecentEvents,
+        Memory,
         Profile,
     }
 )

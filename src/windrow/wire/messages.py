@@ -858,6 +858,10 @@ class TaskStream(Struct, tag=195, array_like=True):
     lease: str = ""
 
 
+class Memory(Struct, tag=203, array_like=True):
+    """Reply value: the time, and what the memory of all workers together is taken by, in bytes, by measure."""
+
+
 class TaskGraph(Struct, tag=200, array_like=True):
     """Reply value: all tasks and what they take of each other (`scheduler.picture.graph`), if they are few enough."""
 
@@ -963,6 +967,7 @@ Request: TypeAlias = (
     | TaskGraph
     | TaskGroups
     | RecentEvents
+    | Memory
     | Profile
     | AdaptiveTarget
     | WorkersToClose

@@ -97,6 +97,7 @@ REQUESTS: dict[type[Struct], Role] = {
     m.TaskGraph: Role.WATCH,
     m.TaskGroups: Role.WATCH,
     m.RecentEvents: Role.WATCH,
+    m.Memory: Role.WATCH,
     m.Profile: Role.WATCH,
     m.AdaptiveTarget: Role.WATCH,
     m.WorkersToClose: Role.WATCH,

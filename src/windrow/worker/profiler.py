@@ -65,6 +65,7 @@ class Profiler:
         now_s = time.time()
         seen = False
         with self._lock:
+            weight = self.sampler.weight
             for thread, seat in list(self._executor.seats.items()):
                 attempt = seat.attempt
                 if attempt is None or attempt.state is not RUNNING:
@@ -73,8 +74,9 @@ class Profiler:
                 stack = sampling.stack(frames.get(thread), _BASE)
                 if stack:
                     function = self._functions.get(attempt.function)
-                    self.tasks.add(prefix(attempt.key, "" if function is None else function.name), stack, now_s)
-            self.loop.look(frames, now_s)
+                    kind = prefix(attempt.key, "" if function is None else function.name)
+                    self.tasks.add(kind, stack, now_s, weight)
+            self.loop.look(frames, now_s, weight)
         return seen
 
     def answer(self, request: Profile) -> bytes:
