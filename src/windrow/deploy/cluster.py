@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from windrow import config, security, tls, transport
 from windrow.client import options
 from windrow.client.options import Duration
-from windrow.deploy import gathered_logs, views
+from windrow.deploy import controls, gathered_logs, views
 from windrow.deploy.adaptive import Adaptive
+from windrow.deploy.controls import Controls
 from windrow.deploy.life import Life
 from windrow.deploy.rounds import Rounds
 from windrow.deploy.views import Log, Logs
@@ -103,6 +104,8 @@ class Cluster(Life):
         self._watching: set[asyncio.Future[None]] = set()
         self._adaptive: Adaptive | None = None
         self._adaptive_options: dict[str, Any] = {}
+        self._controls: Controls | None = None
+        """Its widget, once a notebook has shown it."""
         self._looking = False
         self._stale = False
 
@@ -293,6 +296,8 @@ class Cluster(Life):
             if not event.done():
                 event.set_result(None)
         self._watching.clear()
+        if self._controls is not None:
+            self._controls.refresh()
 
     async def _changed(self, timeout_s: float | None) -> None:
         """Wait until a party has joined or left, or the time is up."""
@@ -406,6 +411,15 @@ class Cluster(Life):
             self._more_rows(),
             self.scheduler_info,
         )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """Return the widget that a notebook shows in place of the table, where there is one."""
+        if self._controls is None:
+            self._controls = controls.for_notebook(self, type(self).scale is not Cluster.scale)
+        if self._controls is None:
+            return {}
+        view: dict[str, Any] = self._controls.widget._repr_mimebundle_()
+        return {**view, "text/plain": repr(self), "text/html": self._repr_html_()}
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, Cluster) and other.name == self.name
