@@ -182,6 +182,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
         "30s",
         "How long nothing may move, while workers idle that could run what waits, before it is logged; None: never",
     ),
+    "windrow.dashboard.ready-after": Setting(
+        "5s", "How long after its start a scheduler has its dashboard get ready for who may come; None: not before"
+    ),
     "windrow.worker-class": Setting(None, "The dotted name of what nannies make in their processes; None: `Worker`"),
 }
 """Every key that windrow reads without being given a default."""

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import dask
 import process_tasks as tasks
 import pytest
 from process_help import family, is_gone, run_python, until, until_gone
@@ -79,6 +80,30 @@ def test_the_link_is_there_at_once_and_nothing_runs_behind_it_before_somebody_co
         assert page(cluster.dashboard_link, "health") == "ok"
         assert dashboard.pid in family()
         assert cluster.scheduler_info["services"] == {"dashboard": dashboard.port}
+
+
+def is_loaded(pid: int, library: str) -> bool:
+    """Whether a process has a library in its memory."""
+    return library in Path(f"/proc/{pid}/maps").read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not say what a process has loaded")
+def test_it_gets_ready_though_nobody_has_come_and_hurries_when_somebody_does() -> None:
+    with dask.config.set({"windrow.dashboard.ready-after": "0s"}), small(dashboard_address=":0") as cluster:
+        dashboard = cluster.scheduler.dashboard
+        until(lambda: dashboard.pid is not None)
+        pid = dashboard.pid
+        until(lambda: is_loaded(pid, "_psutil"))  # it has begun
+        assert page(cluster.dashboard_link, "health") == "ok"
+        assert json.loads(page(cluster.dashboard_link, "status/session"))["token"]
+        assert is_loaded(pid, "_multiarray_umath")  # of numpy, which Bokeh needs
+        assert dashboard.pid == pid
+    until_gone([pid])
+
+
+def test_without_that_setting_nothing_runs_before_somebody_comes() -> None:
+    with dask.config.set({"windrow.dashboard.ready-after": None}), small(dashboard_address=":0") as cluster:
+        assert cluster.scheduler.dashboard._ahead is None
 
 
 def test_ten_clusters_at_once() -> None:
@@ -246,7 +271,8 @@ def test_a_program_that_is_killed_leaves_no_dashboard(start_python: Callable[...
 
 def test_nobody_looks_for_long_and_the_process_ends_until_somebody_comes(caplog: pytest.LogCaptureFixture) -> None:
     start = "import windrow.observe.__main__ as observe; observe.IDLE_S = 0.2; observe.main()"
-    with pytest.MonkeyPatch.context() as patch, small(dashboard_address=":0") as cluster:
+    unready = dask.config.set({"windrow.dashboard.ready-after": None})
+    with pytest.MonkeyPatch.context() as patch, unready, small(dashboard_address=":0") as cluster:
         patch.setattr("windrow.offspring._START", start)
         dashboard = cluster.scheduler.dashboard
         page(cluster.dashboard_link, "health")
@@ -258,16 +284,14 @@ def test_nobody_looks_for_long_and_the_process_ends_until_somebody_comes(caplog:
     assert not caplog.text
 
 
-def test_the_process_has_none_of_the_users_libraries_and_no_secret_shows(shown: Client) -> None:
-    page(shown.dashboard_link or "", "json/status.json")
-    cluster: Any = shown.cluster
-    pid = cluster.scheduler.dashboard.pid
-    with open(f"/proc/{pid}/cmdline") as command, open(f"/proc/{pid}/environ") as environment:
-        assert cluster.secret.hex() not in command.read() + environment.read()
-    with open(f"/proc/{pid}/maps") as maps:
-        libraries = maps.read()
-    assert "numpy" not in libraries
-    assert "pandas" not in libraries
+def test_the_process_has_none_of_the_users_libraries_and_no_secret_shows() -> None:
+    with dask.config.set({"windrow.dashboard.ready-after": None}), small(dashboard_address=":0") as cluster:
+        page(cluster.dashboard_link, "json/status.json")
+        pid = cluster.scheduler.dashboard.pid
+        with open(f"/proc/{pid}/cmdline") as command, open(f"/proc/{pid}/environ") as environment:
+            assert cluster.secret.hex() not in command.read() + environment.read()
+        assert not is_loaded(pid, "numpy")
+        assert not is_loaded(pid, "pandas")
 
 
 # ---------------------------------------------------------------- workers' own

@@ -1,11 +1,12 @@
-"""`Dashboard`: an address that answers from the start, though nobody pays for it before somebody looks.
+"""`Dashboard`: an address that answers from the start, though hardly anything is paid for it before somebody looks.
 
 What lives here: when the process behind the address starts, and what follows its end. What this file must never know:
 what is shown.
 
 The sockets are bound, and listen, when the scheduler starts: so the link is known at once, and is right. Who comes
 waits in the socket's queue; the event loop sees that somebody does, and hands the sockets to a process, which accepts
-from the same queue. When that process ends the loop watches again.
+from the same queue. When that process ends the loop watches again. Some seconds after the start one is started though
+nobody has come, to get ready at its leisure.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Dashboard:
         Where a port without a host is; None: loopback.
     prefix
         Put before all paths, such as ``"/foo"``.
+    ready_after_s
+        How long after the start a process is to get ready for who may come; None: none does before somebody comes.
 
     Attributes
     ----------
@@ -70,7 +73,12 @@ class Dashboard:
     """
 
     def __init__(
-        self, where: object, make_options: MakeOptions, host: str | None = None, prefix: str | None = None
+        self,
+        where: object,
+        make_options: MakeOptions,
+        host: str | None = None,
+        prefix: str | None = None,
+        ready_after_s: float | None = None,
     ) -> None:
         self.prefix = address.prefix_of(prefix)
         self.link = ""
@@ -85,6 +93,8 @@ class Dashboard:
         self._pause: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
         self._closing = False
+        self._ready_after_s = ready_after_s
+        self._ahead: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
 
     def __repr__(self) -> str:
@@ -120,6 +130,8 @@ class Dashboard:
             self.port = int(first.getsockname()[1])
             self.link = address.link(address.contact(first), self.port, self.prefix, self.token)
             self._watch()
+            if self._ready_after_s is not None:
+                self._ahead = self._loop.call_later(self._ready_after_s, self._get_ready)
 
     async def close(self) -> None:
         """End the process, and give the address back; again is harmless."""
@@ -130,8 +142,9 @@ class Dashboard:
     def stop(self) -> None:
         """As `close`, without waiting for the process to be gone."""
         self._closing = True
-        if self._pause is not None:
-            self._pause.cancel()
+        for timer in (self._pause, self._ahead):
+            if timer is not None:
+                timer.cancel()
         self._unwatch()
         if self._starting is not None:
             self._starting.cancel()
@@ -157,9 +170,15 @@ class Dashboard:
 
     def _somebody_comes(self) -> None:
         self._unwatch()
-        self._starting = self._loop.create_task(self._start_process())
+        self._starting = self._loop.create_task(self._start_process(ahead=False))
 
-    async def _start_process(self) -> None:
+    def _get_ready(self) -> None:
+        """Start a process before somebody comes; unless one is there, or failed only just now."""
+        if self._process is None and self._pause is None and (self._starting is None or self._starting.done()):
+            self._unwatch()
+            self._starting = self._loop.create_task(self._start_process(ahead=True))
+
+    async def _start_process(self, ahead: bool) -> None:
         try:
             options = await self._make_options()
         except Exception:
@@ -169,7 +188,14 @@ class Dashboard:
         self._ended = self._loop.create_future()
         self._process = HttpProcess(
             [sock.fileno() for sock in self._sockets],
-            {**options, "prefix": self.prefix, "token": self.token, "port": self.port},
+            {
+                **options,
+                "prefix": self.prefix,
+                "token": self.token,
+                "port": self.port,
+                "ahead": ahead,
+                "ready": self._ready_after_s is not None,
+            },
             self._tell_end,
         )
 

@@ -3,8 +3,8 @@
 What lives here: how it starts, and ends. What this file must never know: what is shown.
 
 It reads one line of JSON from its standard input (its sockets, the scheduler's address, the secret); the rest of that
-pipe is its lifeline. It ends with the scheduler, with whoever started it, or when nobody has asked for anything for a
-while; whoever comes then has another one started.
+pipe is its lifeline. It ends with the scheduler, with whoever started it, or, unless it is to be ready at any time,
+when nobody has asked for anything for a while; whoever comes then has another one started.
 """
 
 from __future__ import annotations
@@ -16,9 +16,16 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any
+from contextlib import nullcontext
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from windrow import offspring
+from windrow.observe.ahead import Pace
+
+if TYPE_CHECKING:
+    from windrow.observe.app import Site
+    from windrow.observe.house import House
 
 IDLE_S = 600.0
 """It ends when nobody has asked for anything for so long."""
@@ -32,10 +39,29 @@ def main() -> None:
     offspring.die_with(options["parent_pid"])
     ends = (lifeline, lambda: None)
     threading.Thread(target=offspring.watch_lifeline, args=ends, name="lifeline", daemon=True).start()
-    asyncio.run(_serve(options))
+    ahead = bool(options.get("ahead"))
+    """Whether nobody has come yet."""
+    if ahead and find_spec("bokeh") is None:  # then there is nothing that takes long
+        return
+    asyncio.run(_serve(options, Pace(options["sockets"]) if ahead else None))
 
 
-async def _serve(options: dict[str, Any]) -> None:
+async def _serve(options: dict[str, Any], pace: Pace | None) -> None:
+    with pace or nullcontext():
+        server, site = await _open(options)
+    source, loop = site.source, asyncio.get_running_loop()
+    if options.get("ready") and site.stage is not None:
+        site.stage.get_ready(Pace())
+    while not source.ended.done() and (
+        options.get("ready") or site.listeners or loop.time() - site.last_asked_s < IDLE_S
+    ):
+        await asyncio.wait([source.ended], timeout=IDLE_S)
+    server.stop()  # who comes from here on waits in the sockets, for the next process
+    source.close()
+
+
+async def _open(options: dict[str, Any]) -> tuple[House, Site]:
+    """Begin to answer."""
     from windrow.observe import scenes
     from windrow.observe.app import Site, make_app
     from windrow.observe.house import House
@@ -55,11 +81,7 @@ async def _serve(options: dict[str, Any]) -> None:
         os.set_inheritable(sock.fileno(), False)
     server = House(make_app(site, options["party"]))
     server.add_sockets(sockets)
-    loop = asyncio.get_running_loop()
-    while not source.ended.done() and (site.listeners or loop.time() - site.last_asked_s < IDLE_S):
-        await asyncio.wait([source.ended], timeout=IDLE_S)
-    server.stop()  # who comes from here on waits in the sockets, for the next process
-    source.close()
+    return server, site
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from windrow.observe.ahead import Pace
 from windrow.observe.feed import Feed
-from windrow.observe.plots.catalogue import PLOTS, page_of
+from windrow.observe.plots.catalogue import PAGES, PLOTS, page_of
 from windrow.observe.plots.plot import Facts, Frames, Page, Plot
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Stage:
         self._feed = feed
         self._touch = touch
         self._loading: asyncio.Task[BokehTornado] | None = None
+        self._pace: Pace | None = None
         self._opened: dict[str, Facts] = {}
         self._frames: dict[str, tuple[list[Any], Frames]] = {}
         self.on_loaded: Callable[[BokehTornado], None] = lambda host: None
@@ -98,14 +100,27 @@ class Stage:
         loaded = self._loading.result() if self._loading is not None and self._loading.done() else None
         return 0 if loaded is None else sum(len(list(each.sessions)) for each in loaded.applications.values())
 
+    def get_ready(self, pace: Pace) -> None:
+        """Have Bokeh loaded before somebody comes, as slowly as that; once somebody does, at once."""
+        if self._loading is None:
+            self._pace = pace
+            self._loading = asyncio.get_running_loop().create_task(self._load())
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether Bokeh is loaded."""
+        return self._loading is not None and self._loading.done()
+
     def load(self) -> asyncio.Task[BokehTornado]:
         """Have Bokeh loaded, in a thread; it takes most of a second, once."""
+        if self._pace is not None:
+            self._pace.hurry()
         if self._loading is None:
             self._loading = asyncio.get_running_loop().create_task(self._load())
         return self._loading
 
     async def _load(self) -> BokehTornado:
-        await asyncio.to_thread(_import)
+        await asyncio.to_thread(_import if self._pace is None else partial(_rehearse, self._pace))
         from bokeh.application import Application
         from bokeh.application.handlers.function import FunctionHandler
         from bokeh.server.tornado import BokehTornado
@@ -240,8 +255,32 @@ def _unlocked(callback: Any) -> Any:
 
 
 def _import() -> None:
+    """Import all of Bokeh that the first page needs."""
+    import bokeh.application.handlers.function
+    import bokeh.server.tornado
+    import bokeh.util.token  # noqa: F401
 
     import windrow.observe.plots.draw  # noqa: F401
+
+
+def _rehearse(pace: Pace) -> None:
+    """Import it slowly, and make a document that nobody sees: what Bokeh looks up for the first one, it knows then."""
+    with pace:
+        _import()
+        from bokeh.document import Document
+
+        from windrow.observe.plots.draw import Drawing, theme
+
+        document = Document()
+        document.theme = theme("light")
+        with document.models.freeze():
+            for plot in (PLOTS[name] for name in PAGES["status"].plots):
+                if pace.is_hurried:  # the first one is now made for somebody
+                    return
+                for root in Drawing(plot).roots:
+                    document.add_root(root)
+                pace.rest()
+        document.to_json()
 
 
 def socket_handler() -> type[Any]:

@@ -96,6 +96,11 @@ def _rows_kept() -> int:
     return int(config.get("distributed.scheduler.dashboard.tasks.task-stream-length"))  # type: ignore[call-overload,no-any-return]
 
 
+def _ready_after_s() -> float | None:
+    key = "windrow.dashboard.ready-after"
+    return None if config.get(key) is None else config.seconds(key)
+
+
 def _lease_timeout_s() -> float:
     key = "distributed.scheduler.locks.lease-timeout"
     return math.inf if str(config.get(key)).strip().lower() == "inf" else config.seconds(key)
@@ -160,7 +165,9 @@ class SchedulerServer(Server):
         self.on_scale: Callable[[int], Coroutine[Any, Any, None]] | None = None
         """Has the cluster have so many workers; None where nobody here can."""
         self.on_shutdown = on_shutdown
-        self.dashboard = Dashboard(dashboard_address, self._make_observable, _host_of(self._listens), http_prefix)
+        self.dashboard = Dashboard(
+            dashboard_address, self._make_observable, _host_of(self._listens), http_prefix, _ready_after_s()
+        )
         self._observable: str | None = None
         """Where observers reach it, once one was to come."""
         self.tell: Callable[[logging.Logger, int, str, str], object] = _log
