@@ -7,7 +7,7 @@ from typing import Any
 from world import World
 
 from windrow.keys import prefix
-from windrow.scheduler import picture
+from windrow.scheduler import census, picture
 from windrow.scheduler.state import STATES, FunctionRecord, State, Task
 from windrow.wire.messages import HelloObserver, RecentEvents, Request, TaskGraph, TaskGroups
 
@@ -51,44 +51,96 @@ def test_many_tasks_are_only_counted() -> None:
     assert picture.graph(state, 11) == {"tasks": 12, "names": list(STATES), "ids": None}
 
 
-def test_groups_are_surveyed_some_tasks_at_a_time() -> None:
+def census_steps(state: State) -> int:
+    """Go on with a count until it is done; how many steps that took."""
+    steps = 0
+    while state.census is not None:
+        census.go_on(state)
+        steps += 1
+    return steps
+
+
+def test_groups_are_counted_some_tasks_at_a_time() -> None:
     state = State()
     diamonds(state, 400)
-    assert picture.groups(state)["surveyed"] is None
-    steps = 0
-    while state.survey is not None:
-        picture.go_on(state)
-        steps += 1
-    assert steps == 2  # 500 of 1,200 with the question, 1,000 with the first step
+    assert census.groups(state)["surveyed"] is None
+    assert census_steps(state) == 1  # 600 of 1,200 with the question, 600 with the first step: all are new
     state.now_s = 0.1
-    found = picture.groups(state)
+    found = census.groups(state)
     assert found["groups"] == [
         ["x-1f", "x", {"memory": 400, "waiting": 400}, 4000],
         ["add", "add", {"waiting": 400}, 0],
     ]
     assert found["edges"] == [0, 1]
-    assert state.survey is None, "one that has only just begun will do"
+    assert state.census is None, "one that has only just begun will do"
     state.now_s = 1.0
-    picture.groups(state)
-    assert state.survey is not None
+    again = census.groups(state)
+    assert again["surveyed"] == 1.0, "what tasks take of each other is known: all are counted at once"
+    assert (again["groups"], again["edges"]) == (found["groups"], found["edges"])
+
+
+def test_while_the_scheduler_has_its_hands_full_tasks_are_counted_more_slowly() -> None:
+    state = State()
+    diamonds(state, 400)
+    census.begin(state)
+    assert census_steps(state) == 0
+    state.now_s, state.is_pressed = 1.0, True
+    census.begin(state)
+    assert census_steps(state) == 1  # 600 at once, 600 with the first step
+
+
+def test_a_link_goes_with_the_tasks_of_one_group_and_new_ones_are_found() -> None:
+    state = State()
+    diamonds(state, 1)
+    census.groups(state)
+    [last] = [made for key, made in state.tasks.items() if key == "add-0"]
+    task(state, ("z-2", 0), inputs=[last])
+    state.now_s = 1.0
+    assert census.groups(state)["edges"] == [0, 1, 1, 2]
+    for key in list(state.tasks):
+        if key[0] == "x-1f":
+            del state.tasks[key]
+    state.now_s = 2.0
+    found = census.groups(state)
+    assert [row[0] for row in found["groups"]] == ["add", "z-2"]
+    assert found["edges"] == [0, 1]
+
+
+def test_links_are_followed_only_while_somebody_asks_for_groups() -> None:
+    state = State()
+    diamonds(state, 1)
+    census.groups(state)
+    assert state.links is not None
+    state.now_s = census.LINKS_S + 1.0
+    census.begin(state)
+    assert state.links is None
+    assert census.groups(state)["surveyed"] is None
 
 
 def test_too_many_groups_are_one() -> None:
     state = State()
-    for number in range(picture.GROUPS_MAX + 5):
+    for number in range(census.GROUPS_MAX + 5):
         task(state, (f"y-{number}", 0))
-    picture.groups(state)
-    while state.survey is not None:
-        picture.go_on(state)
+    census.groups(state)
+    census_steps(state)
     state.now_s = 0.1
-    found = picture.groups(state)["groups"]
-    assert len(found) == picture.GROUPS_MAX + 1
-    assert found[-1] == [picture.OTHERS, picture.OTHERS, {"waiting": 5}, 0]
+    found = census.groups(state)["groups"]
+    assert len(found) == census.GROUPS_MAX + 1
+    assert found[-1] == [census.OTHERS, census.OTHERS, {"waiting": 5}, 0]
+    assert state.counted.counts == {"y": {"waiting": census.GROUPS_MAX + 5}}
 
 
-def test_groups_have_the_prefix_that_counts_have() -> None:
-    made = task(State(), ("sum-aggregate-40c5", 1, 2))
-    assert picture.group_of(made) == ("sum-aggregate-40c5", prefix(made.key)) == ("sum-aggregate-40c5", "sum-aggregate")
+def test_groups_have_the_prefix_that_tasks_have() -> None:
+    state = State()
+    made = task(state, ("sum-aggregate-40c5", 1, 2))
+    add = FunctionRecord(1, b"d", "add", b"")
+    other = task(state, "anything", add)
+    census.groups(state)
+    rows = census.groups(state)["groups"]
+    assert [(row[0], row[1]) for row in rows] == [
+        ("sum-aggregate-40c5", prefix(made.key)),
+        ("add", prefix(other.key, "add")),
+    ]
 
 
 def test_who_looks_may_ask_for_it_and_for_what_was_logged(world: World) -> None:

@@ -19,7 +19,6 @@ from windrow.scheduler import (
     clients,
     copies,
     graphs,
-    picture,
     recording,
     replicas,
     requests,
@@ -318,16 +317,18 @@ class SchedulerCore:
             return state.clients.get(peer.id) is peer
         return isinstance(peer, NannyRecord) and state.nannies.get(peer.id) is peer
 
-    def tick(self, now_s: float) -> None:
-        """Do what is due by time alone; to be called every ``stall_s / 2`` or so while `is_busy`."""
+    def tick(self, now_s: float, is_pressed: bool = False) -> None:
+        """Do what is due by time alone; to be called every ``stall_s / 2`` or so while `is_busy`.
+
+        ``is_pressed`` says whether this process takes all the time that it can get.
+        """
         state = self.state
-        state.now_s = now_s
+        state.now_s, state.is_pressed = now_s, is_pressed
         workers.look_for_silence(state)
         self._give_up()
         copies.look_for_silence(state)
         balance.rebalance(state)
         census.go_on(state)
-        picture.go_on(state)
         recording.lapse(state)
         if self.desk.is_waiting:
             self.desk.tick()
@@ -357,7 +358,7 @@ class SchedulerCore:
     def is_busy(self) -> bool:
         """Say whether ticks are needed: something runs, is copied or counted, or a worker's end is not settled."""
         state = self.state
-        if state.copies or state.census is not None or state.survey is not None:
+        if state.copies or state.census is not None:
             return True
         return any(w.processing or (w.status == "lost" and w.cut_s is None) for w in state.workers.values())
 

@@ -214,7 +214,7 @@ def task_graph(state: State, peer: Peer[Any], call: int, request: TaskGraph) -> 
 
 def task_groups(state: State, peer: Peer[Any], call: int, request: TaskGroups) -> None:
     """Answer what its groups look like."""
-    _answer(state, peer, call, picture.groups(state))
+    _answer(state, peer, call, census.groups(state))
 
 
 def recent_events(state: State, peer: Peer[Any], call: int, request: RecentEvents) -> None:

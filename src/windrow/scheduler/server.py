@@ -55,6 +55,9 @@ logger = logging.getLogger("windrow.scheduler")
 
 TICK_S = 0.025
 
+PRESSED_SHARE = 0.6
+"""Of a processor: a process that takes more between two ticks has its hands full."""
+
 SLOW_TICK_S = 1.0
 """Where only a service waits for the time to pass (leases of locks)."""
 
@@ -181,6 +184,8 @@ class SchedulerServer(Server):
         self._flush_due = False
         self._tick: asyncio.TimerHandle | None = None
         self._tick_is_slow = False
+        self._ticked = (0.0, 0.0)
+        """When the last tick was, and how much processor time this process had taken by then."""
         self._published: list[Path] = []
         self.validates = False
         """Whether the core checks itself after each step."""
@@ -426,7 +431,10 @@ class SchedulerServer(Server):
 
     def _on_tick(self) -> None:
         self._tick = None
-        self.core.tick(self.loop.time())
+        now_s, spent_s = self.loop.time(), time.process_time()
+        before_s, before_spent_s = self._ticked
+        self._ticked = now_s, spent_s
+        self.core.tick(now_s, is_pressed=spent_s - before_spent_s > PRESSED_SHARE * (now_s - before_s))
         self._flush()
 
     # ------------------------------------------------------------ questions that only the shell can answer

@@ -413,12 +413,12 @@ class State:
         """Errands that retire workers: the first is under way, the others wait for their turn."""
         self.census: Any = None
         """The count of tasks that is under way (census.Census)."""
-        self.survey: Any = None
-        """The count of groups that is under way (picture.Survey)."""
-        self.surveyed: Any = None
-        """The last such count that was completed."""
         self.counted: Any = None
         """The last such count that was completed."""
+        self.links: Any = None
+        """Which groups take results of which, while somebody asks (census.Links)."""
+        self.is_pressed = False
+        """Whether this process takes all the time that it can get: then what is not urgent is done more slowly."""
         self.cleared: set[TaskId] | None = None
         """Tasks that had erred, and are released; None while nobody asks (following)."""
         self.recording: Any = None

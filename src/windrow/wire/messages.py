@@ -869,7 +869,7 @@ class TaskGraph(Struct, tag=200, array_like=True):
 
 
 class TaskGroups(Struct, tag=201, array_like=True):
-    """Reply value: groups of tasks and what they take of each other (`scheduler.picture.groups`), as last counted."""
+    """Reply value: groups of tasks and what they take of each other (`scheduler.census.groups`), as last counted."""
 
 
 class RecentEvents(Struct, tag=202, array_like=True):
