@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from windrow.observe import ahead
+from windrow.observe import ahead, spare
 from windrow.observe.ahead import Pace
 
 
@@ -30,8 +30,8 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def rested_s(names: list[str], monkeypatch: pytest.MonkeyPatch, idle_processors: float) -> float:
     """For how long the imports rest on a machine of which so much is idle."""
-    monkeypatch.setattr(ahead, "LOOK_S", 0.0)
-    monkeypatch.setattr(ahead, "_idle_s", lambda: idle_processors * time.monotonic())
+    monkeypatch.setattr(spare, "LOOK_S", 0.0)
+    monkeypatch.setattr(spare, "_idle_s", lambda: idle_processors * time.monotonic())
     with Pace() as pace:
         for name in names:
             importlib.import_module(name)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType, TracebackType
 
-import psutil
+from windrow.observe.spare import Spare
 
 __all__ = ["Pace"]
 
@@ -28,10 +28,6 @@ IDLE_RESTS = 1.0
 """How long a rest is while a processor is idle, in times of the work before it."""
 BUSY_RESTS = 49.0
 """The same while none is: then this takes 2 % of one."""
-LOOK_S = 0.2
-"""How long the machine is watched for."""
-FREE = 0.75
-"""So much of a processor must have been idle."""
 
 
 class Pace:
@@ -50,14 +46,13 @@ class Pace:
     True
     """
 
-    def __init__(self, doors: Sequence[object] = ()) -> None:
+    def __init__(self, doors: Sequence[int] = ()) -> None:
         self.rested_s = 0.0
         self._doors = doors
         self._hurried = threading.Event()
         self._thread: int | None = None
         self._worked_s = 0.0
-        self._looked_s, self._idle_s = time.monotonic(), _idle_s()
-        self._is_free = False
+        self._spare = Spare()
 
     def __enter__(self) -> Pace:
         self._thread, self._worked_s = threading.get_ident(), time.thread_time()
@@ -92,7 +87,7 @@ class Pace:
         worked_s = time.thread_time() - self._worked_s
         if worked_s < STEP_S or self.is_hurried:
             return
-        pause_s = worked_s * (IDLE_RESTS if self._has_room() else BUSY_RESTS)
+        pause_s = worked_s * (IDLE_RESTS if self._spare.look() else BUSY_RESTS)
         started_s = time.monotonic()
         if not self._doors:
             self._hurried.wait(pause_s)
@@ -100,18 +95,3 @@ class Pace:
             self.hurry()
         self.rested_s += time.monotonic() - started_s
         self._worked_s = time.thread_time()
-
-    def _has_room(self) -> bool:
-        """Say whether a processor was idle, at the last look."""
-        now_s = time.monotonic()
-        passed_s = now_s - self._looked_s
-        if passed_s >= LOOK_S:
-            idle_s = _idle_s()
-            self._is_free = (idle_s - self._idle_s) / passed_s >= FREE
-            self._looked_s, self._idle_s = now_s, idle_s
-        return self._is_free
-
-
-def _idle_s() -> float:
-    """Return how long all processors have had nothing to do, ever, taken together."""
-    return float(psutil.cpu_times().idle)

@@ -11,7 +11,9 @@ cookie, and works in a frame of another site's and behind any proxy. A script of
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +22,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from windrow.observe import patches
 from windrow.observe.ahead import Pace
 from windrow.observe.feed import Feed
 from windrow.observe.plots.catalogue import PAGES, PLOTS, page_of
 from windrow.observe.plots.plot import Facts, Frames, Page, Plot
+from windrow.observe.spare import Spare
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -89,6 +93,7 @@ class Stage:
         self._touch = touch
         self._loading: asyncio.Task[BokehTornado] | None = None
         self._pace: Pace | None = None
+        self._turns = patches.Turns(Spare(), PERIOD_MS / 1e3)
         self._opened: dict[str, Facts] = {}
         self._frames: dict[str, tuple[list[Any], Frames]] = {}
         self.on_loaded: Callable[[BokehTornado], None] = lambda host: None
@@ -123,10 +128,9 @@ class Stage:
         await asyncio.to_thread(_import if self._pace is None else partial(_rehearse, self._pace))
         from bokeh.application import Application
         from bokeh.application.handlers.function import FunctionHandler
-        from bokeh.server.tornado import BokehTornado
         from tornado.ioloop import IOLoop
 
-        host = BokehTornado(
+        host = patches.gathering()(
             {"/": Application(FunctionHandler(self._make))},
             secret_key=secrets.token_bytes(32),
             sign_sessions=True,
@@ -185,6 +189,9 @@ class Stage:
 
     async def _tick(self, document: Document, scene: Scene) -> None:
         self._touch()
+        if not self._turns.is_due(time.monotonic() - scene.shown_s):
+            return
+        scene.shown_s = time.monotonic()
         try:
             facts = await self._feed.facts(_needs(scene.page))
             if scene.range is not None and scene.profile is None:
@@ -226,6 +233,8 @@ class Scene:
         From when to when its profile is, in seconds since the epoch, if that was chosen.
     profile
         That profile, once it is there.
+    shown_s : float
+        When facts were last asked for.
     """
 
     def __init__(self, page: Page, drawings: list[Drawing]) -> None:
@@ -233,11 +242,12 @@ class Scene:
         self.drawings = drawings
         self.range: tuple[float, float] | None = None
         self.profile: Any = None
+        self.shown_s = -math.inf
         for drawing in drawings:
             drawing.on_range = self._choose
 
     def _choose(self, start: float | None, stop: float | None) -> None:
-        self.profile = None
+        self.profile, self.shown_s = None, -math.inf
         self.range = None if start is None or stop is None else (start / 1e3, stop / 1e3)
 
 
