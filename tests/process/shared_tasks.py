@@ -53,3 +53,31 @@ def viewed_bytes() -> int:
     from windrow import memfd
 
     return memfd.viewed.total()
+
+
+def where_of_second(_number: int, array: Any) -> str:
+    return where(array)
+
+
+_failed: list[bool] = []
+
+
+def edit_and_fail_once(array: Any) -> float:
+    """Change what was given, and fail; the second time, say what was there."""
+    found = float(array.sum())
+    array[:] = -1.0
+    if not _failed:
+        _failed.append(True)
+        raise ArithmeticError("once")
+    return found
+
+
+def open_nothing() -> None:
+    """From here on this process finds that it cannot open what others offer it."""
+    from windrow.memfd import SegmentError
+    from windrow.wire import sharing
+
+    def refuse(*_: object) -> None:
+        raise SegmentError(13, "not allowed")
+
+    sharing.attach = refuse  # type: ignore[assignment]

@@ -8,11 +8,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import dask.config
 import numpy as np
 import pytest
 from process_help import until
 from process_tasks import LIMIT_S
-from shared_tasks import edit, held_bytes, keep, make, open_files, total, viewed_bytes, where
+from shared_tasks import (
+    edit,
+    edit_and_fail_once,
+    held_bytes,
+    keep,
+    make,
+    open_files,
+    open_nothing,
+    total,
+    viewed_bytes,
+    where,
+    where_of_second,
+)
 
 from windrow import Client, LocalCluster, memfd, wait, worker_client
 
@@ -243,7 +256,7 @@ def test_a_client_that_cannot_open_it_is_sent_the_bytes(client: Client) -> None:
 
 
 def _be_elsewhere(dask_worker: Any) -> None:
-    dask_worker._host = "another host"
+    dask_worker.peers.host = "another host"
 
 
 def test_who_is_on_another_host_is_neither_offered_nor_asked_for_it(own_client: Client) -> None:
@@ -331,3 +344,54 @@ def test_workers_of_one_process() -> None:
         scattered = client.scatter(np.ones(COUNT), hash=False)
         assert on(client, first, edit, scattered) == -COUNT
         assert total(scattered.result(LIMIT_S)) == COUNT
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def test_large_arguments_are_mapped_by_their_task(client: Client) -> None:
+    array = np.ones(COUNT)
+    assert client.submit(where, array).result(LIMIT_S) == "shared"
+    assert client.submit(where, array=array, pure=False).result(LIMIT_S) == "shared"
+    assert client.gather(client.map(where, [array, 2 * array])) == ["shared"] * 2
+    assert client.gather(client.map(where_of_second, [1, 2], array=array)) == ["shared"] * 2
+    assert client.submit(where, array[:10_000]).result(LIMIT_S) == "own"
+    assert client.get({"x": (where, array)}, "x") == "shared"
+
+
+def test_what_becomes_of_an_argument_is_no_concern_of_its_task(client: Client) -> None:
+    """Nor what the task does to it a concern of the one that is made in its place."""
+    array = np.ones(COUNT)
+    future = client.submit(edit_and_fail_once, array, retries=1, workers=addresses(client)[:1], pure=False)
+    array[:] = 5.0
+    assert future.result(LIMIT_S) == COUNT
+    assert total(array) == 5 * COUNT
+
+
+def test_arguments_are_let_go_of_with_their_task(client: Client) -> None:
+    from windrow import segments
+
+    client.run(open_files)
+    array, before = np.ones(COUNT), repr(segments.pool())
+    in_use = before.split(",")[0]
+    futures = client.map(total, [array * factor for factor in (2, 3)])
+    assert client.gather(futures) == [2 * COUNT, 3 * COUNT]
+    assert repr(segments.pool()).split(",")[0] != in_use  # they are kept for as long as their tasks
+    files = client.run(open_files)
+    del futures
+    until(lambda: repr(segments.pool()).split(",")[0] == in_use)
+    until(lambda: all(now <= files[worker] for worker, now in client.run(open_files).items()))
+    assert max(client.run(viewed_bytes).values()) == 0
+
+
+def test_who_cannot_open_arguments_is_sent_them() -> None:
+    with cluster_of(1) as other:
+        array = np.ones(COUNT)
+        other.run(open_nothing)
+        assert other.submit(where, array).result(LIMIT_S) == "own"
+        assert other.submit(total, array).result(LIMIT_S) == COUNT
+
+
+def test_a_worker_that_takes_no_part_is_sent_arguments() -> None:
+    with dask.config.set({"windrow.shared-memory.enabled": False}), cluster_of(1) as client:
+        assert client.submit(where, np.ones(COUNT)).result(LIMIT_S) == "own"

@@ -397,8 +397,8 @@ class World:
         return name
 
 
-def worlds() -> Iterator[World]:
+def worlds(**config: Any) -> Iterator[World]:
     """A world whose every message must be claimed: the body of the fixture."""
-    world = World()
+    world = World(**config)
     yield world
     assert world.unclaimed() == {}, "these messages were sent, and the test does not say that they should be"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -164,3 +165,28 @@ def test_what_keeps_it_does_not_travel() -> None:
     blob = shared(np.arange(50_000.0))
     assert len(msgspec.msgpack.encode(blob)) < 60
     assert "held" not in over_the_wire(blob).__dict__
+
+
+def test_arguments_are_kept_where_whoever_runs_them_can_map_them() -> None:
+    value = np.arange(50_000.0)
+    near = sharing.keep(payload.dumps(value, borrow=True), near=True)
+    assert type(near) is Shared
+    far = sharing.keep(payload.dumps(value, borrow=True), near=False)
+    value[:] = -1.0
+    for kept in (near, far):
+        np.testing.assert_equal(payload.loads(kept), np.arange(50_000.0))
+    assert type(far) is Attached
+    assert sharing.keep(b"small", near=True) == b"small"
+    with dask.config.set({"windrow.shared-memory.enabled": False}):
+        assert type(sharing.keep(payload.dumps(value, borrow=True), near=True)) is Attached
+
+
+def test_the_digest_of_a_value_is_the_same_in_shared_memory() -> None:
+    def of(blob: Blob, seed: int | None) -> str:
+        hasher = hashlib.sha256()
+        payload.digest(blob, hasher, seed)
+        return hasher.hexdigest()
+
+    value = (np.arange(200_000.0), [sum, "x"], np.arange(30_000))
+    for seed in (None, 5):
+        assert of(shared(value), seed) == of(payload.dumps(value), seed)

@@ -215,7 +215,8 @@ class GraphMethods(Base):
         held = self.session.hold_those(dsk.keys())
         # These futures keep what the graph's tasks are not to be made for, until they are tied to it.
         kept = [wrap(self, entry) for entry in held.values()]
-        batches = lower(dsk, keys, held=held, carries_futures=self._submitter.carries_futures)
+        submitter = self._submitter
+        batches = lower(dsk, keys, held=held, carries_futures=submitter.carries_futures, keep=submitter.keep)
         chooser = annotate.Chooser(said, given, annotate.around())
         try:
             entries = self._submitter.submit_graph(batches, chooser)

@@ -83,6 +83,7 @@ def lower(
     *,
     held: Container[Any] = (),
     carries_futures: Callable[[Callable[..., Any]], bool] = lambda function: False,
+    keep: Callable[[Blob], Blob] = payload.own,
 ) -> Iterator[Batch]:
     """Turn a graph into batches of tasks.
 
@@ -101,6 +102,8 @@ def lower(
     carries_futures
         Whether there are futures in a function, as in a closure. Such a function becomes an argument of its tasks,
         where futures become results. Asked once of each.
+    keep
+        Makes a blob independent of the objects that it was made of.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def lower(
     >>> batch.known, batch.keys, batch.functions[1], batch.inputs, batch.wanted
     (['elsewhere'], ['x', 'y'], <built-in function add>, [[], [1, 0]], [2])
     """
-    return _Lowering(_Plan(graph, wanted, held), carries_futures).batches(batch_size)
+    return _Lowering(_Plan(graph, wanted, held), carries_futures, keep).batches(batch_size)
 
 
 # ---------------------------------------------------------------- which tasks, in which order
@@ -269,10 +272,13 @@ class _Shared:
 class _Lowering:
     """One graph on its way into batches."""
 
-    def __init__(self, plan: _Plan, carries_futures: Callable[[Callable[..., Any]], bool]) -> None:
+    def __init__(
+        self, plan: _Plan, carries_futures: Callable[[Callable[..., Any]], bool], keep: Callable[[Blob], Blob]
+    ) -> None:
         spec = nodes.spec()
         self._plan = plan
         self._carries_futures = carries_futures
+        self._keep = keep
         self._carrying: dict[int, bool] = {}
         self._at = 0
         """The place of the task that is being lowered."""
@@ -475,17 +481,17 @@ class _Lowering:
     def _pickled(self, args: tuple[Any, ...], kwargs: dict[str, Any], seats: Seats) -> Blob:
         """The payload; futures that are found only while pickling get seats behind the others."""
         try:
-            blob = payload.dumps((args, kwargs))
+            blob = payload.dumps((args, kwargs), borrow=True)
             found = self._collection.take()
             if not found:
-                return blob
+                return blob if type(blob) is bytes else self._keep(blob)
             # They were given positions from 0 on, which others may hold: pickle again, with a seat for each.
             for key in found:
                 self._collection.put(key, seats.setdefault(self._number_of(key), len(seats)))
-            blob = payload.dumps((args, kwargs))
+            blob = payload.dumps((args, kwargs), borrow=True)
         except PickleError as error:
             task = f"An argument of task {self._plan.names[self._at]!r}"
             raise PickleError(task, error.culprit, error.cause) from error.__cause__
         again = self._collection.take()
         assert len(again) == len(found), "pickling twice has found different futures"
-        return blob
+        return blob if type(blob) is bytes else self._keep(blob)

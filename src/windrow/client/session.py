@@ -99,6 +99,11 @@ class Session:
 
     # ---------------------------------------------------------------- the loop's side
 
+    @property
+    def is_near(self) -> bool:
+        """Whether what is sent is handed over as it is, within this process."""
+        return self.remote.startswith("inproc://")
+
     def attach(self, link: Link, loop: AbstractEventLoop) -> None:
         """Begin to use a link, on its loop."""
         assert self._link is None, "a session has one link in its life"

@@ -81,18 +81,27 @@ class Submitter:
                 return entry
         with payload.collecting(self._session) as collection:
             function, args = self._function(func, args, collection)
-            blob = payload.dumps((args, kwargs), function.what)
+            blob = payload.dumps((args, kwargs), function.what, borrow=True)
             inputs = collection.take()
         if key is None:
             key = pure_key(function, blob, inputs, self._session.seed) if pure else f"{function.name}-{self.unique()}"
         if type(blob) is not bytes or type(function.code) is not bytes:
             warn_of(weight((blob, function.code)), f"a task of {function.name!r}")
+            blob = self.keep(blob)
         try:
             return self._session.submit(
                 function, key, blob, inputs, options if isinstance(options, Options) else options(key)
             )
         except FutureCancelledError as error:
             raise self.explained(error, (func, args, kwargs)) from None
+
+    def keep(self, blob: Blob) -> Blob:
+        """Make a blob of arguments independent of its objects, which may be changed or gone when the task runs."""
+        if type(blob) is bytes:
+            return blob
+        from windrow.wire import sharing  # ctypes, which is below it, is not for those who never need it
+
+        return sharing.keep(blob, self._session.is_near)
 
     def explained(self, error: FutureCancelledError, arguments: object) -> Exception:
         """The error of an input that is not held here, or a better one if its future never was this client's."""
@@ -211,7 +220,7 @@ class Submitter:
             while True:
                 kept: list[Any] = []  # futures of the rows, which nobody else may hold, live until they are named
                 taken = islice(rows, next(sizes))
-                blobs, inputs = _pickled(taken, kwargs, function.what, collection, len(futures), kept)
+                blobs, inputs = _pickled(taken, kwargs, function.what, collection, len(futures), kept, self.keep)
                 if not blobs:
                     warn_of(carried, f"tasks of {function.name!r}")
                     return futures
@@ -244,14 +253,14 @@ class Submitter:
 
     def _slim(self, wrap: Wrap, name: str, kwargs: dict[str, Any], collection: payload.Collection) -> dict[str, Any]:
         """Keyword arguments with the large ones replaced by futures of tasks that return them."""
-        whole = payload.dumps(kwargs, f"A keyword argument of {name!r}")
+        whole = payload.dumps(kwargs, f"A keyword argument of {name!r}", borrow=True)
         collection.take()
         if payload.nbytes(whole) <= LARGE_KWARG_BYTES:
             return kwargs
         slim = dict(kwargs)
         function = self._functions.find(_first)
         for word, value in kwargs.items():
-            blob = payload.dumps((((value,),), {}))
+            blob = self.keep(payload.dumps((((value,),), {}), borrow=True))
             inputs = collection.take()
             if payload.nbytes(blob) > LARGE_KWARG_BYTES:
                 key = f"{word}-{pure_key(function, blob, inputs, self._session.seed)}"
@@ -307,6 +316,7 @@ def _pickled(
     collection: payload.Collection,
     done: int,
     kept: list[Any],
+    keep: Callable[[Blob], Blob],
 ) -> tuple[list[Blob], list[list[Key]]]:
     """Payloads and inputs of one batch, as columns; the second is empty when no task has inputs.
 
@@ -317,7 +327,8 @@ def _pickled(
     dumps, take, append = payload.dumps, collection.take, blobs.append
     try:
         for row in rows:
-            append(dumps((row, kwargs), what))
+            blob = dumps((row, kwargs), what, borrow=True)
+            append(blob if type(blob) is bytes else keep(blob))
             taken = take()
             if taken:
                 kept.append(row)

@@ -7,7 +7,7 @@ worker was chosen (placement, dispatch), or what the attempt led to (transitions
 from __future__ import annotations
 
 from windrow.scheduler.state import MEMORY, State, Task, WorkerRecord
-from windrow.wire.messages import Blob, Function, Run, TaskId
+from windrow.wire.messages import Blob, Function, Run, Shared, TaskId
 
 
 def send_attempt(state: State, task: Task) -> None:
@@ -29,7 +29,10 @@ def send_attempt(state: State, task: Task) -> None:
         for name, quantity in task.restriction.resources:
             worker.used[name] = worker.used.get(name, 0.0) + quantity
     wanted = bool(task.clients or task.dependents)
-    run = Run(task.id, task.attempt, task.key, function.id, task.args, task.priority, wanted, actor=task.actor)
+    args = task.args
+    if type(args) is Shared:
+        args = state.config.sent(args, worker.memory)
+    run = Run(task.id, task.attempt, task.key, function.id, args, task.priority, wanted, actor=task.actor)
     if task.restriction is not None:
         run.takes = bool(task.restriction.resources)
     if task.inputs:

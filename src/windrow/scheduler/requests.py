@@ -256,7 +256,8 @@ def recipe(state: State, peer: Peer[Any], call: int, request: Recipe) -> None:
         _answer(state, peer, call)
     else:
         value = [task.key, [source.key for source in task.inputs]]
-        _answer(state, peer, call, value, [task.function.code, task.args])
+        args = state.config.sent(task.args, "") if type(task.args) is Shared else task.args
+        _answer(state, peer, call, value, [task.function.code, args])
 
 
 # ---------------------------------------------------------------- data

@@ -43,11 +43,13 @@ from windrow.transport.asker import Asker
 from windrow.transport.gate import Gate
 from windrow.transport.lasting import Reception
 from windrow.wire.messages import (
+    Blob,
     Close,
     HelloClient,
     Message,
     Reply,
     Request,
+    Shared,
     Welcome,
 )
 
@@ -84,7 +86,28 @@ def read_config() -> SchedulerConfig:
         output_bytes=config.size_bytes("windrow.output.bytes"),
         task_output_bytes=config.size_bytes("windrow.output.task-bytes"),
         output_s=config.seconds("windrow.output.forget-after"),
+        sent=sent,
     )
+
+
+def sent(blob: Shared, memory: str) -> Blob:
+    """Return what goes over the wire of shared arguments: an offer to who has the same memory, to others all of them.
+
+    Examples
+    --------
+    >>> from windrow.wire import payload, sharing
+    >>> shared = sharing.packed([memoryview(payload.dumps("x"))])
+    >>> payload.loads(sent(shared, ""))
+    'x'
+    """
+    from windrow import segments
+    from windrow.wire import failure, payload, sharing  # ctypes, which is below, is not for those who never need it
+
+    try:
+        sharing.attach(blob)  # which it is, unless a client beyond this process says what no client of ours does
+        return sharing.offer(blob) if memory and memory == segments.token() else sharing.plain(blob)
+    except OSError as error:
+        return payload.dumps(failure.Unloadable(failure.dump(error, "the arguments of a task")[0]))
 
 
 def _worker_ttl_s() -> float:

@@ -21,7 +21,7 @@ from windrow.account import Account
 from windrow.runqueue import RunQueue
 from windrow.scheduler.notes import Notes
 from windrow.scheduler.tally import Tally, Totals, add_up
-from windrow.wire.messages import Blob, Finished, FreeFunctions, Key, TaskId
+from windrow.wire.messages import Blob, Finished, FreeFunctions, Key, Shared, TaskId
 
 RELEASED: Final = "released"  # known, not in memory, and nobody needs it now
 WAITING: Final = "waiting"  # needed, and some input is not in memory
@@ -90,6 +90,8 @@ class SchedulerConfig(Struct, frozen=True):
     """and of one task."""
     output_s: float = 600.0
     """How long after its last line that of a task is kept which there is no more."""
+    sent: Callable[[Shared, str], Blob] = lambda blob, memory: blob
+    """What goes over the wire of shared arguments, to who shows this of its host's memory ("": to another host)."""
 
 
 class Failure(Struct, eq=False):
@@ -210,6 +212,7 @@ class WorkerRecord(Peer[Any]):
         "local",
         "local_directory",
         "lost_s",
+        "memory",
         "memory_limit",
         "metrics",
         "name",
@@ -245,6 +248,7 @@ class WorkerRecord(Peer[Any]):
         self.haunted: dict[tuple[TaskId, int], tuple[tuple[str, float], ...]] = {}
         self.lent: dict[str, float] = {}  # what tasks took of resources before the worker offered less of them
         self.extra: dict[str, Any] = {}
+        self.memory = ""  # what its host's shared memory is known by; "" where it is sent all
         self.memory_limit = 0
         self.pid = 0
         self.host = ""

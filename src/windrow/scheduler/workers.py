@@ -103,6 +103,7 @@ def join(state: State, hello: HelloWorker) -> WorkerRecord | str:
     worker.services = hello.services
     worker.dashboard_link = hello.dashboard_link
     worker.extra = hello.extra
+    worker.memory = hello.memory
     state.workers[worker.address] = worker
     state.tally.workers_added += 1
     fitting.note_limits(state)
@@ -255,6 +256,8 @@ def on_seceded(state: State, worker: WorkerRecord, message: Seceded) -> None:
 
 def on_rescheduled(state: State, worker: WorkerRecord, message: Rescheduled) -> None:
     """An attempt asks to be made again."""
+    if message.unopened:
+        worker.memory = ""  # whatever the reason: from here on it is sent all
     worker.progress_s = state.now_s
     worker.stalled = False
     task = _ending(state, worker, message.task, message.attempt)

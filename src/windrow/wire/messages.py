@@ -381,6 +381,8 @@ class HelloWorker(Struct, tag=40, array_like=True):
     dashboard_link: str = ""
     extra: dict[str, Any] = {}
     """What it tells of itself once, beside (``startup_information``)."""
+    memory: str = ""
+    """`segments.token`: to who has the same, arguments may be `Shared`."""
 
 
 STAYS = b""
@@ -448,10 +450,14 @@ class Seceded(Struct, tag=48, array_like=True):
 
 
 class Rescheduled(Struct, tag=49, array_like=True):
-    """An attempt asks to be made again, perhaps elsewhere; the worker has forgotten it."""
+    """An attempt asks to be made again, perhaps elsewhere; the worker has forgotten it.
+
+    ``unopened``: it has not begun, because its arguments were `Shared`, and could not be opened.
+    """
 
     task: TaskId
     attempt: int
+    unopened: bool = False
 
 
 class Stopped(Struct, tag=54, array_like=True):

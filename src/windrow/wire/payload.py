@@ -188,6 +188,11 @@ def digest(blob: Blob, hasher: Hasher, seed: int | None = None) -> None:
         blob = without_files(blob)
         hasher.update(blob if len(blob) <= WHOLE_BYTES else _long_digest(blob, seed))
         return
+    if type(blob) is Shared:
+        from windrow.wire import sharing
+
+        blob = sharing.plain(blob)
+        blob.frames[0].data = bytes(blob.frames[0].data)
     assert type(blob) is Attached, f"no blob: {type(blob)}"
     for position, buffer in enumerate(blob.frames):
         data = without_files(buffer.data) if position == 0 and type(buffer.data) is bytes else buffer.data

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 
 from windrow import config, memfd, segments
 from windrow.memfd import SegmentError, offsets
+from windrow.wire import payload
 from windrow.wire.messages import Attached, Blob, Buffer, Shared
 
-__all__ = ["attach", "attached", "hand_over", "offer", "packed", "pays", "plain", "share", "views"]
+__all__ = ["attach", "attached", "hand_over", "keep", "offer", "packed", "pays", "plain", "share", "views"]
 
 STREAM_BYTES = 64 * 1024
 """A value whose pickle is longer, beside its large buffers, is shared only where these are much larger:"""
@@ -80,6 +81,25 @@ def attach(shared: Shared) -> None:
             raise SegmentError(errno.EINVAL, "a shared value has no pieces, or such as cannot be")
         _, size = offsets(shared.lengths)
         shared.held = memfd.attach(shared.pid, shared.fd, shared.inode, shared.generation, size)  # type: ignore[attr-defined]
+
+
+def keep(blob: Blob, near: bool) -> Blob:
+    """Return a blob that was made with ``borrow`` as one that is independent of its object.
+
+    Parameters
+    ----------
+    blob
+        The blob.
+    near
+        Whether whoever gets it takes it from this process's hands, or can open its segments.
+
+    Examples
+    --------
+    >>> keep(b"small", near=True)
+    b'small'
+    """
+    shared = share(blob) if near and segments.is_enabled() else None
+    return payload.own(blob) if shared is None else shared
 
 
 def offer(blob: Shared) -> Shared:

@@ -360,12 +360,12 @@ class WorkerCore:
         self._note(attempt, "error")
         self.out.append(Erred(attempt.id, attempt.number, seconds, error, text))
 
-    def reschedule(self, attempt: Attempt) -> None:
-        """An attempt asks to be made again, perhaps elsewhere."""
+    def reschedule(self, attempt: Attempt, unopened: bool = False) -> None:
+        """An attempt asks to be made again, perhaps elsewhere; ``unopened``: its arguments could not be opened."""
         if self._ended(attempt):
             del self.attempts[attempt.id]
             self._note(attempt, "rescheduled")
-            self.out.append(Rescheduled(attempt.id, attempt.number))
+            self.out.append(Rescheduled(attempt.id, attempt.number, unopened))
 
     def _ended(self, attempt: Attempt) -> bool:
         """Take note that an attempt runs no more; False if it was freed meanwhile, and its outcome is nobody's."""

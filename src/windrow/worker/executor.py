@@ -30,8 +30,8 @@ from windrow import context
 from windrow.errors import Reschedule, TaskError
 from windrow.keys import Key
 from windrow.primitives import actor
-from windrow.wire import activity, failure, payload
-from windrow.wire.messages import STAYS, Blob, TaskId
+from windrow.wire import activity, failure, payload, sharing
+from windrow.wire.messages import STAYS, Blob, Shared, TaskId
 from windrow.worker.core import WorkerCore
 from windrow.worker.keeping import Keeping
 from windrow.worker.sizes import size_of
@@ -413,7 +413,7 @@ class Executor:
         try:
             function = self._functions.get(attempt.function) or self._load(attempt)
             if attempt.values is None:
-                args, kwargs = payload.loads(attempt.args, copy=self._copy)  # type: ignore[misc]
+                args, kwargs = _loaded(attempt.args, self._copy)
             else:
                 args, kwargs = self._arguments(attempt)
             start = perf_counter()
@@ -424,6 +424,8 @@ class Executor:
         except _Lost as lost:
             input = lost.input
             return lambda core: core.lost(attempt, input)
+        except _Unopened:
+            return lambda core: core.reschedule(attempt, unopened=True)
         except BaseException as error:  # whatever a task or its result raises is its outcome
             return self._failed(attempt, start, perf_counter() - start, error)
         finally:
@@ -548,8 +550,7 @@ class Executor:
                 for index, packed in unpacked:
                     self.core.data.unpacked(attempt.inputs[index], packed, values[index])
         with payload.resolving(values):
-            call: Any = payload.loads(attempt.args, copy=self._copy)
-        return call  # type: ignore[no-any-return]
+            return _loaded(attempt.args, self._copy)
 
     def _inline(self, attempt: Attempt, value: object, nbytes: int) -> tuple[Blob | None, bytes | None]:
         """Pickle a small result to ride along; of a large one, its type."""
@@ -598,6 +599,17 @@ class _Lost(Exception):
     def __init__(self, input: TaskId) -> None:
         super().__init__(input)
         self.input = input
+
+
+class _Unopened(Exception):
+    """Arguments were offered as memory that cannot be opened here."""
+
+
+def _loaded(args: Blob, copy: bool) -> tuple[Any, Any]:
+    """Return the arguments of a call."""
+    if type(args) is Shared and not sharing.attached(args):
+        raise _Unopened
+    return payload.loads(args, copy=copy)  # type: ignore[return-value]
 
 
 def _brought(input: TaskId, marker: Elsewhere) -> object:

@@ -233,6 +233,7 @@ class WorkerServer(WorkerFacade, Server):
             self.observed.services,
             self.observed.dashboard.link,
             self.extra,
+            self.peers.host,
         )
         link.send([hello])
         to = self.scheduler_address
