@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lowered import compute, run
 
+from windrow.client import nodes
 from windrow.client.lowering import lower
 from windrow.errors import PickleError
 from windrow.wire import payload, program
@@ -63,6 +64,22 @@ def shared_graphs() -> dict[Any, Any]:
         for j in range(3):
             key = ("y", i, j)
             graph[key] = Task(key, execute, inner, "out", ("b", "a"), ref(("x", j, i)), ref(("x", i, j)))
+    return graph
+
+
+def graphs_that_are_given_data() -> dict[Any, Any]:
+    """As the source blocks of an array have it; what is given equals what stands in the graph, here and there."""
+    inner = {"out": Task("out", told, ref("t"), 1, ref("a")), "t": Task("t", told, ref("b"), dtype="f8", a=ref("a"))}
+    execute = fused(Task("p", told, 1), Task("q", told, ref("p"))).func
+    names = ("b", "a", "unused")
+    graph: dict[Any, Any] = {
+        ("y", i): Task(("y", i), execute, inner, "out", names, DataNode(None, (i, 1)), DataNode(None, 1), i)
+        for i in range(6)
+    }
+    graph["other end"] = Task("other end", execute, inner, "t", names, DataNode(None, 2), DataNode(None, "f8"), 5)
+    graph["x"] = Task("x", told, 1)
+    for key, first in (("given a reference", ref("x")), ("given a call", Task(None, told, 8))):
+        graph[key] = Task(key, execute, inner, "out", names, first, DataNode(None, 3), 7)
     return graph
 
 
@@ -174,6 +191,10 @@ GRAPHS: dict[str, Callable[[], tuple[dict[Any, Any], list[Any]]]] = {
             ),
         },
         ["z"],
+    ),
+    "shared inner graph that is given data": lambda: (
+        graphs_that_are_given_data(),
+        [*[("y", i) for i in range(6)], "other end", "given a reference", "given a call"],
     ),
     "shared inner graph": lambda: (shared_graphs(), [("y", i, j) for i in range(3) for j in range(3)]),
 }
@@ -361,6 +382,31 @@ def test_a_shared_inner_graph_is_pickled_once() -> None:
     (batch,) = lower(graph, [("y", i, j) for i in range(3) for j in range(3)])
     blobs = {id(blob) for key, blob in zip(batch.keys, batch.args, strict=True) if key[0] == "y" and key[1] != key[2]}
     assert len(blobs) <= 2
+
+
+def test_a_shared_inner_graph_that_is_given_data_is_looked_through_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = graphs_that_are_given_data()
+    looked = []
+    compiled = nodes.Programs.compiled
+
+    def counted(programs: nodes.Programs, node: Any, seat: nodes.Seat) -> Any:
+        looked.append(node.key)
+        return compiled(programs, node, seat)
+
+    monkeypatch.setattr(nodes.Programs, "compiled", counted)
+    (batch,) = lower(graph, [("y", i) for i in range(6)])
+    assert len(looked) == 3  # the first two, and once for all
+    assert len(batch.functions) == 1
+
+
+def test_a_future_among_what_a_shared_inner_graph_is_given_is_an_input() -> None:
+    graph = graphs_that_are_given_data()
+    for i in range(6):
+        node = graph["y", i]
+        graph["y", i] = Task(node.key, node.func, *node.args[:3], DataNode(None, [Future("f")]), *node.args[4:])
+    batches = list(lower(graph, [("y", i) for i in range(6)]))
+    assert [key for batch in batches for key in batch.known] == ["f"]
+    assert [inputs for batch in batches for inputs in batch.inputs] == [[0]] * 6
 
 
 def test_a_program_is_named_for_its_last_call() -> None:

@@ -256,6 +256,10 @@ class _Late(Exception):
         self.key = key
 
 
+def _no_seat(key: Any) -> object:
+    raise Unexpressed
+
+
 class _Shared:
     """What is the same for all nodes that share one inner graph, and give it references alone."""
 
@@ -267,6 +271,29 @@ class _Shared:
         self.blob = blob
         self.places = places
         """Which of what is given is the input at each position."""
+
+
+class _Alike:
+    """What is the same for all nodes that share one inner graph, and give it values alone."""
+
+    __slots__ = ("function", "graph", "names", "places", "result", "values")
+
+    def __init__(self, node: Any, function: Callable[..., Any], values: list[Any]) -> None:
+        self.graph, self.result, self.names = node.args[:3]
+        self.function = function
+        self.values = values
+        """What the function is called with,"""
+        self.places = [value.place if type(value) is _Given else -1 for value in values]
+        """and which of what is given stands there in place of it; -1: none."""
+
+
+class _Given:
+    """Stands for what a node gives to its inner graph, while that is looked through for all nodes that share it."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: int) -> None:
+        self.place = place
 
 
 class _Lowering:
@@ -291,7 +318,8 @@ class _Lowering:
         self._task_kind, self._reference_kind, self._execute = spec.Task, spec.TaskRef, spec._execute_subgraph
         self._references = payload.references(16)
         self._of_references: dict[int, Blob] = {}
-        self._graphs: dict[int, _Shared | None] = {}
+        self._graphs: dict[int, _Shared | _Alike | None] = {}
+        self._data_kind = spec.DataNode
         self._collection = payload.collecting()
 
     # ------------------------------------------------------------ batches
@@ -416,17 +444,55 @@ class _Lowering:
         graph = id(args[0])
         shared = self._graphs.get(graph)
         if shared is not None and shared.result == args[1] and shared.names == args[2]:
-            given = self._distinct(args)
-            if given is not None:
-                return shared.function, shared.blob, [given[place] for place in shared.places]
+            if isinstance(shared, _Alike):
+                values = self._values(args)
+                if values is not None:
+                    filled = [
+                        value if place < 0 else values[place]
+                        for value, place in zip(shared.values, shared.places, strict=True)
+                    ]
+                    seats: Seats = {}
+                    return shared.function, self._pickled(tuple(filled), {}, seats), list(seats)
+            else:
+                given = self._distinct(args)
+                if given is not None:
+                    return shared.function, shared.blob, [given[place] for place in shared.places]
         task = self._compiled(node)
         if graph not in self._graphs:
             self._graphs[graph] = None  # seen once: most are, and are not worth keeping
         elif shared is None:
             given = self._distinct(args)
-            if given is not None and set(task[2]) <= set(given):
+            if given is None:
+                self._graphs[graph] = self._alike(node)
+            elif set(task[2]) <= set(given):
                 self._graphs[graph] = _Shared(node, task[0], task[1], [given.index(number) for number in task[2]])
         return task
+
+    def _alike(self, node: Any) -> _Alike | None:
+        """What this node has in common with others of its inner graph, if it gives values alone."""
+        if self._values(node.args) is None:
+            return None
+        marks = [self._data_kind(None, _Given(place)) for place in range(len(node.args) - 3)]
+        try:
+            function, values = self._programs.compiled(
+                self._task_kind(None, node.func, *node.args[:3], *marks), _no_seat
+            )
+        except Unexpressed:
+            return None
+        return _Alike(node, function, values)
+
+    def _values(self, args: tuple[Any, ...]) -> list[Any] | None:
+        """What is given to an inner graph, if it is values alone, one for each name."""
+        kinds, found = self._kinds, []
+        for part in args[3:]:
+            kind = kinds[type(part)]
+            if kind == nodes.DATA:
+                found.append(part.value)
+            elif kind == nodes.LITERAL:
+                found.append(part)
+            else:
+                return None
+        return found if len(found) == len(args[2]) else None
 
     def _distinct(self, args: tuple[Any, ...]) -> list[int] | None:
         """The numbers of what is given to an inner graph, if it is references alone, one for each name, none twice."""
