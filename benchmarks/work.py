@@ -52,6 +52,20 @@ def touch_again(array: np.ndarray) -> float:
     return float(array[::512].sum())
 
 
+_kept: list[np.ndarray] = []
+
+
+def keep(array: np.ndarray) -> float:
+    """As `touch`, and keep it."""
+    _kept.append(array)
+    return touch(array)
+
+
+def let_go() -> None:
+    """Keep nothing any more."""
+    _kept.clear()
+
+
 def is_even(x: int) -> bool:
     """Keep half of what there is."""
     return x % 2 == 0

@@ -251,3 +251,16 @@ def test_another_user_or_another_view_of_processes_is_another_host(
     memfd._token.cache_clear()
     assert other not in ("", own)
     assert memfd.host_token() == own
+
+
+def test_large_buffers_begin_at_pages_and_small_ones_waste_none() -> None:
+    lengths = [150, 2**16, 100, 5, 2**20, 0, 2**16 - 1]
+    starts, size = memfd.offsets(lengths)
+    assert all(start % 4096 == 0 for start, length in zip(starts, lengths, strict=True) if length >= 2**16)
+    assert all(start % 64 == 0 for start in starts)
+    ends = [start + length for start, length in zip(starts, lengths, strict=True)]
+    assert all(0 <= start - end < 4096 for end, start in zip([4096, *ends], starts, strict=False))
+    assert all(
+        start - end < 64 for end, start, length in zip(ends, starts[1:], lengths[1:], strict=False) if length < 2**16
+    )
+    assert size == ends[-1]
