@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from windrow.errors import PickleError
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Packing", "packed", "unloadable"]
 
 logger = logging.getLogger("windrow.worker")
+
+LENT_S = 2.0
+"""For so long what was read from disk for a process of this host stays in shared memory: it opens it, or asks again."""
 
 _ABSENT = object()
 
@@ -38,6 +43,8 @@ class Packing:
     def __init__(self, worker: WorkerFacade) -> None:
         self._worker = worker
         self._turns: dict[int, threading.Lock] = {}
+        self._lent: dict[TaskId, tuple[Elsewhere, Shared]] = {}
+        """Values that are on disk, and were put into shared memory for somebody."""
 
     def values(self, ids: list[TaskId], near: bool = False) -> list[Blob | None]:
         """Return values as they travel, to a process of this host or elsewhere; None where they are not held."""
@@ -50,7 +57,8 @@ class Packing:
             elif type(value) is Packed:
                 blobs.append(_as_it_came(value.blob, near))
             elif issubclass(type(value), Elsewhere):
-                blobs.append(self._brought(id, value))  # type: ignore[arg-type]
+                bring = self._lend if near else self._brought
+                blobs.append(bring(id, value))  # type: ignore[arg-type]
             else:
                 blob = packed(value)
                 blobs.append(self._shared(id, value, blob) if near and sharing.pays(blob) else blob)
@@ -61,25 +69,60 @@ class Packing:
 
         Whoever asks while it is copied there waits, and is given the same copy.
         """
+        with self._turn(id):
+            now = self._worker.core.data.get(id)
+            if type(now) is Packed:
+                return _as_it_came(now.blob, near=True)
+            shared = self._copied(blob)
+            if shared is None:
+                return blob
+            with self._worker.executor.lock:
+                self._worker.core.data.repacked(id, value, shared)
+                dropped = self._worker.core.data.take_dropped()
+            dropped.clear()
+            return sharing.offer(shared)
+
+    @contextmanager
+    def _turn(self, id: TaskId) -> Iterator[None]:
+        """Have others who want the same value wait."""
         with self._worker.executor.lock:
             turn = self._turns.setdefault(id, threading.Lock())
         try:
             with turn:
-                now = self._worker.core.data.get(id)
-                if type(now) is Packed:
-                    return _as_it_came(now.blob, near=True)
-                with self._worker.memory_manager.room_for(payload.nbytes(blob)) as has_room:
-                    shared = sharing.share(blob) if has_room else None
-                if shared is None:
-                    return blob
-                with self._worker.executor.lock:
-                    self._worker.core.data.repacked(id, value, shared)
-                    dropped = self._worker.core.data.take_dropped()
-                dropped.clear()
-                return sharing.offer(shared)
+                yield
         finally:
             with self._worker.executor.lock:
                 self._turns.pop(id, None)
+
+    def _copied(self, blob: Blob) -> Shared | None:
+        with self._worker.memory_manager.room_for(payload.nbytes(blob)) as has_room:
+            return sharing.share(blob) if has_room else None
+
+    def _lend(self, id: TaskId, marker: Elsewhere) -> Blob | None:
+        """As `_brought`, for a process of this host: what is large is held in shared memory for a while.
+
+        It stays on disk for the store, which has put it there to have room.
+        """
+        with self._turn(id):
+            lent = self._lent.get(id)
+            if lent is not None and lent[0] is marker:
+                return sharing.offer(lent[1])
+            blob = self._brought(id, marker)
+            if blob is None or not sharing.pays(blob):
+                return blob
+            shared = self._copied(blob)
+            if shared is None:
+                return blob
+            self._lent[id] = marker, shared
+            loop = self._worker.loop
+            with suppress(RuntimeError):  # the loop is closed: the worker is about to end, and all of it goes with it
+                loop.call_soon_threadsafe(loop.call_later, LENT_S, self._take_back, id, shared)
+            return sharing.offer(shared)
+
+    def _take_back(self, id: TaskId, shared: Shared) -> None:
+        lent = self._lent.get(id)
+        if lent is not None and lent[1] is shared:
+            del self._lent[id]
 
     def _brought(self, id: TaskId, marker: Elsewhere) -> Blob | None:
         """Return a value that is elsewhere as it travels; None if it is not to be had any more."""
