@@ -44,8 +44,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "distributed.scheduler.blocked-handlers": Setting([], "Requests that the scheduler refuses, by name"),
     "distributed.scheduler.contact-address": Setting(None, "The address that a scheduler tells to others"),
     "distributed.scheduler.dashboard.tasks.task-stream-length": Setting(
-        100_000, "Rows of the task stream that the scheduler keeps, once somebody has asked for it"
+        100_000, "Rows of the task stream that the scheduler keeps, once somebody has asked for it, and /tasks shows"
     ),
+    "distributed.scheduler.dashboard.status.task-stream-length": Setting(1_000, "How many of them /status shows"),
     "distributed.scheduler.idle-timeout": Setting(None, "A scheduler without work for so long closes its cluster"),
     "distributed.scheduler.locks.lease-timeout": Setting(
         "30s", "Silence of a holder that frees a lock or semaphore; 'inf': never"
@@ -137,6 +138,7 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "distributed.worker.lifetime.restart": Setting(False, "Whether its nanny then starts another"),
     "distributed.worker.lifetime.stagger": Setting("0 seconds", "By how much at most that duration is varied"),
     "distributed.worker.resources": Setting({}, "What each worker offers beside its threads, such as {'GPU': 1}"),
+    "distributed.dashboard.graph-max-items": Setting(5_000, "Of more tasks /graph shows the groups"),
     "distributed.dashboard.prometheus.namespace": Setting("dask", "What names of metrics begin with"),
     "distributed.worker.use-file-locking": Setting(True, "Whether directories of workers are locked while in use"),
     "distributed.worker.validate": Setting(False, "Whether workers check themselves at each step (slow)"),

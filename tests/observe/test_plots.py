@@ -21,7 +21,7 @@ from windrow.observe.plots.times import moment
 
 def names_of(plot: Plot) -> set[str]:
     """The frames that a plot of this kind is drawn from, beside those that it may leave out."""
-    if isinstance(plot.kind, Boxes) and plot.kind.rollover:
+    if isinstance(plot.kind, Boxes) and plot.kind.stream:
         return {"stream", "ticks"}
     return {Boxes: {"boxes", "ticks"}, Lines: {"lines"}, Network: {"nodes", "edges"}, Rows: {"rows"}}[type(plot.kind)]
 
@@ -103,6 +103,13 @@ def test_progress_bars_are_whole_and_say_how_many_are_done() -> None:
     assert (boxes["left"][0], boxes["right"][-1]) == (0.0, pytest.approx(1.0))
     assert boxes["label"] == ["inc: 30 memory", "inc: 2 processing", "inc: 8 queued"]
     assert boxes["hatch"][-1] == "/"
+
+
+def test_counts_that_are_old_say_so() -> None:
+    found = snapshot()
+    found.overview["now"] = found.overview["counted"] + 12.0
+    texts = PLOTS["progress"].frames({"snapshot": found})["texts"]
+    assert texts["text"] == ["30 / 40", "as they were 12 s ago"]
 
 
 def test_the_stream_keeps_the_last_rows_and_sums_of_all() -> None:

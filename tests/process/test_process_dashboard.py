@@ -106,6 +106,14 @@ def test_without_that_setting_nothing_runs_before_somebody_comes() -> None:
         assert cluster.scheduler.dashboard._ahead is None
 
 
+def test_what_a_program_has_set_holds_in_the_dashboards_process() -> None:
+    with (
+        dask.config.set({"distributed.dashboard.prometheus.namespace": "ours"}),
+        small(dashboard_address=":0") as cluster,
+    ):
+        assert "ours_scheduler_workers" in page(cluster.dashboard_link, "metrics")
+
+
 def test_ten_clusters_at_once() -> None:
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -20,7 +20,7 @@ from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from windrow import offspring
+from windrow import config, offspring
 from windrow.observe.ahead import Pace
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ async def _open(options: dict[str, Any]) -> tuple[House, Site]:
         from windrow import security, tls
 
         security.remember(options["address"], None, tls.Security.from_record(options["certificates"]))
+    config.adopt(config.nested(options.get("settings", {})))
     held = bytes.fromhex(options["secret"])
     source = await Source.connect(options["address"], held)
     site = Site(source, options["prefix"], options["token"], options["port"], held)

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from windrow import config
+from windrow.observe.plots.catalogue import STATUS_LENGTH, TASKS_LENGTH
 from windrow.observe.plots.profiles import Profiled, profiled
 from windrow.observe.plots.stream import Stream
 from windrow.observe.plots.times import MOMENTS_MAX, Moment, moment
@@ -27,7 +28,6 @@ __all__ = ["ASKED", "Feed"]
 LOG_RECORDS = 200
 EVENTS = 200
 RECENT_ROWS = 4_000
-GRAPH_ITEMS = 5_000
 
 
 SLOW_S = {"profile": 5.0, "profile-server": 5.0}
@@ -57,7 +57,7 @@ class Feed:
         self._moments: deque[Moment] = deque(maxlen=MOMENTS_MAX)
         self._samples: deque[dict[str, float]] = deque(maxlen=MOMENTS_MAX)
         self._last: Any = None
-        self._recorded = Stream()
+        self._recorded = Stream(max(_number(name) for name in (STATUS_LENGTH, TASKS_LENGTH)))
         self._shared: dict[str, Shared[Any]] = {}
 
     async def facts(self, names: Iterable[str]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Feed:
         return list(self._moments)
 
     async def _graph(self) -> Any:
-        limit = int(str(config.get("distributed.dashboard.graph-max-items", GRAPH_ITEMS)))
+        limit = _number("distributed.dashboard.graph-max-items")
         [found] = await self.source.ask(TaskGraph(limit))
         if found["ids"] is not None:
             return found
@@ -145,6 +145,10 @@ class Feed:
         sample["cpu"] = (sample["cpu_s"] - before["cpu_s"]) / passed_s if before is not None and passed_s > 0 else nan
         self._samples.append(sample)
         return list(self._samples)
+
+
+def _number(setting: str) -> int:
+    return int(str(config.get(setting)))
 
 
 ASKED: dict[str, Callable[[Feed], Coroutine[Any, Any, Any]]] = {

@@ -57,6 +57,14 @@ logger = logging.getLogger("windrow.scheduler")
 
 TICK_S = 0.025
 
+SHOWN_BY = (
+    "distributed.dashboard.graph-max-items",
+    "distributed.dashboard.prometheus.namespace",
+    "distributed.scheduler.dashboard.status.task-stream-length",
+    "distributed.scheduler.dashboard.tasks.task-stream-length",
+)
+"""Settings that the dashboard's process is told of, as a program may have set them."""
+
 PRESSED_SHARE = 0.6
 """Of a processor: a process that takes more between two ticks has its hands full."""
 
@@ -486,6 +494,9 @@ class SchedulerServer(Server):
             "secret": token(self.secret, Role.WATCH).hex(),
             "certificates": certificates,
             "party": "scheduler",
+            "settings": {
+                name: found for name in SHOWN_BY if (found := config.get(name)) != config.DEFAULTS[name].default
+            },
         }
 
     # ------------------------------------------------------------ what this process asks of the scheduler

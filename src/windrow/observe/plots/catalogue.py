@@ -15,6 +15,8 @@ SNAPSHOT = ("snapshot",)
 HISTORY = ("snapshot", "history")
 
 STREAM = ("stream", "snapshot")
+STATUS_LENGTH = "distributed.scheduler.dashboard.status.task-stream-length"
+TASKS_LENGTH = "distributed.scheduler.dashboard.tasks.task-stream-length"
 STREAM_NOTE = (
     "Each row is a thread of a worker, each box what it did. Of short tasks only some are shown. Click for the task."
 )
@@ -26,7 +28,7 @@ _PLOTS = (
         STREAM_NOTE,
         STREAM,
         stream.task_stream,
-        Boxes("time", flipped=True, rollover=1_000, follow_s=30),
+        Boxes("time", flipped=True, stream=STATUS_LENGTH, follow_s=30),
         stream.STREAM_LEGEND,
         height=19,
     ),
@@ -36,7 +38,7 @@ _PLOTS = (
         f"{STREAM_NOTE} The wheel zooms, a drag moves.",
         STREAM,
         stream.task_stream,
-        Boxes("time", flipped=True, rollover=20_000, follow_s=120, tools="x"),
+        Boxes("time", flipped=True, stream=TASKS_LENGTH, follow_s=120, tools="x"),
         stream.STREAM_LEGEND,
         height=36,
     ),

@@ -14,7 +14,9 @@ from typing import Any
 import bokeh.models
 from bokeh.themes import Theme
 
+from windrow import config
 from windrow.observe.plots.plot import BOXES, Boxes, Columns, Frames, Lines, Network, Plot
+from windrow.observe.plots.slots import Slots
 
 __all__ = ["Drawing", "theme"]
 
@@ -107,8 +109,8 @@ class Drawing:
         self.figure: Any = None
         self.on_range: Callable[[float | None, float | None], None] = lambda start, stop: None
         """Called with a range along the horizontal axis that was chosen; with None where that was undone."""
-        self._next = 0
-        """The number of the next box of a stream."""
+        self._slots: Slots | None = None
+        """Where the boxes of a stream go."""
         self._named: Any = None
         """The axis with names at it."""
         if isinstance(kind, Boxes):
@@ -135,22 +137,23 @@ class Drawing:
         self._shown = frames
 
     def _follow(self, columns: Columns) -> None:
-        """Send the boxes that are new; to a new document all that it shows."""
-        if not columns["first"]:
+        """Send the boxes that are new, and of older ones as many as a browser takes in at a time."""
+        if self._slots is None or not columns["first"]:
             return
-        source, rollover = self.sources["boxes"], self.plot.kind.rollover  # type: ignore[union-attr]
-        end = columns["first"][-1] + len(columns["boxes"][-1]["left"])
-        known = self._next if self._next <= end else 0  # where it has begun anew, so does this
-        fresh: Columns = {name: [] for name in BOXES}
-        for first, found in zip(columns["first"], columns["boxes"], strict=True):
-            if known - first < len(found["left"]):
-                for name in BOXES:
-                    fresh[name] += found[name][max(0, known - first) :]
-        if known == 0:
-            source.data = {name: column[-rollover:] for name, column in fresh.items()}
-        elif fresh["left"]:
-            source.stream(fresh, rollover)
-        self._next = end
+        chunks = list(zip(columns["first"], columns["boxes"], strict=True))
+        end = chunks[-1][0] + len(chunks[-1][1]["left"])
+        for put in self._slots.put(chunks[0][0], end):
+            rows: Columns = {name: [] for name in BOXES}
+            for first, found in chunks:
+                start, stop = max(0, put.start - first), min(len(found["left"]), put.stop - first)
+                if start < stop:
+                    for name in BOXES:
+                        rows[name] += found[name][start:stop]
+            source = self.sources[_slot(put.slot)]
+            if put.anew:
+                source.data = rows
+            else:
+                source.stream(rows, self._slots.limit if self._slots.count == 1 else None)
 
     # ------------------------------------------------------------ parts
 
@@ -188,7 +191,10 @@ class Drawing:
         if kind.texts == "inside":
             y_range = models.Range1d(start=INSIDE_ROWS, end=0)
         made = self._figure(x_range, y_range, _movers(kind.tools))
-        source = self._source("boxes", {name: [] for name in BOXES}, leads=True)
+        if kind.stream:
+            self._slots = Slots(int(str(config.get(kind.stream))))
+        names = [_slot(number) for number in range(1 if self._slots is None else self._slots.count)]
+        sources = [self._source(name, {column: [] for column in BOXES}, leads=True) for name in names]
         quad = models.Quad(
             left="left",
             right="right",
@@ -203,13 +209,13 @@ class Drawing:
             hatch_scale=6,
             hatch_weight=0.7,
         )
-        self._add_pointed(made, source, quad)
+        self._add_pointed(made, sources, quad)
         if kind.texts:
             texts = self._source("texts", {"x": [], "y": [], "text": []})
             font = {"text_font": {"value": FONT}, "text_font_size": "12px", "text_baseline": "middle"}
             color = INSIDE if kind.texts == "inside" else self._inks["soft"]
             made.add_glyph(texts, models.Text(x="x", y="y", text="text", text_color=color, **font))
-        self._listen(made, source, kind.gesture)
+        self._listen(made, sources[0], kind.gesture)
         if kind.x:
             made.add_layout(self._axis(kind.x, kind.x_label, dimension=0, of=made), "below")
         axis = models.LinearAxis(axis_label=kind.y_label or None, ticker=models.FixedTicker(ticks=[]))
@@ -261,7 +267,7 @@ class Drawing:
         nodes = self._source("nodes", {name: [] for name in names}, leads=True)
         self._add_pointed(
             made,
-            nodes,
+            [nodes],
             models.Scatter(x="x", y="y", fill_color="color", marker="shape", size="size", line_color=None),
         )
         texts = self._source("texts", {"x": [], "y": [], "text": []})
@@ -270,11 +276,11 @@ class Drawing:
         made.add_glyph(texts, models.Text(text="text", **at, **font))
         return made
 
-    def _add_pointed(self, made: Any, source: Any, glyph: Any) -> None:
+    def _add_pointed(self, made: Any, sources: Sequence[Any], glyph: Any) -> None:
         """Add a glyph that is told of where one points, and that leads on where one clicks."""
-        renderer = made.add_glyph(source, glyph)
-        hover = models.HoverTool(renderers=[renderer], tooltips=HOVER, point_policy="follow_mouse")
-        made.add_tools(hover, models.TapTool(renderers=[renderer]))
+        drawn = [made.add_glyph(source, glyph) for source in sources]
+        hover = models.HoverTool(renderers=drawn, tooltips=HOVER, point_policy="follow_mouse")
+        made.add_tools(hover, models.TapTool(renderers=drawn))
 
     def _axis(self, unit: str, label: str, dimension: int | None, of: Any) -> Any:
         """Return an axis of this unit; with lines across the figure, if it is told in which dimension."""
@@ -306,6 +312,11 @@ CLOCK = {
     **dict.fromkeys(("seconds", "minsec", "minutes", "hourmin", "hours"), "%H:%M:%S"),
 }
 """How times stand at an axis."""
+
+
+def _slot(number: int) -> str:
+    """Return what a source of a stream is called."""
+    return f"boxes-{number}" if number else "boxes"
 
 
 def _span(unit: str) -> float:

@@ -53,9 +53,9 @@ class Boxes:
     """Whether there are texts in it, and where."""
     flipped: bool = False
     """Whether it is read from the top down."""
-    rollover: int = 0
-    """Where its boxes are a stream: so many are shown. Its frame is ``stream``: ``first`` (the number of the first box)
-    and ``boxes``, of each chunk."""
+    stream: str = ""
+    """Where its boxes are a stream: the setting that says how many are shown. Its frame is ``stream``: ``first`` (the
+    number of the first box) and ``boxes``, of each chunk."""
     follow_s: float = 0.0
     """Where it is a stream: so much time is in view, the latest."""
     gesture: Literal["", "select", "zoom"] = ""

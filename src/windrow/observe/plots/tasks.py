@@ -15,6 +15,8 @@ __all__ = ["compute_time", "memory_by_key", "progress"]
 PREFIXES_MAX = 24
 """So many prefixes have a bar, the largest."""
 NAME_LENGTH = 22
+OLD_S = 3.0
+"""Counts that are older say so."""
 
 PROCESSING = "#8b96a5"
 
@@ -58,7 +60,17 @@ def progress(facts: Facts) -> Frames:
         _add_tick(ticks, -place, shortened(prefix, NAME_LENGTH))
         for name, value in zip(texts, (1.01, -place, f"{done:,} / {total:,}"), strict=True):
             texts[name].append(value)
+    if (age := _age(facts)) and largest:
+        for name, value in zip(texts, (0.0, -len(largest), age), strict=True):
+            texts[name].append(value)
     return {"boxes": columns, "ticks": ticks, "texts": texts}
+
+
+def _age(facts: Facts) -> str:
+    """Return how old the counts are, where that matters: of millions of tasks they take some time."""
+    overview = facts["snapshot"].overview
+    age_s = 0.0 if overview["counted"] is None else overview["now"] - overview["counted"]
+    return f"as they were {age_s:.0f} s ago" if age_s >= OLD_S else ""
 
 
 def memory_by_key(facts: Facts) -> Frames:
