@@ -105,6 +105,15 @@ class Browser:
         place = (left - size["width"] / 2, top - size["height"] / 2)
         ActionChains(self.driver).move_to_element_with_offset(element, *map(int, place)).click().perform()
 
+    def wheel_at(self, plot: str, notches: int) -> None:
+        """Turn the wheel over the middle of a plot; forwards (negative) looks closer."""
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+        from selenium.webdriver.common.by import By
+
+        origin = ScrollOrigin.from_element(self.driver.find_element(By.ID, plot))
+        ActionChains(self.driver).scroll_from_origin(origin, 0, 120 * notches).perform()
+
     def columns(self, source: str) -> Any:
         """The columns of a source of the page's document."""
         return self.ask(COLUMNS, source)

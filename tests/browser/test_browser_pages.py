@@ -133,6 +133,63 @@ def test_a_bar_leads_to_its_worker(browser: Browser, root: str) -> None:
     assert "Worker 1" in browser.text()
 
 
+def test_a_node_of_the_graph_leads_to_its_task(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/graph")
+    end = time.monotonic() + LIMIT_S
+    while "/info/task/" not in browser.driver.current_url:
+        assert time.monotonic() < end, "no click led to a task"
+        nodes = browser.columns("graph:nodes")
+        place = nodes["label"].index("fails")  # it stays, but where it is drawn changes with the others
+        browser.click_at("graph", nodes["x"][place], nodes["y"][place])
+    assert browser.text().partition("Task ")[2]
+
+
+SPAN = "const range = Bokeh.documents[0].get_model_by_name('task-stream-long').x_range; return range.end - range.start"
+
+WIDE = """
+const view = Array.from(Bokeh.index.roots)[0], scale = view.frame.x_scale, box = view.frame.bbox;
+for (const source of Bokeh.documents[0]._all_models.values()) {
+  if (!source.tags?.includes("leads")) continue;
+  const {left, right, bottom, top, link} = source.data;
+  for (let at = left.length - 1; at >= 0; at -= 1) {
+    const [from, to] = [scale.compute(left[at]), scale.compute(right[at])];
+    const inside = from > 0 && to < box.width;
+    if (inside && to - from > 8) return [(left[at] + right[at]) / 2, (bottom[at] + top[at]) / 2, link[at]];
+  }
+}
+return null;
+"""
+
+
+def test_the_wheel_zooms_the_task_stream_and_a_click_on_a_box_shows_its_task(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/tasks")
+    before = browser.until(SPAN)
+    browser.wheel_at("task-stream-long", -20)
+    browser.until(f"{SPAN} < arguments[0]", before * 0.5)
+    for _ in range(6):
+        if browser.ask(WIDE):
+            break
+        browser.wheel_at("task-stream-long", -5)
+    end = time.monotonic() + LIMIT_S
+    while "/info/task/" not in browser.driver.current_url:
+        assert time.monotonic() < end, "no click led to a task"
+        if found := browser.ask(WIDE):
+            browser.click_at("task-stream-long", *found[:2])
+    assert "Task " in browser.text()
+
+
+def test_behind_a_prefix(browser: Browser) -> None:
+    options = {"dashboard": {"prefix": "/foo"}}
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0", service_kwargs=options) as cluster:
+        assert cluster.dashboard_link.endswith("/foo/status")
+        browser.open(cluster.dashboard_link)
+        browser.until("return document.getElementById('state').textContent === 'live'")
+        browser.click("nav a[href$=tasks]")
+        browser.until("return document.body.dataset.drawn")
+        assert browser.driver.current_url == cluster.dashboard_link.replace("status", "tasks")
+        assert browser.complaints() == []
+
+
 def test_events_have_a_date_and_24_hours(browser: Browser, root: str) -> None:
     browser.open(f"{root}/events")
     time = browser.until("return document.querySelector('#events tbody td.n')?.textContent")

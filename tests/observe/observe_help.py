@@ -14,7 +14,7 @@ from windrow.observe import scenes
 from windrow.observe.app import Site, make_app
 from windrow.observe.plots.profiles import profiled
 from windrow.observe.plots.stream import Stream
-from windrow.observe.plots.times import moment
+from windrow.observe.plots.times import beat, moment
 from windrow.observe.source import Snapshot, Source
 from windrow.wire.activity import COMPUTE, ERRED, TRANSFER
 from windrow.wire.messages import TaskStream
@@ -100,6 +100,12 @@ class FakeSource:
         return some_facts()["tallies"]
 
 
+PULSE: Any = {"ticks": 0, "tick_max_s": 0.25, "gc_s": 0.25}
+TALLIES: Any = {
+    "functions": {"inc": {"seconds": 3.0, "count": 6, "erred": 0}},
+    "pulse": PULSE,
+    "recalled": [4, 2.0],
+}
 PROFILE: Any = [[10, [["f", "a.py", 1, [10, [["g", "b.py", 3, [6, []]]]]]]], [[1000.0, {"inc": 6, "sum": 4}]], 0.01]
 
 
@@ -184,7 +190,8 @@ def some_facts(found: Snapshot | None = None) -> dict[str, Any]:
             "edges": [0, 1],
         },
         "events": [[1000.0, {"action": "retired", "worker": "w"}], [1001.0, "x" * 1000]],
-        "tallies": {"functions": {"inc": {"seconds": 3.0, "count": 6, "erred": 0}}},
+        "tallies": TALLIES,
+        "pulse": [beat(TALLIES, 1000.0), beat({**TALLIES, "pulse": {**PULSE, "ticks": 8, "gc_s": 0.5}}, 1001.0)],
         "stream": (recorded(5, 4), 9),
         "profile": profiled([PROFILE]),
         "profile-server": profiled([PROFILE]),

@@ -105,6 +105,23 @@ def test_progress_bars_are_whole_and_say_how_many_are_done() -> None:
     assert boxes["hatch"][-1] == "/"
 
 
+def test_the_schedulers_loop_is_late_by_what_its_ticks_take_longer() -> None:
+    lines = PLOTS["contention"].frames(some_facts())["lines"]
+    assert lines["late"] == [pytest.approx(1 / 8 - 0.1)]
+    assert lines["longest"] == [0.25]
+    assert lines["gc"] == [pytest.approx(0.25)]
+    assert lines["recalled"] == [0.0]
+
+
+def test_the_network_of_a_worker_has_a_bar_for_each_way() -> None:
+    found = snapshot(1)
+    [address] = found.identity["workers"]
+    found.received[address], found.sent[address] = 2048.0, 1024.0
+    bars = PLOTS["workers-network"].frames({"snapshot": found})["boxes"]
+    assert bars["right"] == [2048.0, 1024.0]
+    assert bars["detail"][0] == "2.0 KiB received a second, 1.0 KiB sent"
+
+
 def test_counts_that_are_old_say_so() -> None:
     found = snapshot()
     found.overview["now"] = found.overview["counted"] + 12.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import html
 import json
 import logging
 import re
@@ -21,6 +22,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.websocket import websocket_connect
 
 from windrow.observe import scenes, source, stage
+from windrow.observe.absent import ABSENT
 from windrow.observe.plots.catalogue import PAGES, PLOTS
 from windrow.observe.plots.draw import Drawing
 
@@ -112,6 +114,76 @@ def test_every_path_answers_with_a_page_that_has_a_place_for_each_of_its_plots()
             assert {f"/individual-{name}" for name in PLOTS} == set(plots.values())
 
     asyncio.run(main())
+
+
+def test_what_is_not_there_says_where_to_look_and_that_is_there() -> None:
+    async def main() -> None:
+        async with serving(FakeSource(snapshot())) as (url, _):
+            listed = json.loads((await get(f"{url}/sitemap.json")).body)["paths"]
+            for path, (title, words, instead) in ABSENT.items():
+                answer = await get(f"{url}/{path}")
+                text = html.unescape(answer.body.decode())
+                assert (answer.code, title in text, words in text) == (404, True, True)
+                assert f"/{path}" not in listed
+                assert {f"/{other}" for other in instead} <= set(listed)
+                assert all(f'href="./{other}"' in text for other in instead)
+
+    asyncio.run(main())
+
+
+DASKS = [
+    "status",
+    "workers",
+    "tasks",
+    "system",
+    "gpu",
+    "profile",
+    "profile-server",
+    "graph",
+    "groups",
+    "exceptions",
+    "stealing",
+    "events",
+    "counters",
+    "hardware",
+    "shuffle",
+    "individual-task-stream",
+    "individual-progress",
+    "individual-graph",
+    "individual-groups",
+    "individual-group-progress",
+    "individual-workers-memory",
+    "individual-cluster-memory",
+    "individual-workers-transfer-bytes",
+    "individual-cpu",
+    "individual-nprocessing",
+    "individual-occupancy",
+    "individual-workers",
+    "individual-exceptions",
+    "individual-bandwidth-types",
+    "individual-bandwidth-workers",
+    "individual-workers-network",
+    "individual-workers-disk",
+    "individual-workers-network-timeseries",
+    "individual-workers-cpu-timeseries",
+    "individual-workers-memory-timeseries",
+    "individual-workers-disk-timeseries",
+    "individual-memory-by-key",
+    "individual-compute-time-per-key",
+    "individual-aggregate-time-per-action",
+    "individual-scheduler-system",
+    "individual-contention",
+    "individual-fine-performance-metrics",
+    "individual-profile",
+    "individual-profile-server",
+    "individual-gpu-memory",
+    "individual-gpu-utilization",
+    "individual-rmm-memory",
+]
+
+
+def test_each_name_of_dasks_is_there_or_has_an_answer() -> None:
+    assert [path for path in DASKS.split() if path not in PATHS and path not in ABSENT] == []
 
 
 @pytest.mark.parametrize("path", [*PAGES, "individual-progress"])

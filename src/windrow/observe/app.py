@@ -268,7 +268,7 @@ SCHEDULER: dict[str, type[RequestHandler]] = {
 
 def make_app(site: Site, party: str = "scheduler") -> Application:
     """Return the application of a scheduler's dashboard, or of a worker's."""
-    from windrow.observe import api, eventstream, pages, scenes, worker
+    from windrow.observe import absent, api, eventstream, pages, scenes, worker
 
     if party == "worker":
         routes, site.pages = {**EVERYWHERE, **worker.ROUTES}, worker.PAGES
@@ -276,6 +276,8 @@ def make_app(site: Site, party: str = "scheduler") -> Application:
         routes = {**EVERYWHERE, **SCHEDULER, **pages.ROUTES, **scenes.ROUTES, **eventstream.ROUTES, **api.ROUTES}
         site.pages, site.more = (pages.PAGES, ()) if site.stage is None else (scenes.MENU, scenes.MORE)
     site.paths = sorted(path for path in routes if "(" not in path)
+    if party != "worker":
+        routes |= absent.ROUTES
     prefix = site.escaped_prefix
     table: list[Any] = [(prefix + path, handler, {"site": site}) for path, handler in routes.items()]
     files = {"path": os.fspath(HERE / "static")}

@@ -19,7 +19,7 @@ from windrow import config
 from windrow.observe.plots.catalogue import STATUS_LENGTH, TASKS_LENGTH
 from windrow.observe.plots.profiles import Profiled, profiled
 from windrow.observe.plots.stream import Stream
-from windrow.observe.plots.times import MOMENTS_MAX, Moment, moment
+from windrow.observe.plots.times import MOMENTS_MAX, Beat, Moment, beat, moment
 from windrow.observe.source import Shared, Source
 from windrow.wire.messages import Profile, RecentEvents, RecentLogs, TaskGraph, TaskGroups, TaskStream
 
@@ -56,6 +56,7 @@ class Feed:
         self._process = psutil.Process(pid)
         self._moments: deque[Moment] = deque(maxlen=MOMENTS_MAX)
         self._samples: deque[dict[str, float]] = deque(maxlen=MOMENTS_MAX)
+        self._beats: deque[Beat] = deque(maxlen=MOMENTS_MAX)
         self._last: Any = None
         self._recorded = Stream(max(_number(name) for name in (STATUS_LENGTH, TASKS_LENGTH)))
         self._shared: dict[str, Shared[Any]] = {}
@@ -105,6 +106,11 @@ class Feed:
 
     async def _tallies(self) -> Any:
         return await self.source.tallies()
+
+    async def _pulse(self) -> list[Beat]:
+        tallies = await self.source.tallies()
+        self._beats.append(beat(tallies, time.time()))
+        return list(self._beats)
 
     async def _stream(self) -> tuple[Stream, int | None]:
         stream = self._recorded
@@ -161,6 +167,7 @@ ASKED: dict[str, Callable[[Feed], Coroutine[Any, Any, Any]]] = {
     "groups": Feed._groups,
     "events": Feed._events,
     "tallies": Feed._tallies,
+    "pulse": Feed._pulse,
     "stream": Feed._stream,
     "profile": Feed._profile,
     "profile-server": Feed._profile_server,

@@ -5,7 +5,7 @@ What lives here: pure functions from `Moment`s to columns. What this file must n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import nan
 from typing import Any
@@ -15,12 +15,18 @@ from msgspec import Struct
 from windrow.observe import figures
 from windrow.observe.plots.plot import Facts, Frames
 
-__all__ = ["LINES", "MOMENTS_MAX", "Moment", "cluster_over_time", "moment", "system_over_time"]
+__all__ = [
+    *("LINES", "MOMENTS_MAX", "Beat", "Moment", "beat", "cluster_over_time", "moment", "pulse_over_time"),
+    "system_over_time",
+]
 
 MOMENTS_MAX = 900
 """So many seconds are remembered."""
 
-APART_S = 5.0
+TICK_S = 0.1
+"""What the clock of a loop is set to, whose turns are counted."""
+
+APART_S = 8.0
 """Samples that are further apart are not joined by a line: nobody has looked in between."""
 
 
@@ -71,6 +77,47 @@ def system_over_time(facts: Facts) -> Frames:
     samples: list[dict[str, float]] = facts["system"]
     names = ("cpu", "memory", "files", "threads")
     return _lines([each["time"] for each in samples], {name: [each[name] for each in samples] for name in names})
+
+
+class Beat(Struct, frozen=True):
+    """What the scheduler had counted of itself by some time."""
+
+    time: float
+    ticks: float
+    """Turns of its loop's clock, which is set to a tenth of a second."""
+    longest_s: float
+    """The longest of the last minute or two."""
+    collected_s: float
+    recalled: float
+    """Tasks that workers were asked to give back for others."""
+
+
+def beat(tallies: Mapping[str, Any], now: float) -> Beat:
+    """Return what is remembered of an answer of the scheduler's."""
+    pulse = tallies["pulse"]
+    return Beat(now, pulse["ticks"], pulse["tick_max_s"], pulse["gc_s"], tallies["recalled"][0])
+
+
+def pulse_over_time(facts: Facts) -> Frames:
+    """Return how late the scheduler's loop was, what its garbage took, and how many tasks changed places, a second."""
+    beats: list[Beat] = facts["pulse"]
+    pairs = [(one, next) for one, next in pairwise(beats) if next.time > one.time]
+    columns = {
+        "late": [_late_s(one, next) for one, next in pairs],
+        "longest": [next.longest_s for _, next in pairs],
+        "gc": [_growth(one, next, "collected_s") for one, next in pairs],
+        "recalled": [_growth(one, next, "recalled") for one, next in pairs],
+    }
+    return _lines([next.time for _, next in pairs], columns)
+
+
+def _late_s(one: Beat, next: Beat) -> float:
+    ticks = next.ticks - one.ticks
+    return max(0.0, (next.time - one.time) / ticks - TICK_S) if ticks > 0 else nan
+
+
+def _growth(one: Beat, next: Beat, name: str) -> float:
+    return max(0.0, float(getattr(next, name) - getattr(one, name))) / (next.time - one.time)
 
 
 def _lines(times: list[float], columns: dict[str, list[Any]]) -> Frames:

@@ -13,7 +13,17 @@ from windrow.observe import colours, figures
 from windrow.observe.figures import bytes_text
 from windrow.observe.plots.plot import Facts, Frames, add_box, boxes
 
-__all__ = ["cluster_memory", "cpu", "memory", "occupancy", "processing", "received", "worker_link"]
+__all__ = [
+    "NETWORK_LEGEND",
+    "cluster_memory",
+    "cpu",
+    "memory",
+    "network",
+    "occupancy",
+    "processing",
+    "received",
+    "worker_link",
+]
 
 BARS_MAX = 100
 """Of so many workers each has a bar of its own."""
@@ -132,6 +142,25 @@ def received(facts: Facts) -> Frames:
         lambda row: f"{bytes_text(rates.get(row['address'], 0.0))} a second",
         lambda row: BLUE,
     )
+
+
+def network(facts: Facts) -> Frames:
+    """Return the bytes a second that each receives from others (above), and sends them (below)."""
+    rows = figures.worker_rows(facts["snapshot"])
+    received, sent = facts["snapshot"].received, facts["snapshot"].sent
+    if len(rows) > BARS_MAX:
+        return _histogram([received.get(row["address"], 0.0) for row in rows], lambda n: f"{bytes_text(n)}/s", BLUE)
+    columns = boxes()
+    for row, (low, high) in _lanes(rows):
+        rates = received.get(row["address"], 0.0), sent.get(row["address"], 0.0)
+        detail = f"{bytes_text(rates[0])} received a second, {bytes_text(rates[1])} sent"
+        middle, label, link = (low + high) / 2, f"worker {row['name']}", worker_link(row["address"])
+        add_box(columns, (0, rates[0]), (middle, high), BLUE, label, detail, link)
+        add_box(columns, (0, rates[1]), (low, middle), GREEN, label, detail, link)
+    return {"boxes": columns, "ticks": _names(rows)}
+
+
+NETWORK_LEGEND = ((BLUE, "received"), (GREEN, "sent"))
 
 
 def _bars(
