@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httpserver import HTTPServer
@@ -17,7 +19,7 @@ from tornado.ioloop import IOLoop
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler, websocket_connect
 
-from windrow import Client
+from windrow import Client, LocalCluster
 
 LIMIT_S = 40.0
 
@@ -71,9 +73,9 @@ class Browser:
         """Run a script in the page."""
         return self.driver.execute_script(script, *arguments)
 
-    def until(self, script: str, *arguments: Any) -> Any:
+    def until(self, script: str, *arguments: Any, limit_s: float = LIMIT_S) -> Any:
         """Wait until a script has something to say."""
-        end = time.monotonic() + LIMIT_S
+        end = time.monotonic() + limit_s
         while not (found := self.ask(script, *arguments)):
             assert time.monotonic() < end, f"{script} at {self.driver.current_url}: {self.text()[:500]}"
             time.sleep(0.05)
@@ -255,3 +257,37 @@ def proxied(port: int, path: str) -> Iterator[str]:
     finally:
         found["loop"].add_callback(found["ended"].set)
         thread.join(LIMIT_S)
+
+
+def opening_s(browser: Browser, url: str) -> float:
+    """How long it takes to open a page, on a machine that others leave to us; elsewhere by how much of it we get."""
+    before = processor_share()
+    taken_s = browser.open(url)
+    return taken_s * (before + processor_share()) / 2
+
+
+def processor_share() -> float:
+    """How much of a processor a thread gets that takes what it can."""
+    wall_s, cpu_s = time.perf_counter(), time.thread_time()
+    while time.perf_counter() - wall_s < 0.2:
+        pass
+    return (time.thread_time() - cpu_s) / (time.perf_counter() - wall_s)
+
+
+def wait_until_ready(cluster: LocalCluster) -> None:
+    """Wait until the dashboard's process has loaded what it needs, and has gone to sleep; it answers meanwhile."""
+    health = cluster.dashboard_link.replace("status", "health")
+    end = time.monotonic() + LIMIT_S
+    spent, quiet = -1.0, 0
+    while quiet < 10:
+        assert time.monotonic() < end, "the dashboard does not get ready"
+        time.sleep(0.1)
+        pid = cluster.scheduler.dashboard.pid
+        if pid is None or "_multiarray_umath" not in Path(f"/proc/{pid}/maps").read_text():
+            continue
+        asked = time.monotonic()
+        with urllib.request.urlopen(health) as answer:
+            assert answer.read() == b"ok"
+        assert time.monotonic() - asked < 0.5
+        before, spent = spent, sum(psutil.Process(pid).cpu_times()[:2])
+        quiet = quiet + 1 if spent - before < 0.011 else 0

@@ -6,9 +6,10 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take ``--browser`` and ``--screenshots``."""
+    """Take ``--browser``, ``--screenshots`` and ``--tasks``."""
     parser.addoption("--browser", action="store_true", help="open the dashboard's pages in a browser")
     parser.addoption("--screenshots", metavar="FOLDER", help="write pictures of the main pages, with --browser")
+    parser.addoption("--tasks", default=100_000, type=int, help="how many tasks a crowded cluster has")
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import re
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dask
-import psutil
 import pytest
-from browser_help import LIMIT_S, Browser, Work, browsing, fail, need_browser, proxied
+from browser_help import (
+    LIMIT_S,
+    Browser,
+    Work,
+    browsing,
+    fail,
+    need_browser,
+    opening_s,
+    proxied,
+    wait_until_ready,
+)
 
 from windrow import Client, LocalCluster
 from windrow.observe.plots.catalogue import PAGES, PLOTS
@@ -244,40 +252,6 @@ def test_the_first_visit_takes_less_than_a_second(browser: Browser) -> None:
             drawn(browser, "status")
     print("seconds until /status was drawn for the first time:", *(f"{each:.2f}" for each in taken))
     assert min(taken) < 1.0
-
-
-def opening_s(browser: Browser, url: str) -> float:
-    """How long it takes to open a page, on a machine that others leave to us; elsewhere by how much of it we get."""
-    before = processor_share()
-    taken_s = browser.open(url)
-    return taken_s * (before + processor_share()) / 2
-
-
-def processor_share() -> float:
-    """How much of a processor a thread gets that takes what it can."""
-    wall_s, cpu_s = time.perf_counter(), time.thread_time()
-    while time.perf_counter() - wall_s < 0.2:
-        pass
-    return (time.thread_time() - cpu_s) / (time.perf_counter() - wall_s)
-
-
-def wait_until_ready(cluster: LocalCluster) -> None:
-    """Wait until the dashboard's process has loaded what it needs, and has gone to sleep; it answers meanwhile."""
-    health = cluster.dashboard_link.replace("status", "health")
-    end = time.monotonic() + LIMIT_S
-    spent, quiet = -1.0, 0
-    while quiet < 10:
-        assert time.monotonic() < end, "the dashboard does not get ready"
-        time.sleep(0.1)
-        pid = cluster.scheduler.dashboard.pid
-        if pid is None or "_multiarray_umath" not in Path(f"/proc/{pid}/maps").read_text():
-            continue
-        asked = time.monotonic()
-        with urllib.request.urlopen(health) as answer:
-            assert answer.read() == b"ok"
-        assert time.monotonic() - asked < 0.5
-        before, spent = spent, sum(psutil.Process(pid).cpu_times()[:2])
-        quiet = quiet + 1 if spent - before < 0.011 else 0
 
 
 def test_later_visits_take_less_than_a_second(browser: Browser, root: str) -> None:

@@ -131,55 +131,18 @@ def test_what_is_not_there_says_where_to_look_and_that_is_there() -> None:
     asyncio.run(main())
 
 
-DASKS = [
-    "status",
-    "workers",
-    "tasks",
-    "system",
-    "gpu",
-    "profile",
-    "profile-server",
-    "graph",
-    "groups",
-    "exceptions",
-    "stealing",
-    "events",
-    "counters",
-    "hardware",
-    "shuffle",
-    "individual-task-stream",
-    "individual-progress",
-    "individual-graph",
-    "individual-groups",
-    "individual-group-progress",
-    "individual-workers-memory",
-    "individual-cluster-memory",
-    "individual-workers-transfer-bytes",
-    "individual-cpu",
-    "individual-nprocessing",
-    "individual-occupancy",
-    "individual-workers",
-    "individual-exceptions",
-    "individual-bandwidth-types",
-    "individual-bandwidth-workers",
-    "individual-workers-network",
-    "individual-workers-disk",
-    "individual-workers-network-timeseries",
-    "individual-workers-cpu-timeseries",
-    "individual-workers-memory-timeseries",
-    "individual-workers-disk-timeseries",
-    "individual-memory-by-key",
-    "individual-compute-time-per-key",
-    "individual-aggregate-time-per-action",
-    "individual-scheduler-system",
-    "individual-contention",
-    "individual-fine-performance-metrics",
-    "individual-profile",
-    "individual-profile-server",
-    "individual-gpu-memory",
-    "individual-gpu-utilization",
-    "individual-rmm-memory",
-]
+DASKS = """
+status workers tasks system gpu profile profile-server graph groups exceptions stealing events counters hardware
+shuffle individual-task-stream individual-progress individual-graph individual-groups individual-group-progress
+individual-workers-memory individual-cluster-memory individual-workers-transfer-bytes individual-cpu
+individual-nprocessing individual-occupancy individual-workers individual-exceptions individual-bandwidth-types
+individual-bandwidth-workers individual-workers-network individual-workers-disk
+individual-workers-network-timeseries individual-workers-cpu-timeseries individual-workers-memory-timeseries
+individual-workers-disk-timeseries individual-memory-by-key individual-compute-time-per-key
+individual-aggregate-time-per-action individual-scheduler-system individual-contention
+individual-fine-performance-metrics individual-profile individual-profile-server individual-gpu-memory
+individual-gpu-utilization individual-rmm-memory
+"""
 
 
 def test_each_name_of_dasks_is_there_or_has_an_answer() -> None:

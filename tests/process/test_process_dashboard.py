@@ -89,7 +89,10 @@ def is_loaded(pid: int, library: str) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not say what a process has loaded")
 def test_it_gets_ready_though_nobody_has_come_and_hurries_when_somebody_does() -> None:
-    with dask.config.set({"windrow.dashboard.ready-after": "0s"}), small(dashboard_address=":0") as cluster:
+    with (
+        dask.config.set({"windrow.dashboard.ready-after": "0s"}),
+        small(processes=True, dashboard_address=":0") as cluster,
+    ):
         dashboard = cluster.scheduler.dashboard
         until(lambda: dashboard.pid is not None)
         pid = dashboard.pid
@@ -101,8 +104,14 @@ def test_it_gets_ready_though_nobody_has_come_and_hurries_when_somebody_does() -
     until_gone([pid])
 
 
-def test_without_that_setting_nothing_runs_before_somebody_comes() -> None:
-    with dask.config.set({"windrow.dashboard.ready-after": None}), small(dashboard_address=":0") as cluster:
+@pytest.mark.parametrize(("ready_after", "processes"), [(None, True), ("0s", False)])
+def test_without_that_setting_or_processes_nothing_runs_before_somebody_comes(
+    ready_after: str | None, processes: bool
+) -> None:
+    with (
+        dask.config.set({"windrow.dashboard.ready-after": ready_after}),
+        small(processes=processes, dashboard_address=":0") as cluster,
+    ):
         assert cluster.scheduler.dashboard._ahead is None
 
 

@@ -16,6 +16,10 @@ _DISK = (
     "windrow does not measure disks. What workers have put there is a line of the memory over time, and how long that "
     "took is in the time per action."
 )
+_FINE = (
+    "There is no table of activities by function and span. Time by what threads did, time by function, and the profile "
+    "answer the same questions."
+)
 _COUNTERS = "Counters of all kinds are for monitors, in the words of Prometheus."
 
 ABSENT: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -36,8 +40,7 @@ ABSENT: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "individual-fine-performance-metrics": (
         "Fine performance metrics",
-        "There is no table of activities by function and span. Time by what threads did, time by function, and the "
-        "profile answer the same questions.",
+        _FINE,
         ("individual-aggregate-time-per-action", "individual-compute-time-per-key", "profile"),
     ),
     "shuffle": (

@@ -200,7 +200,11 @@ class SchedulerServer(Server):
         """Has the cluster have so many workers; None where nobody here can."""
         self.on_shutdown = on_shutdown
         self.dashboard = Dashboard(
-            dashboard_address, self._make_observable, _host_of(self._listens), http_prefix, _ready_after_s()
+            dashboard_address,
+            self._make_observable,
+            _host_of(self._listens),
+            http_prefix,
+            _ready_after_s() if self._listens else None,  # who keeps all in one process is started no other unasked
         )
         self._observable: str | None = None
         """Where observers reach it, once one was to come."""
