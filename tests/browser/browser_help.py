@@ -82,7 +82,9 @@ class Browser:
         return found
 
     def open(self, url: str) -> float:
-        """Open a page with plots; how many seconds later it was drawn."""
+        """Open a page with plots; how many seconds later it was drawn. Complaints of pages before are forgotten."""
+        self.driver.get("about:blank")
+        self.driver.get_log("browser")
         self.driver.get(url)
         return float(self.until("return document.body.dataset.drawn")) / 1e3
 
@@ -108,12 +110,13 @@ class Browser:
         ActionChains(self.driver).move_to_element_with_offset(element, *map(int, place)).click().perform()
 
     def wheel_at(self, plot: str, notches: int) -> None:
-        """Turn the wheel over the middle of a plot; forwards (negative) looks closer."""
+        """Turn the wheel near the right edge of a plot; forwards (negative) looks closer."""
         from selenium.webdriver.common.action_chains import ActionChains
         from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
         from selenium.webdriver.common.by import By
 
-        origin = ScrollOrigin.from_element(self.driver.find_element(By.ID, plot))
+        element = self.driver.find_element(By.ID, plot)
+        origin = ScrollOrigin.from_element(element, int(element.size["width"] * 0.47))
         ActionChains(self.driver).scroll_from_origin(origin, 0, 120 * notches).perform()
 
     def columns(self, source: str) -> Any:

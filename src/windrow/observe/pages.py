@@ -113,7 +113,9 @@ class Task(Page):
                     facts["erred_on"] = label(from_plain(facts["erred_on"]))
                 self.show("task.html", f"Task {text}", facts=facts, text=text)
                 return
-        raise HTTPError(404, f"the scheduler knows no task {text!r}")
+        [told] = await self.site.source.ask(Explain([text]))  # a page that lists tasks may be older than their end
+        self.set_status(404)
+        self.show("task_gone.html", f"Task {text}", text=text, sentences=told["text"])
 
 
 class Clients(Page):

@@ -177,6 +177,7 @@ class Drawing:
         made.toolbar.autohide = True
         if tools:
             made.add_tools(*tools)
+            made.toolbar.active_scroll = next(tool for tool in tools if isinstance(tool, models.WheelZoomTool))
         return made
 
     def _boxes(self, kind: Boxes) -> Any:
