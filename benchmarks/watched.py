@@ -6,8 +6,8 @@ know: what the pages show.
     python -m benchmarks.watched --rounds 3
 
 The rate is that of the tasks; processor time is of the client and scheduler (this process) and of the workers, and,
-beside them, of the dashboard's process, which is elsewhere. Of each the median of the runs counts: on a busy machine
-believe processor times, and not the rates.
+beside them, of the dashboard's process, which is elsewhere. Of each the median of the runs counts, with the quartiles
+beside it: on a busy machine believe processor times, and not the rates.
 """
 
 from __future__ import annotations
@@ -96,9 +96,17 @@ def report(alone: list[Run], watched: list[Run]) -> None:
     """Print the medians, and by how much they differ."""
     print(f"{TASKS:,} tasks, {len(alone)} runs each, with and without {len(PAGES)} open pages: {', '.join(PAGES)}")
     for name, words in (("wall", "time"), ("cpu", "processor time of client, scheduler and workers")):
-        before, after = (statistics.median(getattr(each, name) for each in runs) for runs in (alone, watched))
-        print(f"{words}: {before:.2f} us a task alone, {after:.2f} us watched: {after / before - 1:+.1%}")
-    print(f"processor time of the dashboard's process: {statistics.median(each.dashboard for each in watched):.2f} us")
+        (before, told), (after, told_too) = (
+            spread([getattr(each, name) for each in runs]) for runs in (alone, watched)
+        )
+        print(f"{words}: {told} us a task alone, {told_too} us watched: {after / before - 1:+.1%}")
+    print(f"processor time of the dashboard's process: {spread([each.dashboard for each in watched])[1]} us")
+
+
+def spread(values: list[float]) -> tuple[float, str]:
+    """Return the median, and it with the quartiles as text."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return middle, f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def rest(number: int, *_: object) -> int:
 def client(pytestconfig: pytest.Config) -> Iterator[Client]:
     need_browser()
     count = int(pytestconfig.getoption("--tasks"))
-    with LocalCluster(WORKERS, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
+    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
         with Client(cluster, set_as_default=False) as client:
             futures = client.map(inc, range(count), batch_size=10_000)
             wait(futures)
