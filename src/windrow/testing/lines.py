@@ -85,6 +85,11 @@ class Line:
         """Whether both sides use one connection, which stands."""
         return self.near.channel is self._forth and self.far.channel is self._back and not self._forth.broken
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether both sides use one connection, and nothing is under way on it."""
+        return not self.is_over and self.is_whole and not self._forth.under_way and not self._back.under_way
+
     def _connect(self) -> None:
         cluster = self.cluster
         self._forth = Channel(cluster.clock, cluster.rng, self._at_scheduler, cluster.delay_s)

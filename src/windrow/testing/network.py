@@ -59,6 +59,8 @@ class Channel:
         self.deliver = deliver
         self.delay_s = delay_s
         self.broken = False
+        self.under_way = 0
+        """How many batches have been sent, and not arrived."""
         self._last_s = 0.0
 
     def send(self, messages: list[Any]) -> None:
@@ -67,4 +69,11 @@ class Channel:
             return
         frame = _encode(messages)
         self._last_s = max(self._last_s, self.clock.now_s + self.rng.random() * self.delay_s)
-        self.clock.at(self._last_s, lambda: None if self.broken else self.deliver(_decode(frame)))
+        self.under_way += 1
+
+        def arrive() -> None:
+            self.under_way -= 1
+            if not self.broken:
+                self.deliver(_decode(frame))
+
+        self.clock.at(self._last_s, arrive)

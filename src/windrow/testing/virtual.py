@@ -22,6 +22,7 @@ from windrow.account import Account
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import SchedulerConfig
+from windrow.testing.agreement import Agreement
 from windrow.testing.explaining import Explaining
 from windrow.testing.lines import End, Line
 from windrow.testing.network import Clock
@@ -574,6 +575,7 @@ class VirtualCluster:
             )
         )
         self.explaining = Explaining(self.core.state)
+        self.agreement = Agreement(self.core.state)
         self.workers: dict[str, VirtualWorker] = {}
         self.ended: dict[str, None] = {}
         """Addresses of workers that have died, or left without being asked to."""
@@ -667,6 +669,7 @@ class VirtualCluster:
                 link.send(messages)
         check_invariants(self.core.state)
         self.explaining.look()
+        self.agreement.look(list(self.workers.values()))
 
     def _tick(self) -> None:
         self._ticking = False
