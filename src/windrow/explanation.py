@@ -183,6 +183,12 @@ class Group(Struct, frozen=True):
     cause: str
     example: TaskExplanation
 
+    @property
+    def sentence(self) -> str:
+        """How many there are, and what is true of one of them."""
+        example = quoted(self.example.key)
+        return f"{count_of(self.count, 'task')}, such as {example}, which{self.example.lines[0].removeprefix(example)}"
+
 
 class TasksExplanation(_Telling, Struct, frozen=True, kw_only=True, tag="tasks", tag_field="about"):
     """Why several tasks are not done, summed up; printed, it is the text.
@@ -209,9 +215,8 @@ class TasksExplanation(_Telling, Struct, frozen=True, kw_only=True, tag="tasks",
         if not self.groups:
             told[0] += " All are done."
         for group in self.groups:
-            lines = group.example.lines
-            told.append(f"  {count_of(group.count, 'task')}, such as {lines[0]}")
-            told += ["  " + line for line in lines[1:] if line.startswith("  To do")]
+            told.append(f"  {group.sentence}")
+            told += ["  " + line for line in group.example.lines[1:] if line.startswith("  To do")]
         if self.more:
             told.append(f"  {count_of(self.more, 'task')} more not looked at.")
         return told
@@ -293,7 +298,7 @@ class ClusterExplanation(_Telling, Struct, frozen=True, kw_only=True, tag="clust
         if not self.stuck:
             told[0] += " Nothing is in the way of anything."
         for group in self.stuck:
-            told.append(f"  {count_of(group.count, 'task')}, such as {group.example.lines[0]}")
+            told.append(f"  {group.sentence}")
             told += ["  " + line for line in group.example.lines[1:] if line.startswith("  To do")]
         if self.idle:
             told.append(f"  Free threads: worker{'s' if len(self.idle) > 1 else ''} {listed(self.idle)}.")

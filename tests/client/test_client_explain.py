@@ -76,6 +76,36 @@ def test_explanations_of_a_real_cluster() -> None:
             gate.set()
 
 
+def held_at_gate(part: int) -> int:
+    gate.wait(60)
+    return part
+
+
+def test_a_collection_is_summed_up_by_what_it_waits_for() -> None:
+    """A bag of eight parts on one thread: the first waits at the gate, and all else for it."""
+    bags = pytest.importorskip("dask.bag")
+    gate.clear()
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        bag = bags.from_sequence(range(8), npartitions=8).map(held_at_gate).sum()
+        try:
+            kept = client.persist(bag)
+            end_s = time.monotonic() + 20
+            while "on a worker" not in str(told := client.explain(kept)):
+                assert time.monotonic() < end_s, told
+            assert told.states["processing"] >= 1
+            assert told.states.get("queued", 0) + told.states["processing"] >= 8
+            assert told.states["waiting"] >= 1
+            assert any("it runs on worker" in line for line in told.lines), told
+            assert "sum-" in str(client.explain(client.futures_of(kept)[0]))
+        finally:
+            gate.set()
+        assert kept.compute() == 28
+        assert str(client.explain(kept)).endswith("All are done.")
+
+
 def test_an_asynchronous_client_awaits_it() -> None:
     async def run() -> str:
         async with (

@@ -150,6 +150,8 @@ def test_arguments_of_the_other_kind_are_taken_and_wrong_ones_refused(
     future = client.submit(tasks.tiny, 1)
     progress(future, [future], {"a": future}, interval="10ms", width=10, loop=None, start=True)
     assert "1 of 1" in capsys.readouterr().err, "each counts once"
+    with pytest.raises(ValueError, match="width must be a number of characters above 0, not 'a'"):
+        progress(future, width="a")
     with pytest.raises(TypeError, match="holds an int: 1"):
         progress([1, 2])
     with pytest.raises(TypeError, match=r"what progress shows must be a future.* and is an int: 3"):

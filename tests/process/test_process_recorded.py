@@ -256,6 +256,39 @@ def test_all_of_it_in_coroutines(cluster: LocalCluster, tmp_path: Path) -> None:
     assert "async with Client(" in (tmp_path / "report.html").read_text()
 
 
+def test_a_with_block_of_an_asynchronous_client_is_refused_and_an_async_one_suits_every_client(
+    cluster: LocalCluster, client: Client, tmp_path: Path
+) -> None:
+    import asyncio
+
+    async def main() -> None:
+        async with Client(cluster.scheduler_address, asynchronous=True) as other:
+            blocks = {
+                "performance_report": performance_report(tmp_path / "report.html"),
+                "sampler.sample": MemorySampler().sample(client=other),
+                "get_task_stream": get_task_stream(other),
+            }
+            for name, block in blocks.items():
+                with pytest.raises(TypeError, match=rf"async with {name}\(…\)"):
+                    block.__enter__()
+        sampler = MemorySampler()
+        async with sampler.sample("x", client=client, interval=0.01), get_task_stream(client) as told:
+            client.submit(twice, 77).result()
+        assert len(told.data) == 1
+        assert len(sampler.samples["x"]) >= 2
+
+    asyncio.run(main())
+
+
+def test_wrong_arguments_are_named(client: Client) -> None:
+    with pytest.raises(TypeError, match="filename must be a path or a URL, not 5"):
+        performance_report(5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="interval: 'x' is no time"):
+        MemorySampler().sample(client=client, interval="x")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="start and stop are seconds since the epoch"):
+        client.get_task_stream(start=object())  # type: ignore[arg-type]
+
+
 # ---------------------------------------------------------------- memory
 
 

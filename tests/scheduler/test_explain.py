@@ -410,7 +410,8 @@ def test_several_tasks_are_summed_up_with_what_they_need(world: World) -> None:
     told = world.why("x", "sum", "nope", several=True).splitlines()
     assert told[0] == "33 tasks: 1 not known, 1 finished, 1 waiting, 30 queued."
     assert told[1] == (
-        "  30 tasks, such as 'gpu-0' is queued: no worker can run it now: it asks for GPU=1; of 1 worker none has GPU."
+        "  30 tasks, such as 'gpu-0', which is queued: no worker can run it now: it asks for GPU=1; "
+        "of 1 worker none has GPU."
     )
     assert told[2].startswith("    To do: start a worker with resources={'GPU': 1.0}")
     assert world.why("x", several=True) == "1 task: 1 finished. All are done."
@@ -458,5 +459,9 @@ def test_everything_at_once(world: World) -> None:
     assert told[0] == (
         "1 worker (1 running), 4 tasks: 3 queued, 1 on workers. No worker has finished anything for 30 s."
     )
-    assert told[1].startswith("  3 tasks, such as 'gpu-0' is queued: no worker can run it now: it asks for GPU=1")
-    assert told[3].startswith("  1 task, such as 'x' is on a worker: it runs on worker 'a', where it has been for 30 s")
+    assert told[1].startswith(
+        "  3 tasks, such as 'gpu-0', which is queued: no worker can run it now: it asks for GPU=1"
+    )
+    assert told[3].startswith(
+        "  1 task, such as 'x', which is on a worker: it runs on worker 'a', where it has been for 30 s"
+    )

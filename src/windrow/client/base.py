@@ -52,6 +52,18 @@ class Base:
             return follow(steps, timeout_s, what)
         return block(steps, timeout_s, what, at_once)
 
+    def run_block(self, steps: Steps[T], what: str, is_async: bool) -> Any:
+        """Run what a ``with`` or, as an awaitable, an ``async with`` block begins or ends with.
+
+        Raises
+        ------
+        TypeError
+            It is a ``with`` block, and this client is asynchronous.
+        """
+        if not is_async and self.asynchronous:
+            raise TypeError(f"this client is asynchronous, and with would stop its event loop: async with {what}(…)")
+        return self.run_steps(steps, None, what, asynchronous=is_async)
+
     def consult(
         self,
         service: str,

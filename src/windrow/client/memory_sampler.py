@@ -85,7 +85,7 @@ class MemorySampler:
         """
         if measure not in MEASURES:
             raise ValueError(f"measure must be one of {', '.join(MEASURES)}, not {measure!r}")
-        seconds = options.seconds(interval)
+        seconds = options.seconds(interval, "interval")
         if seconds is None or not seconds > 0:
             raise ValueError(f"interval must be a time above 0, not {interval!r}")
         return Sampling(self, os.urandom(4).hex() if label is None else label, client, measure, seconds)
@@ -129,21 +129,21 @@ class Sampling:
         self._samples = Samples(self._client.session, interval_s)
 
     def __enter__(self) -> MemorySampler:
-        self._run(self._samples.begin())
+        self._run(False, self._samples.begin())
         return self._sampler
 
     def __exit__(self, *exc_info: object) -> None:
-        self._keep(self._run(self._samples.end()))
+        self._keep(self._run(False, self._samples.end()))
 
     async def __aenter__(self) -> MemorySampler:
-        await self._run(self._samples.begin())
+        await self._run(True, self._samples.begin())
         return self._sampler
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._keep(await self._run(self._samples.end()))
+        self._keep(await self._run(True, self._samples.end()))
 
-    def _run(self, steps: Steps[Any]) -> Any:
-        return self._client.run_steps(steps, None, "MemorySampler")
+    def _run(self, is_async: bool, steps: Steps[Any]) -> Any:
+        return self._client.run_block(steps, "sampler.sample", is_async)
 
     def _keep(self, samples: list[Sample]) -> None:
         self._sampler.samples[self._label] = [(time_s, taken[self._measure]) for time_s, taken in samples]

@@ -68,6 +68,8 @@ class performance_report:  # lower case: it is used like a function
     ) -> None:
         if mode not in (None, "inline", "cdn"):
             raise ValueError(f"mode must be 'inline' or 'cdn', not {mode!r}")
+        if not isinstance(filename, str | os.PathLike):
+            raise TypeError(f"filename must be a path or a URL, not {filename!r}")
         self.filename = os.fspath(filename)
         self.mode = mode
         self.stacklevel = stacklevel
@@ -78,23 +80,23 @@ class performance_report:  # lower case: it is used like a function
     def __enter__(self) -> performance_report:
         self._code = _text_of(sys._getframe(self.stacklevel))
         self._client: Any = get_client()
-        self._since, self._begun_s = self._run(self._begin())
+        self._since, self._begun_s = self._run(False, self._begin())
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._write(self._run(self._gather()))
+        self._write(self._run(False, self._gather()))
 
     async def __aenter__(self) -> performance_report:
         self._code = _text_of(sys._getframe(self.stacklevel))
         self._client = get_client()
-        self._since, self._begun_s = await self._run(self._begin())
+        self._since, self._begun_s = await self._run(True, self._begin())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._write(await self._run(self._gather()))
+        self._write(await self._run(True, self._gather()))
 
-    def _run(self, steps: Steps[Any]) -> Any:
-        return self._client.run_steps(steps, None, "performance_report")
+    def _run(self, is_async: bool, steps: Steps[Any]) -> Any:
+        return self._client.run_block(steps, "performance_report", is_async)
 
     def _begin(self) -> Steps[tuple[int, float]]:
         session = self._client.session

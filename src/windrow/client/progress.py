@@ -95,8 +95,10 @@ def progress(
     ...     progress(futures)
     """
     group = _group(kwargs.pop("func", None) or group_by)
-    interval_s = seconds(kwargs.pop("interval", None))
-    width = int(kwargs.pop("width", WIDTH))
+    interval_s = seconds(kwargs.pop("interval", None), "interval")
+    width = kwargs.pop("width", WIDTH)
+    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+        raise ValueError(f"width must be a number of characters above 0, not {width!r}")
     for name in ("loop", "start", "scheduler"):
         kwargs.pop(name, None)
     if kwargs:

@@ -137,7 +137,15 @@ def when(moment: Any, now_s: float) -> float | None:
     """
     if moment is None:
         return None
-    return now_s - config.parse_timedelta(moment) if isinstance(moment, str) else float(moment)
+    if isinstance(moment, str):
+        return now_s - config.parse_timedelta(moment)
+    try:
+        return float(moment)
+    except TypeError:
+        raise TypeError(
+            "start and stop are seconds since the epoch, or texts that say how long ago ('10 s'); "
+            f"this is a {type(moment).__name__}"
+        ) from None
 
 
 def figure(found: Rows) -> Any:
@@ -190,21 +198,21 @@ class get_task_stream:  # lower case: it is used like a function
         self.figure: Any = None
 
     def __enter__(self) -> get_task_stream:
-        self._since, _ = self._run(begin(self._client.session, self._lease))
+        self._since, _ = self._run(False, begin(self._client.session, self._lease))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._take(self._run(end(self._client.session, self._since, self._lease)))
+        self._take(self._run(False, end(self._client.session, self._since, self._lease)))
 
     async def __aenter__(self) -> get_task_stream:
-        self._since, _ = await self._run(begin(self._client.session, self._lease))
+        self._since, _ = await self._run(True, begin(self._client.session, self._lease))
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._take(await self._run(end(self._client.session, self._since, self._lease)))
+        self._take(await self._run(True, end(self._client.session, self._since, self._lease)))
 
-    def _run(self, steps: Steps[Any]) -> Any:
-        return self._client.run_steps(steps, None, "get_task_stream")
+    def _run(self, is_async: bool, steps: Steps[Any]) -> Any:
+        return self._client.run_block(steps, "get_task_stream", is_async)
 
     def _take(self, found: Rows) -> None:
         self.data += records(found)
