@@ -131,6 +131,21 @@ def test_the_stream_of_a_client_begins_with_its_first_question(own_client: Clien
     assert "Bokeh" in (tmp_path / "stream.html").read_text()
 
 
+def _stream(count: int | None, dask_scheduler: Any) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = dask_scheduler.get_task_stream(count=count)
+    return told
+
+
+def test_code_in_the_scheduler_has_the_stream_too() -> None:
+    with Client(n_workers=1, processes=False, dashboard_address=None, set_as_default=False) as client:
+        assert client.run_on_scheduler(_stream, None) == []
+        futures = client.map(twice, range(500, 510))
+        client.gather(futures)
+        told = client.run_on_scheduler(_stream, None)
+        assert {record["key"] for record in told} == {future.key for future in futures}
+        assert client.run_on_scheduler(_stream, 3) == told[-3:]
+
+
 def test_a_plot_without_bokeh_says_what_to_install(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "is_there", lambda: False)
     for ask in (

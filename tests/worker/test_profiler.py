@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import dask
 import msgspec
 import pytest
 from executor_shop import GATES, Gate, Shop, double, through, wait_until_idle
@@ -76,3 +77,14 @@ def test_a_thread_that_has_left_its_place_is_seen_until_its_task_ends(shop: Shop
     shop.done(2, double, 4)
     wait_until_idle(shop)
     assert len(shop.executor.seats) == len(before)
+
+
+def test_a_setting_without_effect_is_told(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    profiler = profiler_of(shop)
+    with dask.config.set({"distributed.worker.profile.enabled": False}):
+        profiler.start()
+        assert not caplog.records
+        with dask.config.set({"distributed.worker.profile.low-level": True}):
+            profiler.start()
+    [record] = caplog.records
+    assert "distributed.worker.profile.low-level has no effect" in record.getMessage()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from windrow import logs, versions
 from windrow.errors import WorkerStartTimeoutError
+from windrow.scheduler import recording
+from windrow.scheduler.state import ClientRecord
 from windrow.wire import failure, payload
 from windrow.wire import messages as m
 
@@ -50,11 +52,30 @@ class Asking:
     """The part of the scheduler's view that asks."""
 
     _server: SchedulerServer
+    _reader: ClientRecord
+    """Who it is that asks for what threads did."""
     workers: Views[str, WorkerView]
 
     def get_logs(self, start: int = 0, n: int | None = None) -> list[tuple[str, str]]:
         """Return the scheduler's last log records as (level, text), newest first."""
         return self._server.get_logs(start, n)
+
+    def get_task_stream(
+        self, start: float | str | None = None, stop: float | str | None = None, count: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return what threads did, a record for each attempt, as ``Client.get_task_stream`` does; from now on."""
+        from windrow.drawing import records
+
+        state = self._server.core.state
+        state.now_s = max(state.now_s, self._server.loop.time())
+        found: records.Rows = {name: [] for name in records.COLUMNS}
+        since, is_last = 0, False
+        while not is_last:
+            request = m.TaskStream(since, recording.ANSWER_ROWS, True, records.HELD_S)
+            answer = recording.rows(state, self._reader, request)
+            since, is_last = answer["next"], records.gather(found, answer)
+        self._server.flush_soon()
+        return records.records(records.chosen(found, start, stop, count))
 
     def versions(self, packages: Iterable[str] = ()) -> dict[str, Any]:
         """Return the versions of Python and of packages in the scheduler's process."""

@@ -42,7 +42,7 @@ NAMES: dict[str, list[tuple[type, Test]]] = {
     "has_what": [(m.HasWhat, _any)],
     "identity": [(m.Identity, _any)],
     "logs": [(m.RecentLogs, _any)],
-    "overview": [(kind, _any) for kind in (m.Overview, m.Tallies, m.TaskGroups, m.TaskGraph, m.RecentEvents)],
+    "overview": [(kind, _any) for kind in (m.Overview, m.Tallies, m.TaskGroups, m.TaskGraph, m.RecentEvents, m.Memory)],
     "processing": [(m.Processing, _any)],
     "profile": [(m.Profile, _any)],
     "rebalance": [(m.Rebalance, _any)],

@@ -398,6 +398,7 @@ class SchedulerView(Asking):
 
     def __init__(self, server: SchedulerServer) -> None:
         self._server = server
+        self._reader = ClientRecord(f"code in {server.id}", "")
         state = server.core.state
         self.workers: Views[str, WorkerView] = Views(lambda: state.workers, lambda worker: WorkerView(worker, self))
         self.tasks: Views[Key, TaskView] = _Tasks(self)

@@ -343,7 +343,7 @@ class SchedulerServer(Server):
             logger.warning("closing the connection of %s: %s", link.remote, refusal)
             link.send([Close(str(refusal))])
             link.close()
-        self._flush_soon()
+        self.flush_soon()
 
     def _check_name(self, link: Link, hello: Message) -> None:
         """Refuse a client the name of one that has proved more: it would take its place."""
@@ -362,7 +362,7 @@ class SchedulerServer(Server):
                 reason = "the scheduler closes"
             self._tell("%s has left: %s", _named(peer), reason or "the connection is closed")
             self.core.lost(peer, reason, self.loop.time())
-            self._flush_soon()
+            self.flush_soon()
             self._changed()
 
     def _on_cut(self, link: Link) -> None:
@@ -376,7 +376,7 @@ class SchedulerServer(Server):
         self._tell("%s is cut off; it may come back within %g s", _named(peer), link.patience_s)
         self._cut.add(link)
         self.core.cut(peer, link.patience_s, self.loop.time())
-        self._flush_soon()
+        self.flush_soon()
         self._changed()
 
     def _on_resumed(self, link: Link) -> None:
@@ -385,7 +385,7 @@ class SchedulerServer(Server):
             self._tell("%s is back", _named(peer))
             self._cut.discard(link)
             self.core.resumed(peer, self.loop.time())
-            self._flush_soon()
+            self.flush_soon()
             self._changed()
 
     def _tell(self, text: str, *args: object) -> None:
@@ -395,7 +395,8 @@ class SchedulerServer(Server):
         if self.on_change is not None:
             self.loop.call_soon(self.on_change)
 
-    def _flush_soon(self) -> None:
+    def flush_soon(self) -> None:
+        """Send what is to be said, at the end of this turn of the loop."""
         if not self._flush_due:
             self._flush_due = True
             self.loop.call_soon(self._flush)

@@ -8,6 +8,7 @@ costs them less than 1 % (docs/decisions/0024-what-is-recorded-of-runs.md).
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from windrow.worker.server import WorkerServer
 
 __all__ = ["Profiler"]
+
+logger = logging.getLogger("windrow.worker")
 
 _BASE = Executor._run.__code__
 
@@ -54,6 +57,11 @@ class Profiler:
 
     def start(self) -> None:
         """Begin to look, if that is configured (``distributed.worker.profile.enabled``)."""
+        if config.get("distributed.worker.profile.low-level", False):
+            logger.warning(
+                "distributed.worker.profile.low-level has no effect: profiles are of functions of Python. What C code "
+                "does counts for the function that has called it"
+            )
         if config.get("distributed.worker.profile.enabled"):
             self.sampler.start()
 
