@@ -48,6 +48,19 @@ def test_who_does_not_come_back_is_given_up() -> None:
     assert client.closed
 
 
+def test_who_is_let_go_after_another_life_has_still_ended_once() -> None:
+    """Else what only its first life held would be taken for something that is still there (seed 838)."""
+    cluster, _ = cluster_with(1)
+    cluster.add_worker(nthreads=1, nanny=False)
+    first, second = cluster.workers.values()
+    for _ in range(20):
+        cluster.clock.step()
+    first._start_afresh()
+    first.leave(held_nothing=True)
+    second.leave(held_nothing=True)
+    assert list(cluster.ended) == [first.address]
+
+
 def test_seeds_cut_connections() -> None:
     cut = 0
     for seed in range(10):

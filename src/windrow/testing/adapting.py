@@ -137,6 +137,5 @@ class Adapting:
             self.on_let_go(address)
             worker = self.cluster.workers.get(address)
             if worker is not None:
-                worker.leave()
-                del self.cluster.ended[address]
+                worker.leave(held_nothing=True)
         self._busy = False

@@ -103,8 +103,7 @@ class Moving:
             self.let_go[address] = None
             worker = self.cluster.workers.get(address)
             if worker is not None:
-                worker.leave()
-                del self.cluster.ended[address]
+                worker.leave(held_nothing=True)  # in its present life: an earlier one may have ended with what it held
 
     # ------------------------------------------------------------ what must be true
 

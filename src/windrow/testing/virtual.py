@@ -337,10 +337,11 @@ class VirtualWorker:
         self.close_client()
         self.cluster.disconnect(self.to_scheduler)
 
-    def leave(self) -> None:
+    def leave(self, held_nothing: bool = False) -> None:
         """Close in good order, in the middle of whatever it does; no other is started."""
         self.alive = False
-        self.cluster.ended[self.address] = None
+        if not held_nothing:
+            self.cluster.ended[self.address] = None
         self.cluster.log(f"{self.name} leaves")
         del self.cluster.workers[self.address]
         self.cluster.on_end(self)
