@@ -43,11 +43,23 @@ def drawn(**facts: Any) -> dict[str, Any]:
     }
 
 
-def lines(facts: dict[str, Any], order: str = "name", **options: Any) -> list[str]:
-    console = Console(file=io.StringIO(), width=100)
+def lines(facts: dict[str, Any], order: str = "name", width: int = 100, **options: Any) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
     console.print(terminal.picture(facts, order, **options))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def test_eighty_columns_are_enough_for_all_headings_and_names_give_way() -> None:
+    long = {**dict.fromkeys(figures.STATES, 0), "prefix": "random_sample-sum-aggregate-partial", "queued": 1234567}
+    many = worker("worker-of-a-long-name-on-a-host-of-a-longer-one", stored=12345, stored_bytes=2**40)
+    shown = lines(drawn(tasks=[long], workers=[many]), width=80)
+    assert all(len(line) <= 80 for line in shown)
+    headings = "worker threads CPU memory processing results", "tasks waiting queued processing memory erred done"
+    assert all(any(line.split() == row.split() for line in shown) for row in headings), shown
+    cut = {words[0][:6]: words for line in shown if (words := line.split())[0].endswith("…")}
+    assert cut["worker"][-3:] == ["12,345,", "1.0", "TiB"]
+    assert cut["random"][1] == "1,234,567"
 
 
 def names(shown: list[str]) -> list[str]:

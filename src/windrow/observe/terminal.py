@@ -21,6 +21,7 @@ from windrow.observe.figures import STATES, bytes_text
 __all__ = ["ORDERS", "picture"]
 
 ROWS = 20
+BAR_WIDTH = 12
 
 Row = Mapping[str, Any]
 
@@ -80,7 +81,7 @@ def _workers(drawn: Mapping[str, Any], order: str, rows: int) -> Table:
     for row in shown[:rows]:
         full = row["memory"] / row["memory_limit"] if row["memory_limit"] else 0.0
         table.add_row(
-            Text(row["name"]),
+            _name(row["name"]),
             str(row["nthreads"]),
             "?" if row["cpu"] is None else f"{row['cpu']:.0%}",
             Text(
@@ -101,8 +102,8 @@ def _tasks(drawn: Mapping[str, Any], rows: int) -> Table:
         total = sum(row[state] for state in STATES)
         done = row["memory"] + row["erred"] + row["released"]
         counts = [Text(f"{row[state]:,}" if row[state] else "", style=_STYLES.get(state, "")) for state in states]
-        bar = ProgressBar(total=total, completed=done, width=20, finished_style="green")
-        table.add_row(Text(row["prefix"]), *counts, bar)
+        bar = ProgressBar(total=total, completed=done, width=BAR_WIDTH, finished_style="green")
+        table.add_row(_name(row["prefix"]), *counts, bar)
     if drawn["counted_ago"] is None:
         table.add_row(Text("they are being counted", style="dim"))
     _say_rest(table, len(drawn["tasks"]) - rows)
@@ -110,13 +111,17 @@ def _tasks(drawn: Mapping[str, Any], rows: int) -> Table:
 
 
 def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first, no_wrap=True, overflow="ellipsis", max_width=40)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+    table.add_column(first, max_width=40)  # where room is short, it alone gives way
     for name in others:
         table.add_column(name, justify="left" if name in ("", "done") else "right", no_wrap=True)
     return table
 
 
+def _name(name: str) -> Text:
+    return Text(name, no_wrap=True, overflow="ellipsis")
+
+
 def _say_rest(table: Table, count: int) -> None:
     if count > 0:
-        table.add_row(Text(f"and {count:,} more", style="dim"))
+        table.add_row(Text(f"and {count:,} more", style="dim", no_wrap=True))
