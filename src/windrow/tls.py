@@ -344,16 +344,33 @@ _CONFIGURED = (
 
 
 def with_certificates(security: Security | None) -> Security:
-    """Return what has certificates: this, or one with temporary ones in its place.
+    """Return what has certificates: this, or one with temporary ones in its place, and all else as it is here.
+
+    Raises
+    ------
+    WrongCertificate
+        There is a part of what certificates take: who has given that does not want others.
 
     Examples
     --------
     >>> with_certificates(None).encrypts
     True
+    >>> with_certificates(Security(tls_min_version=ssl.TLSVersion.TLSv1_3)).tls_min_version == ssl.TLSVersion.TLSv1_3
+    True
     """
-    if security is not None and security.encrypts:
+    if security is None:
+        return Security.temporary()
+    if security.encrypts:
         return security
-    return Security.temporary()
+    if given := [name for name in _MATERIAL if getattr(security, name) is not None]:
+        lacks = "certificate (tls_scheduler_cert, tls_worker_cert, tls_client_cert)"
+        raise WrongCertificate(
+            f"there is {', '.join(given)}, and no {lacks if security.tls_ca_file is not None else 'tls_ca_file'}: give "
+            "both, or neither, and certificates are made for the occasion. They are arguments of Security, or "
+            "configured (distributed.comm.tls.*)"
+        )
+    settings = {name: getattr(security, name) for name in ("tls_ciphers", *_VERSIONS, "extra_conn_args")}
+    return Security.temporary(**settings)
 
 
 def chosen_scheme(scheme: str, host: str, security: Security | None, *, said: bool) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from windrow import Security, scheduler_file, security, tls
+from windrow.errors import WrongCertificate
 
 
 def test_unknown_arguments_and_versions_are_refused() -> None:
@@ -85,3 +86,28 @@ def test_a_scheduler_file_carries_temporary_ones_and_no_other_keys(tmp_path: Pat
     scheduler_file.write(path, "tls://127.0.0.1:9", b"s" * 32, Security(**own, tls_client_cert="me.pem"))
     assert "PRIVATE" not in path.read_text()
     assert "me.pem" in path.read_text()
+
+
+def test_certificates_that_are_made_leave_all_else_as_it_was_said() -> None:
+    said = Security(
+        tls_min_version=ssl.TLSVersion.TLSv1_3, tls_ciphers="ECDHE+AESGCM", extra_conn_args={"server_hostname": "x"}
+    )
+    made = tls.with_certificates(said)
+    assert made.encrypts
+    assert (made.tls_min_version, made.tls_ciphers) == (said.tls_min_version, "ECDHE+AESGCM")
+    assert made.extra_conn_args == {"server_hostname": "x"}
+    assert made.context("worker", server=True).minimum_version == ssl.TLSVersion.TLSv1_3
+    assert tls.with_certificates(made) is made
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"tls_ca_file": "ca.pem"}, "there is tls_ca_file, and no certificate"),
+        ({"tls_scheduler_cert": "s.pem"}, "there is tls_scheduler_cert, and no tls_ca_file"),
+        ({"tls_ca_file": "ca.pem", "tls_worker_key": "k.pem"}, "there is tls_ca_file, tls_worker_key, and no"),
+    ],
+)
+def test_who_gives_a_part_of_his_certificates_gets_no_others(part: dict[str, str], words: str) -> None:
+    with pytest.raises(WrongCertificate, match=words):
+        tls.with_certificates(Security(**part))

@@ -21,6 +21,8 @@ __all__ = ["by_party", "decoded", "merged"]
 
 def by_party(session: Session, request: m.Profile) -> Steps[dict[str, sampling.Tree]]:
     """Trees by address; those that leave meanwhile are left out."""
+    if request.workers is not None:
+        request.workers = list((yield from calls.chosen_workers(session, request.workers)))
     reply = yield from calls.ask(session, request)
     return {address: decoded(blob) for address, blob in zip(reply.value, reply.blobs, strict=True) if blob is not None}
 
