@@ -355,8 +355,8 @@ def with_certificates(security: Security | None) -> Security:
     --------
     >>> with_certificates(None).encrypts
     True
-    >>> with_certificates(Security(tls_min_version=ssl.TLSVersion.TLSv1_3)).tls_min_version == ssl.TLSVersion.TLSv1_3
-    True
+    >>> with_certificates(Security(tls_ciphers="ECDHE+AESGCM")).tls_ciphers
+    'ECDHE+AESGCM'
     """
     if security is None:
         return Security.temporary()

@@ -188,7 +188,7 @@ def test_a_profile_shows_where_tasks_spend_their_time(client: Client, two: list[
     assert state["count"] == profile["count"]
     assert figure.title.text == "Profile"
     assert "spin" in (tmp_path / "profile.html").read_text()
-    with pytest.raises(ValueError, match="there is no .nobody."):
+    with pytest.raises(ValueError, match="there is no 'nobody'"):
         client.profile(workers=["nobody"])
     with pytest.raises(ValueError, match="one figure"):
         client.profile(plot=True, merge_workers=False)

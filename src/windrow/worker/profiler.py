@@ -3,7 +3,7 @@
 What lives here: `Profiler`. What this file must never know: who asks, how profiles of several workers are merged.
 
 It is on by default, as what was slow is usually asked for afterwards: a look every 10 ms at the threads that run tasks
-costs them less than 1 % (docs/decisions/0024-what-is-recorded-of-runs.md).
+costs them less than 3 % (docs/decisions/0024-what-is-recorded-of-runs.md).
 """
 
 from __future__ import annotations
