@@ -123,6 +123,7 @@ READING: dict[str, Callable[[Client, Path], object]] = {
     "names of datasets": lambda client, path: client.list_datasets(),
     "events": lambda client, path: [event for _, event in client.get_events("read")],
     "metadata": lambda client, path: client.get_metadata("read"),
+    "whether the memory manager runs": lambda client, path: client.amm.running(),
     "what tasks have said": lambda client, path: client.get_task_logs(("said", 0)),
     "all of it": lambda client, path: client.dump_cluster_state(str(path / "dump")),
 }

@@ -145,6 +145,9 @@ SERVICES: dict[str, Role] = {
 _READING = {"datasets": "list", "events": "get", "metadata": "get", "output": "get"}
 """Services with something to read, and the tag of the request that reads it and does nothing else."""
 
+_READING_WORDS = {"amm": "running"}
+"""The same of services whose requests are single words."""
+
 
 PHRASES: dict[type[Struct] | str, str] = {
     **dict.fromkeys(_OF_THE_CLUSTER, "speak as a part of the cluster"),
@@ -221,6 +224,8 @@ def reads(request: m.Ask) -> bool:
 
     Examples
     --------
+    >>> reads(m.Ask("amm", "running")), reads(m.Ask("amm", "start"))
+    (True, False)
     >>> reads(m.Ask("metadata", ["get", ["x"]])), reads(m.Ask("metadata", ["set", ["x"], 1]))
     (True, False)
     """
@@ -228,6 +233,8 @@ def reads(request: m.Ask) -> bool:
     if isinstance(wish, Struct):
         tag = wish.__struct_config__.tag
     else:
+        if isinstance(wish, str):
+            return wish == _READING_WORDS.get(request.service)
         tag = wish[0] if isinstance(wish, list) and wish else None
     return tag is not None and tag == _READING.get(request.service)
 
