@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from browser_help import Browser, browsing, fail, need_browser, opening_s
+from browser_help import Browser, browsing, fail, need_browser, soonest_s
 
 from windrow import Client, LocalCluster, wait
 from windrow.observe.plots.catalogue import PAGES
@@ -48,10 +48,10 @@ def client(pytestconfig: pytest.Config) -> Iterator[Client]:
 @pytest.mark.timeout(3_000)
 def test_a_crowd_slows_no_page_and_the_dashboard_stays_small(client: Client, tmp_path: Path) -> None:
     root = str(client.dashboard_link).removesuffix("/status")
-    process = psutil.Process(client.cluster.scheduler.dashboard.pid)  # type: ignore[union-attr]
     with browsing(tmp_path) as browser:
         counted(browser, root)
-        taken = {path: min(opening_s(browser, f"{root}/{path}") for _ in range(3)) for path in PAGES}
+        process = psutil.Process(client.cluster.scheduler.dashboard.pid)  # type: ignore[union-attr]
+        taken = {path: soonest_s(browser, f"{root}/{path}") for path in PAGES}
         once = process.memory_info().rss
         for path in PAGES:
             browser.open(f"{root}/{path}")
