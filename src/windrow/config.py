@@ -154,7 +154,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
     "windrow.local-sockets": Setting(
         True, "Whether parties on one host, of one user, use unix sockets where their address is a tcp one (Linux)"
     ),
-    "windrow.backlog-limit": Setting("256 MiB", "What may wait, unasked for, for a party that takes nothing"),
+    "windrow.backlog-limit": Setting(
+        "256 MiB", "What may wait, unasked for, for a party that takes nothing; with more, threads wait that make work"
+    ),
     "windrow.stall-timeout": Setting("30s", "How long a party for which that waits may take nothing"),
     "windrow.inline-limit": Setting("16 KiB", "Results up to this size travel inside the message that reports them"),
     "windrow.output.keep": Setting(True, "Whether what tasks print and log is kept for `Future.logs`"),

@@ -285,3 +285,60 @@ def test_a_collected_client_gives_back_what_it_owned(fake, monkeypatch):
     gc.collect()
     until(lambda: fake.closed == 1)
     assert fake.wait_for(m.Close)
+
+
+def submit_in_a_thread(client, count):
+    """Submit large arguments from another thread; return it, and how many it has got rid of."""
+    submitted = []
+
+    def submit():
+        for n in range(count):
+            submitted.append(client.submit(len, bytes([n]) * 100_000, pure=False))
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    return thread, submitted
+
+
+@pytest.mark.parametrize("call", ["submit", "map", "graph", "log_event"])
+def test_who_submits_faster_than_can_be_sent_waits(client, fake, call, monkeypatch):
+    """The loop takes nothing in: what waits for it is bounded, and leaves when it goes on."""
+    client.session.room._limit_bytes = 1_000_000
+    gate, stands = threading.Event(), threading.Event()
+    fake.loop_thread.loop.call_soon_threadsafe(lambda: (stands.set(), gate.wait(20)))
+    assert stands.wait(10)
+    thread, submitted = submit_in_a_thread(client, 50)
+    until(lambda: client.session.room.is_full)
+    calls = {
+        "submit": lambda: client.submit(inc, 1),
+        "map": lambda: client.map(inc, [1]),
+        "graph": lambda: client.get({"x": (inc, 1)}, "x", sync=False),
+        "log_event": lambda: client.log_event("topic", "text"),
+    }
+    done = threading.Event()
+    other = threading.Thread(target=lambda: (calls[call](), done.set()))
+    other.start()
+    assert not done.wait(0.1)
+    assert len(submitted) == 10
+    gate.set()
+    thread.join(20)
+    other.join(20)
+    assert len(submitted) == 50
+    assert done.is_set()
+
+
+def test_who_waits_for_room_hears_of_the_end(client, fake):
+    client.session.room.add(2**40)
+    raised = []
+
+    def submit():
+        try:
+            client.submit(inc, 1)
+        except ClosedClientError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    fake.cut()
+    thread.join(20)
+    assert len(raised) == 1

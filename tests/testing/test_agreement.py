@@ -71,7 +71,7 @@ def test_who_has_something_to_hear_is_not_compared() -> None:
     cluster, worker, client = cluster_at_work()
     client.submit("more", Work(3), [])
     compared = cluster.agreement.compared
-    while not worker.to_scheduler.line._back.under_way:
+    while not worker.to_scheduler.line._scheduler_end.waiting_bytes:
         assert cluster.clock.step()
     assert cluster.agreement.compared == compared
 

@@ -1,12 +1,10 @@
-"""The virtual clock and network: order, delay, codec, and breaking."""
+"""The virtual clock and one direction of the virtual network; links over it are in `test_simulated_links`."""
 
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
-from windrow.testing.network import Channel, Clock
-from windrow.wire.messages import Close, Heartbeat, Run, TaskId
+from windrow.testing.network import Clock, Pipe
 
 
 def test_events_happen_in_the_order_of_their_times() -> None:
@@ -46,48 +44,37 @@ def test_after_counts_from_now() -> None:
     assert not clock.step()
 
 
-def channel(seed: int = 1, delay_s: float = 1.0) -> tuple[Clock, Channel, list[list[Any]]]:
-    """A channel, and what it has delivered."""
+def pipe(seed: int = 1, delay_s: float = 1.0) -> tuple[Clock, Pipe, list[bytes]]:
+    """A pipe, and what it has delivered."""
     clock = Clock()
-    delivered: list[list[Any]] = []
-    return clock, Channel(clock, Random(seed), delivered.append, delay_s), delivered
+    delivered: list[bytes] = []
+    return clock, Pipe(clock, Random(seed), delivered.append, delay_s), delivered
 
 
-def test_messages_arrive_late_and_equal() -> None:
-    clock, link, delivered = channel()
-    message = Run(TaskId(1), 2, "k", 3, b"args", inputs=[TaskId(4)], where={TaskId(4): (9, ["tcp://a"])})
-    link.send([message, Close("bye")])
+def test_bytes_arrive_late() -> None:
+    clock, way, delivered = pipe()
+    way.send(b"x")
     assert delivered == []
     clock.step()
-    assert delivered == [[message, Close("bye")]]
-    assert delivered[0][0] is not message
+    assert delivered == [b"x"]
     assert 0 < clock.now_s <= 1.0
 
 
-def test_batches_never_overtake_each_other() -> None:
+def test_nothing_overtakes_what_was_sent_before() -> None:
     for seed in range(20):
-        clock, link, delivered = channel(seed)
+        clock, way, delivered = pipe(seed)
         for number in range(20):
-            link.send([Heartbeat({"n": float(number)})])
+            way.send(bytes([number]))
         while clock.step():
             pass
-        assert [batch[0].metrics["n"] for batch in delivered] == list(range(20))
+        assert delivered == [bytes([number]) for number in range(20)]
 
 
-def test_what_is_changed_after_it_was_sent_arrives_as_it_was() -> None:
-    clock, link, delivered = channel()
-    batch: list[Any] = [Heartbeat({"n": 1.0})]
-    link.send(batch)
-    batch[0].metrics["n"] = 2.0
-    clock.step()
-    assert delivered[0][0].metrics == {"n": 1.0}
-
-
-def test_a_broken_channel_is_silent() -> None:
-    clock, link, delivered = channel()
-    link.send([Close("under way")])
-    link.broken = True
-    link.send([Close("too late")])
+def test_a_broken_pipe_is_silent() -> None:
+    clock, way, delivered = pipe()
+    way.send(b"under way")
+    way.is_broken = True
+    way.send(b"too late")
     while clock.step():
         pass
     assert delivered == []

@@ -6,15 +6,20 @@ import asyncio
 import functools
 import importlib.util
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from random import Random
 from types import ModuleType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
 from windrow import runtime, schemes, transport
 from windrow.runtime import LoopThread
+from windrow.testing.links import SimulatedNetwork
+from windrow.testing.loop import VirtualLoop
+from windrow.testing.network import Clock
 from windrow.tls import Security
 from windrow.transport import Link, Listener, unix
 from windrow.transport.lasting import Reception
@@ -28,10 +33,23 @@ LIMIT_S = 10.0
 CERTIFICATES = Security.temporary()
 
 
+class VirtualThread:
+    """Stands for a loop's thread where time is virtual: it goes on only while a test waits for something."""
+
+    def __init__(self) -> None:
+        self.loop = VirtualLoop(Clock())
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout_s: float) -> T:
+        return self.loop.run(coroutine, timeout_s)
+
+    def stop(self) -> None:
+        self.loop.close()
+
+
 class End:
     """One end of a connection as its owner sees it; every call is safe from the test's thread."""
 
-    def __init__(self, thread: LoopThread) -> None:
+    def __init__(self, thread: LoopThread | VirtualThread) -> None:
         self.thread = thread
         self.link: Link
         self.batches: list[list[Message]] = []
@@ -60,9 +78,31 @@ class End:
     def close(self) -> None:
         self.do(lambda: self.link.close())
 
+    def soon(self, function: Callable[..., object], *arguments: object) -> None:
+        """Have a function called on this end's loop, and do not wait for it."""
+        self.thread.loop.call_soon_threadsafe(function, *arguments)
+
     def wait_until(self, happened: Callable[[], object]) -> None:
+        """Wait until something has happened that comes with a batch, or with the loss."""
+        if isinstance(self.thread, VirtualThread):
+            self.thread.loop.run_until(happened, self.limit_s)
+            return
         with self._news:
             assert self._news.wait_for(happened, self.limit_s), f"batches: {len(self.batches)}, lost: {self.lost}"
+
+    def until(self, happens: Callable[[], object]) -> None:
+        """Wait for what nothing announces, while this end's loop goes on; it is looked at there."""
+        if isinstance(self.thread, VirtualThread):
+            self.thread.loop.run(self._until(happens), self.limit_s)
+            return
+        limit_s = time.monotonic() + self.limit_s
+        while not self.do(happens):
+            assert time.monotonic() < limit_s, "it does not happen"
+            self.settle()
+
+    async def _until(self, happens: Callable[[], object]) -> None:
+        while not happens():
+            await asyncio.sleep(0.01)  # of virtual time
 
     def wait_for_messages(self, count: int) -> list[Message]:
         self.wait_until(lambda: sum(map(len, self.batches)) >= count)
@@ -94,7 +134,13 @@ class End:
 class Network:
     """One listener, and any number of connections to it."""
 
-    def __init__(self, scheme: str, near: LoopThread, far: LoopThread, patience_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        scheme: str,
+        near: LoopThread | VirtualThread,
+        far: LoopThread | VirtualThread,
+        patience_s: float = 0.0,
+    ) -> None:
         self.near, self.far = near, far
         self.patience_s = patience_s
         self.accepted: list[Link] = []
@@ -111,8 +157,18 @@ class Network:
         return self.address.startswith("inproc://")
 
     @property
+    def is_simulated(self) -> bool:
+        return self.address.startswith("sim://")
+
+    @property
     def address(self) -> str:
         return self.listener.address
+
+    def wait_for(self, event: threading.Event) -> None:
+        """Wait for what a handler on a loop sets."""
+        if isinstance(self.far, VirtualThread):
+            self.far.loop.run_until(event.is_set, LIMIT_S)
+        assert event.wait(LIMIT_S)
 
     def near_end(self) -> End:
         """Return an end on the near loop that has no link yet."""
@@ -146,7 +202,7 @@ class Network:
             near.adopt(await self._connect())
 
         self.near.run(connect(), LIMIT_S)
-        assert is_there.wait(LIMIT_S)
+        self.wait_for(is_there)
         return near, far
 
 
@@ -171,6 +227,8 @@ class Kind(NamedTuple):
     patience_s: float = 0.0
     is_nearby: bool = False
     """Whether unix sockets stand beside tcp ones."""
+    is_virtual: bool = False
+    """Whether its network is simulated, and its time that of a clock which a test turns."""
 
 
 KINDS = {
@@ -190,26 +248,34 @@ KINDS = {
     "lasting-third-party": Kind("path", patience_s=LIMIT_S),
     "lasting-tls": Kind("tls", patience_s=LIMIT_S),
     "lasting-asyncio": Kind("tcp", asyncio.new_event_loop, patience_s=LIMIT_S),
+    "simulated": Kind("sim", is_virtual=True),
+    "lasting-simulated": Kind("sim", is_virtual=True, patience_s=LIMIT_S),
 }
 
 
 APART = {
     f"{name}-apart": kind._replace(two_loops=True)
     for name, kind in KINDS.items()
-    if name in {"third-party", "tcp", "nearby", "tls", "lasting", "lasting-nearby", "lasting-tls", "lasting-asyncio"}
+    if not name.startswith("inproc") and not kind.is_virtual
 }
 """Those of which one side may be stopped while the other goes on."""
 
 
 def network_of(kind: str) -> Iterator[Network]:
-    scheme, make_loop, two_loops, patience_s, is_nearby = {**KINDS, **APART}[kind]
+    scheme, make_loop, two_loops, patience_s, is_nearby, is_virtual = {**KINDS, **APART}[kind]
+    near: LoopThread | VirtualThread
+    far: LoopThread | VirtualThread
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unix, "is_on", lambda: is_nearby)
         patch.setattr(schemes, "_backends", {**schemes._backends, "path": path_transport()})
         if make_loop is not None:
             patch.setattr(runtime, "new_loop", make_loop)
-        near = LoopThread("near")
-        far = LoopThread("far") if two_loops else near
+        if is_virtual:
+            near = far = VirtualThread()
+            schemes.register(scheme, SimulatedNetwork(near.loop.clock, Random(kind)))
+        else:
+            near = LoopThread("near")
+            far = LoopThread("far") if two_loops else near
         network = Network(scheme, near, far, patience_s)
         yield network
         far.run(_call(network.listener.close), LIMIT_S)

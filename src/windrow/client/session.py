@@ -21,7 +21,9 @@ from windrow.client.entry import BAD, CANCELLED, ERROR, FINISHED, LOST, PENDING,
 from windrow.client.functions import Declared, Function
 from windrow.client.options import Options
 from windrow.roles import Role
+from windrow.transport.room import Room
 from windrow.wire import messages as m
+from windrow.wire.payload import nbytes
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -75,6 +77,8 @@ class Session:
         self.loop: AbstractEventLoop | None = None
         self.thread_id = 0
         self.wake_due = False
+        self.room = Room()
+        """Whether threads may submit; else they wait."""
         self.released: deque[Entry] = deque()
         self.gone = Latch(1)
         self.on_topic: Callable[[m.Topic], None] | None = None
@@ -134,8 +138,10 @@ class Session:
                 return
             self._outgoing = []
             self._tail = None
+            self.room.taken()
         if self._link is not None:
             self._link.send(batch)
+            self.room.look(self._link)
 
     def _release(self, most: int) -> None:
         released, entries, keys = self.released, self.entries, []
@@ -237,6 +243,7 @@ class Session:
             self.reason = reason
             self.thread_id = 0
         self._outgoing, self._tail = [], None
+        self.room.open()
         for entry in list(self.entries.values()):
             if entry.status in UNDONE:
                 del self.entries[entry.key]
@@ -248,6 +255,7 @@ class Session:
     def forked(self) -> None:
         """This process is a copy of the one that has the loop and the link: nothing comes or goes here."""
         self.lock = threading.Lock()  # another thread may have held it, and there is no other thread here
+        self.room = Room()
         self.loop = None
         self.end("this process was forked from the one that has the client. Make a client of this process's own")
 
@@ -318,8 +326,15 @@ class Session:
             self._append(m.Withdraw(question.id))
         self.wake()
 
+    def _wait_for_room(self) -> None:
+        """Wait while the scheduler does not take what is sent; not on the loop, which is what sends it."""
+        if threading.get_ident() != self.thread_id:
+            self.room.wait(f"the scheduler at {self.remote}")
+
     def say(self, message: m.Message) -> None:
         """Send a message that has no answer."""
+        if self.room.is_full:
+            self._wait_for_room()
         with self.lock:
             self.check_open()
             self._append(message)
@@ -340,6 +355,8 @@ class Session:
         options: Options,
     ) -> Entry:
         """Make an entry and send the task, unless the key is held; merges with neighbours that left just before."""
+        if self.room.is_full:
+            self._wait_for_room()
         with self.lock:
             if key in self.entries and (entry := self._held(key)) is not None:
                 entry.refs += 1
@@ -364,6 +381,7 @@ class Session:
             else:
                 columns = [list(inputs)] if inputs else []
                 self._append_submit(function, [key], [blob], columns, options)
+            self.room.add(len(blob) if type(blob) is bytes else nbytes(blob))
             self.entries[key] = entry = Entry(key, self.number)
         if not self.wake_due:
             self.wake()
@@ -378,8 +396,11 @@ class Session:
         options: Options,
     ) -> list[Entry]:
         """An entry for each key, in order; those not held already leave as one Submit."""
+        if self.room.is_full:
+            self._wait_for_room()
         with self.lock:
             self.check_open()
+            self.room.add(sum(map(nbytes, blobs)))
             entries = self.entries
             fresh = dict.fromkeys(keys)
             new = entries.keys().isdisjoint(fresh)
@@ -445,12 +466,15 @@ class Session:
 
     def submit_graph(self, graph: m.Graph, functions: Iterable[Function], wanted: Iterable[m.Key]) -> list[Entry]:
         """Send a part of a graph; an entry for each key that is wanted of it."""
+        if self.room.is_full:
+            self._wait_for_room()
         with self.lock:
             self.check_open()
             self._check_inputs(graph.known, "a graph refers to it and does not make it")
             for function in functions:
                 self._declared.declare(function, self._outgoing)
             self._append(graph)
+            self.room.add(sum(map(nbytes, graph.args)))
             made = []
             for key in wanted:
                 entry = self._held(key)

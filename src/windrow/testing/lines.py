@@ -1,7 +1,7 @@
 """Sessions between the scheduler and another party in the virtual cluster, over connections that a seed cuts.
 
 What lives here: `Line`, two ends with the books of `transport.replay`, as the real links have them. What this file must
-never know: who talks over it, or when it is cut.
+never know: who talks over it, or when it is cut. Its connections are those of `testing.links`.
 
 What is under way when a connection is cut is lost, in both directions. Each side notices in its own time; the party
 connects again, and is let in if the scheduler has not given it up.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from windrow.testing.network import Channel
+from windrow.testing.links import SimulatedLink, pair
 from windrow.transport.replay import Replay
 from windrow.wire.messages import Close, Resume, Resumed
 
@@ -28,21 +28,29 @@ MARGIN_S = 1.0
 """How much longer the scheduler waits for it."""
 
 
+class _Connection(SimulatedLink):
+    """One whose handler's errors end the run, and not only the connection: they are what is looked for."""
+
+    def _deliver(self, batch: list[Any]) -> None:
+        assert self._on_batch is not None
+        self._on_batch(batch)
+
+
 class End:
     """One end, as its owner sees it."""
 
     def __init__(self, line: Line) -> None:
         self.line = line
         self.replay = Replay()
-        self.channel: Channel | None = None
+        self.link: SimulatedLink | None = None
 
     def send(self, messages: list[Any]) -> None:
         """Send a batch: now, or when there is a connection again."""
         if self.line.is_over:
             return
-        if self.channel is not None:
+        if self.link is not None:
             acknowledges = self.line.lasting and self.line.cluster.rng.random() < 0.3
-            self.channel.send([*messages, self.replay.ack()] if acknowledges else messages)
+            self.link.send([*messages, self.replay.ack()] if acknowledges else messages)
         if self.line.lasting:
             self.replay.keep(messages)
 
@@ -68,11 +76,11 @@ class Line:
         self._receive = receive
         self._on_lost = on_lost
         self._on_refused = on_refused
-        self._forth: Channel
-        self._back: Channel
+        self._party_end: SimulatedLink
+        self._scheduler_end: SimulatedLink
         self._was_here = True
         self._connect()
-        self.near.channel, self.far.channel = self._forth, self._back
+        self.near.link, self.far.link = self._party_end, self._scheduler_end
         self.near.send([hello])
 
     @property
@@ -83,17 +91,20 @@ class Line:
     @property
     def is_whole(self) -> bool:
         """Whether both sides use one connection, which stands."""
-        return self.near.channel is self._forth and self.far.channel is self._back and not self._forth.broken
+        own = self.near.link is self._party_end and self.far.link is self._scheduler_end
+        return own and not self._party_end.is_severed
 
     @property
     def is_quiet(self) -> bool:
         """Whether both sides use one connection, and nothing is under way on it."""
-        return not self.is_over and self.is_whole and not self._forth.under_way and not self._back.under_way
+        under_way = self._party_end.waiting_bytes + self._scheduler_end.waiting_bytes
+        return not self.is_over and self.is_whole and not under_way
 
     def _connect(self) -> None:
         cluster = self.cluster
-        self._forth = Channel(cluster.clock, cluster.rng, self._at_scheduler, cluster.delay_s)
-        self._back = Channel(cluster.clock, cluster.rng, self._at_party, cluster.delay_s)
+        self._party_end, self._scheduler_end = pair(cluster.clock, cluster.rng, cluster.delay_s, kind=_Connection)
+        self._party_end.on_batch = self._at_party
+        self._scheduler_end.on_batch = self._at_scheduler
 
     def _at_scheduler(self, batch: list[Any]) -> None:
         if type(batch[0]) is Resume:
@@ -115,7 +126,7 @@ class Line:
 
     def _at_party(self, batch: list[Any]) -> None:
         first = batch[0]
-        if self.near.channel is not self._forth:
+        if self.near.link is not self._party_end:
             self._answered(first)
         elif messages := self.near.replay.take(batch):
             self._receive(messages)
@@ -125,13 +136,13 @@ class Line:
     def cut(self, outage_s: float | None) -> None:
         """Break the connection; the party tries again after so long, or never."""
         assert self.is_up
-        cluster, connection = self.cluster, self._back
+        cluster, connection = self.cluster, self._scheduler_end
         cluster.log(f"{self.peer!r} is cut off for {outage_s} s")
-        self._forth.broken = self._back.broken = True
+        self._party_end.sever()
 
         def scheduler_notices() -> None:
-            if self.far.channel is connection and not self.is_over:
-                self.far.channel = None
+            if self.far.link is connection and not self.is_over:
+                self.far.link = None
                 self._was_here = cluster.core.is_here(self.peer)
                 cluster.core.cut(self.peer, PATIENCE_S + MARGIN_S, cluster.clock.now_s)
                 cluster.after_scheduler()
@@ -146,15 +157,15 @@ class Line:
             if gives_up:
                 self.drop()
                 return
-            self.near.channel = None
+            self.near.link = None
             self._connect()
-            self._forth.send([Resume("", self.near.replay.received)])
+            self._party_end.send([Resume("", self.near.replay.received)])
             if self.cluster.rng.random() < 0.1:  # this one breaks too, before or after it is of use
-                forth, back = self._forth, self._back
+                broken = self._party_end
 
                 def break_off() -> None:
-                    if self._forth is forth and self.near.channel is not forth:
-                        forth.broken = back.broken = True
+                    if self._party_end is broken and self.near.link is not broken:
+                        broken.sever()
                         self._come_back_after(self.cluster.rng.random() * self.cluster.delay_s, False)
 
                 self.cluster.clock.after(self.cluster.rng.random() * self.cluster.delay_s * 2, break_off)
@@ -165,14 +176,14 @@ class Line:
         """What the reception of the real scheduler does."""
         cluster, far = self.cluster, self.far
         cluster.log(f"scheduler <- {self.peer!r} comes back, and has {resume.count}")
-        if far.channel is None and self._was_here and not cluster.core.is_here(self.peer):
-            self._back.send([Close("given up")])
+        if far.link is None and self._was_here and not cluster.core.is_here(self.peer):
+            self._scheduler_end.send([Close("given up")])
             return
-        far.channel = self._back
-        self._back.send([Resumed(far.replay.received)])
+        far.link = self._scheduler_end
+        self._scheduler_end.send([Resumed(far.replay.received)])
         cluster.core.resumed(self.peer, cluster.clock.now_s)
         for batch in far.replay.again(resume.count):
-            self._back.send(batch)
+            self._scheduler_end.send(batch)
         cluster.after_scheduler()
 
     def _answered(self, answer: Any) -> None:
@@ -181,9 +192,9 @@ class Line:
             self._on_refused()
             return
         assert type(answer) is Resumed, answer
-        self.near.channel = self._forth
+        self.near.link = self._party_end
         for batch in self.near.replay.again(answer.count):
-            self._forth.send(batch)
+            self._party_end.send(batch)
 
     # ------------------------------------------------------------ the end
 
@@ -192,11 +203,11 @@ class Line:
         if self.is_over:
             return
         self.is_over = True
-        self._forth.broken = self._back.broken = True
+        self._party_end.sever()
         cluster = self.cluster
 
         def scheduler_notices() -> None:
-            if self.peer is not None and self.far.channel is not None:
+            if self.peer is not None and self.far.link is not None:
                 if self.lasting and cluster.rng.random() < 0.5:
                     cluster.core.cut(self.peer, PATIENCE_S + MARGIN_S, cluster.clock.now_s)
                 else:  # it was on the same machine, or could not be cut

@@ -1,7 +1,8 @@
 """A clock and a network that a seed drives: no thread, no socket, no waiting.
 
-What lives here: `Clock`, an agenda of events in virtual time, and `Channel`, one direction of a connection, which keeps
-order, delays, and can break. What this file must never know: who talks over it.
+What lives here: `Clock`, an agenda of events in virtual time, and `Pipe`, one direction of a connection, which keeps
+order, delays, and can break. What this file must never know: what is said over it (`testing.links` has the frames), who
+talks over it.
 """
 
 from __future__ import annotations
@@ -9,14 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 from random import Random
-from typing import Any
 
-import msgspec
-
-from windrow.wire.messages import Message
-
-_decode = msgspec.msgpack.Decoder(list[Message]).decode
-_encode = msgspec.msgpack.Encoder().encode
+__all__ = ["Clock", "Pipe"]
 
 
 class Clock:
@@ -50,30 +45,37 @@ class Clock:
         return True
 
 
-class Channel:
-    """One direction between two parties: in order, late, through the real codec; silent once broken."""
+class Pipe:
+    """One direction between two parties: what is sent arrives late, whole and in order; nothing does once it is broken.
 
-    def __init__(self, clock: Clock, rng: Random, deliver: Callable[[list[Any]], None], delay_s: float) -> None:
-        self.clock = clock
-        self.rng = rng
-        self.deliver = deliver
-        self.delay_s = delay_s
-        self.broken = False
-        self.under_way = 0
-        """How many batches have been sent, and not arrived."""
+    Parameters
+    ----------
+    clock, rng
+        Say how late.
+    deliver
+        Called with what arrives.
+    delay_s
+        The longest time that it takes.
+    """
+
+    def __init__(self, clock: Clock, rng: Random, deliver: Callable[[bytes], None], delay_s: float) -> None:
+        self.is_broken = False
+        self._clock = clock
+        self._rng = rng
+        self._deliver = deliver
+        self._delay_s = delay_s
         self._last_s = 0.0
 
-    def send(self, messages: list[Any]) -> None:
-        """Send a batch; it arrives after all that were sent before it."""
-        if self.broken:
-            return
-        frame = _encode(messages)
-        self._last_s = max(self._last_s, self.clock.now_s + self.rng.random() * self.delay_s)
-        self.under_way += 1
+    def send(self, data: bytes) -> None:
+        """Send bytes; they arrive after all that were sent before them."""
+        if not self.is_broken:
+            self._last_s = max(self._last_s, self._clock.now_s + self.delay_s())
+            self._clock.at(self._last_s, lambda: self._arrive(data))
 
-        def arrive() -> None:
-            self.under_way -= 1
-            if not self.broken:
-                self.deliver(_decode(frame))
+    def delay_s(self) -> float:
+        """Draw how long something takes."""
+        return self._rng.random() * self._delay_s
 
-        self.clock.at(self._last_s, arrive)
+    def _arrive(self, data: bytes) -> None:
+        if not self.is_broken:
+            self._deliver(data)

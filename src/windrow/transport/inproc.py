@@ -4,7 +4,8 @@ What lives here: pairs of ends, and the table of listeners by name. What this fi
 is in this process has them all).
 
 Each send is one append to the other end's inbox; a drain is scheduled when none is due yet. So many sends in one turn
-cost one wake-up of the other loop, and nothing is locked: a deque's append and popleft are atomic.
+cost one wake-up of the other loop, and nothing is locked: a deque's append and popleft are atomic. Where many batches
+wait, as the other loop is busy, further ones are weighed, and there is a bound on what they weigh.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import logging
 from collections import deque
 from uuid import uuid4
 
+from windrow import config
 from windrow.addressing import join_address
+from windrow.transport.backlog import weight
 from windrow.transport.base import Link, Listener, OnLink
+from windrow.transport.excess import Excess
 from windrow.wire.messages import Message
 
 __all__ = ["InprocLink", "InprocListener", "connect", "listen", "new_location", "pair"]
@@ -24,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 HAS_PORTS = False
 IS_SAFE = True
+
+BATCHES_MAX = 64
+"""A link with more batches than this in the other side's inbox is congested."""
 
 _listeners: dict[str, InprocListener] = {}
 
@@ -41,12 +48,45 @@ class InprocLink(Link):
         self._drain_due = True  # until the owner assigns on_batch, nobody is to schedule a drain
         self._closed = False
         self._lost = False
+        self._excess: Excess | None = None
+        self._waiting_bytes = 0
         self._peer: InprocLink
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self._waiting_bytes
+
     def send(self, messages: list[Message]) -> None:
-        if not self._closed:
-            # A copy of the list, as over tcp, so that the caller may clear its own.
-            self._peer._put(list(messages), self)
+        if self._closed:
+            return
+        peer = self._peer
+        if len(peer._inbox) > BATCHES_MAX and self._is_too_much(messages):
+            return
+        # A copy of the list, as over tcp, so that the caller may clear its own.
+        peer._put(list(messages), self)
+
+    def _is_too_much(self, messages: list[Message]) -> bool:
+        """Break off when more than the limit was sent since the other side has many batches to take."""
+        # Noted before the batch is put there, so that whoever takes the batch sees it.
+        self.is_congested = True
+        if self._excess is None:
+            self._excess = Excess(config.size_bytes("windrow.backlog-limit"))
+        size = weight(messages)
+        self._waiting_bytes += sum(size)
+        reason = self._excess.add(size.unasked + size.asked)
+        if reason:
+            logger.warning("%s is given up: %s", self.remote, reason)
+            self.abort(reason)
+        return bool(reason)
+
+    def _drained(self) -> None:
+        """The other side has taken all that was sent."""
+        if self.is_congested and not self._closed:
+            self.is_congested = False
+            self._waiting_bytes = 0
+            if self._excess is not None:
+                self._excess.clear()
+            self.on_drained()
 
     def close(self) -> None:
         self._end("", "")
@@ -58,6 +98,7 @@ class InprocLink(Link):
         if self._closed:
             return
         self._closed = True
+        self.is_congested = False
         self._inbox.clear()
         self._put(own_reason, self)
         self._peer._put(peer_reason, self)
@@ -93,6 +134,12 @@ class InprocLink(Link):
                 self._lost = self._closed = True
                 assert isinstance(item, str)
                 self._tell_lost(item)
+        peer = self._peer
+        if peer.is_congested and not peer._closed:
+            try:
+                peer._loop.call_soon_threadsafe(peer._drained)
+            except RuntimeError:  # its loop is closed, and nobody sends there any more
+                return
 
     def _deliver(self, batch: list[Message]) -> None:
         assert self._on_batch is not None

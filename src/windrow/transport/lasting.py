@@ -16,8 +16,8 @@ for without a limit. The limit is on how long nobody takes them.
 Where both sides are on one machine, the system knows whether the other's process has ended: nobody waits for it then.
 
 What the network does not take waits unencoded (`transport.backlog`), so that a reader that is slow costs no more than
-what it will have. One that takes nothing while more and more is to be told to it is given up by the side that it came
-to; the side that has made the session waits.
+what it will have, and no more than a bound. One that takes nothing while more and more is to be told to it is given up
+by the side that it came to; the side that has made the session waits as long as it likes, but not with more than that.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class LastingLink(Link):
         """Called before `on_lost`, for whoever keeps books of sessions."""
         self._loop = asyncio.get_running_loop()
         self._replay = Replay()
-        self._backlog = Backlog(math.inf, math.inf)
+        self._backlog = Backlog(config.size_bytes("windrow.backlog-limit"), math.inf)
         self._sending_on = False
         self._connection: Link | None = None
         self._early: list[list[Message]] = []
@@ -106,6 +106,10 @@ class LastingLink(Link):
         """The other side's, by which the system knows it if it is on this machine."""
 
     # -- the owner's side
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._backlog.whole_bytes + (0 if self._connection is None else self._connection.waiting_bytes)
 
     def send(self, messages: list[Message]) -> None:
         if self._closed or not messages:
@@ -128,10 +132,7 @@ class LastingLink(Link):
         self._replay.keep(messages)
         backlog.look(0 if self._connection is None else self._connection.waiting_bytes, now_s)
         if backlog.is_too_much(now_s):
-            reason = (
-                f"it has taken nothing for {backlog.stall_s:g} s, while {backlog.bytes} bytes wait for it: it is "
-                "stopped, or does not read ('windrow.stall-timeout', 'windrow.backlog-limit')"
-            )
+            reason = backlog.why(now_s)
             logger.warning("%s is given up: %s", self.remote, reason)
             backlog.clear()
             self.abort(reason)
@@ -561,13 +562,17 @@ class Reception:
         patience_s = begin.patience_s + SILENT_BEATS * self._beat_s
         session = self._sessions[begin.id] = LastingLink(link, begin.id, patience_s)
         session.on_end = lambda: self._forget(begin.id)
-        session._backlog = Backlog(config.size_bytes("windrow.backlog-limit"), config.seconds("windrow.stall-timeout"))
+        session._backlog.stall_s = config.seconds("windrow.stall-timeout")
         session._process = begin.process
         link.send([Resumed(0, system.process_mark(os.getpid()))])
         session._adopt(link)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._beat_s, self._beat)
-        self._on_link(session)
+        try:
+            self._on_link(session)
+        except Exception as error:  # said in good order, so that its maker does not try again
+            logger.exception("the session of %s could not be taken; closing it", link.remote)
+            session.abort(f"its listener failed: {error!r}")
         return session
 
     def _resume(self, link: Link, resume: Resume) -> LastingLink | None:

@@ -27,10 +27,11 @@ from windrow.transport import unix
 from windrow.transport.base import Link, Listener, OnLink
 from windrow.transport.dialling import until_answered
 from windrow.transport.door import Arrival, Door
+from windrow.transport.excess import Excess
 from windrow.transport.feeding import Feed
 from windrow.transport.handshake import Proved, Steps, accept_steps, connect_steps, refuse_steps
 from windrow.transport.refusals import Refusals
-from windrow.wire.framing import GOODBYE, FrameEncoder, FrameParser, Piece
+from windrow.wire.framing import GOODBYE, FrameEncoder, FrameParser
 from windrow.wire.messages import Message
 
 if TYPE_CHECKING:
@@ -100,8 +101,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._feed: Feed | None = None  # of an encrypted one, then
         self._parser: FrameParser | None = None  # once the handshake has succeeded
         self._ready = False
-        self._beyond_bytes = 0  # sent while the network took nothing
-        self._beyond_bytes_max = 0
+        self._excess: Excess
         self._early: list[list[Message]] = []  # of an encrypted one: what has come before there was an owner
         self._lost_early = False
 
@@ -125,7 +125,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         if self._closed:
             return
         pieces = self._encode(messages)
-        if self.is_congested and self._is_too_much(pieces):
+        if self.is_congested and self._is_too_much(sum(map(len, pieces))):
             return
         if self._feed is not None:
             self._feed.put(pieces)
@@ -135,18 +135,13 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         else:
             self._transport.writelines(pieces)
 
-    def _is_too_much(self, pieces: list[Piece]) -> bool:
+    def _is_too_much(self, nbytes: int) -> bool:
         """Break off when more than the limit was sent since the network has taken nothing."""
-        self._beyond_bytes += sum(map(len, pieces))
-        if self._beyond_bytes <= self._beyond_bytes_max:
-            return False
-        reason = (
-            f"it does not read: {self._beyond_bytes} bytes were to be sent to it while it took nothing "
-            "('windrow.backlog-limit')"
-        )
-        logger.warning("%s is given up: %s", self.remote, reason)
-        self.abort(reason)
-        return True
+        reason = self._excess.add(nbytes)
+        if reason:
+            logger.warning("%s is given up: %s", self.remote, reason)
+            self.abort(reason)
+        return bool(reason)
 
     @property
     def waiting_bytes(self) -> int:
@@ -323,7 +318,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         if not self.is_congested:
             return
         self.is_congested = False
-        self._beyond_bytes = 0
+        self._excess.clear()
         self.on_drained()
 
     # -- the handshake
@@ -358,7 +353,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._steps = None
         self._room = memoryview(b"")
         self._parser = FrameParser(config.size_bytes("windrow.frame-limit"))
-        self._beyond_bytes_max = config.size_bytes("windrow.backlog-limit")
+        self._excess = Excess(config.size_bytes("windrow.backlog-limit"))
         self._ready = True
         if self._is_encrypted:
             self._feed = Feed(self._transport, self._drained)

@@ -26,6 +26,7 @@ from windrow.plugins.scratch import Scratch, new_path
 from windrow.primitives import plain
 from windrow.primitives.topics import names_of
 from windrow.transport import Link, Listener
+from windrow.transport.room import Room
 from windrow.wire import failure
 from windrow.wire.messages import (
     Blob,
@@ -127,6 +128,8 @@ class WorkerServer(WorkerFacade, Server):
         incoming = transfer_bytes(config.memory, config.memory_limit)
         self.core = WorkerCore(Limits(config.memory.incoming, incoming, config.memory.question_bytes))
         self.thread_id = threading.get_ident()
+        self._room = Room()
+        """Whether tasks may log events; else they wait."""
         self.scheduler_address = config.scheduler
         self.client: Any = None
         """The client that tasks share, from its first use on (``get_client``)."""
@@ -337,6 +340,7 @@ class WorkerServer(WorkerFacade, Server):
         self.peers.close()
 
     def _lost(self, reason: str) -> None:
+        self._room.open()
         if not self.joined.done():
             self.joined.set_exception(RuntimeError(f"the scheduler has ended the connection: {reason or 'it closes'}"))
             return
@@ -429,6 +433,8 @@ class WorkerServer(WorkerFacade, Server):
     def log_event(self, topic: str | list[str] | tuple[str, ...], msg: Any) -> None:
         """Log an event, as ``Client.log_event`` does; from any thread, and before what the core has to say later."""
         event = Log(names_of(topic), time.time(), plain.checked(msg))
+        if self._room.is_full and threading.get_ident() != self.thread_id:
+            self._room.wait(f"the scheduler at {self.scheduler_address}")
         with self.executor.lock:
             self.core.out.append(event)
         self._wake()
@@ -463,6 +469,8 @@ class WorkerServer(WorkerFacade, Server):
                 out.insert(0, said)
         if out and self._link is not None:
             self._link.send(out)
+            if self._link.is_congested or self._room.is_full:
+                self._room.look(self._link)
         if core.brought:
             brought, core.brought = core.brought, []
             self.memory_manager.adopt(brought)
