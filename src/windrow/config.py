@@ -92,6 +92,9 @@ DEFAULTS: Final[dict[str, Setting]] = {
         "lz4, zstd or zlib; auto: lz4 where that is installed; false: nothing",
     ),
     "distributed.comm.timeouts.connect": Setting("30s", "How long a connection is tried"),
+    "distributed.comm.timeouts.tcp": Setting(
+        "30s", "How long the host at the other end of a connection may answer nothing before it is taken for gone"
+    ),
     "distributed.nanny.environ": Setting({}, "Environment variables for worker processes"),
     "distributed.nanny.pre-spawn-environ": Setting(
         {"MALLOC_TRIM_THRESHOLD_": 65536, "OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},

@@ -10,10 +10,7 @@ from collections.abc import Iterable
 
 from windrow import addressing, schemes, tls
 
-__all__ = ["ANY_HOST", "beside", "choose", "choose_all", "contact", "interface_ip", "own_host", "ports", "scheme_of"]
-
-ANY_HOST = "0.0.0.0"
-"""What an empty host stands for."""
+__all__ = ["beside", "choose", "choose_all", "contact", "interface_ip", "own_host", "ports", "scheme_of"]
 
 Ports = int | str | Iterable[int] | None
 
@@ -32,7 +29,8 @@ def choose(
     Parameters
     ----------
     host
-        A name or number, perhaps with a scheme and a port; "" is every interface, None ``default_host``.
+        A name or number, perhaps with a scheme and a port; "" is every interface, by IPv4 and IPv6; None is
+        ``default_host``.
     port
         A number, a range "8000:8010", or several numbers; None is ``default_port``.
     interface
@@ -77,8 +75,8 @@ def choose(
     if own_port is not None and port is not None and chosen != [own_port]:
         raise ValueError(f"host={host!r} names another port than port={port!r}; give the port once")
     said = protocol is not None or (host is not None and "://" in host)
-    scheme = tls.chosen_scheme(scheme, name or ANY_HOST, security, said=said)
-    return [addressing.join_address(scheme, addressing.join_host_port(name or ANY_HOST, each)) for each in chosen]
+    scheme = tls.chosen_scheme(scheme, name, security, said=said)
+    return [addressing.join_address(scheme, addressing.join_host_port(name, each)) for each in chosen]
 
 
 def _without_port(scheme: str, host: str | None, port: Ports, interface: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
-from transport_bench import LIMIT_S, End, Network, VirtualThread, network_of
+from transport_bench import End, Network, Stopped, network_of
 
 from windrow import config
 from windrow.transport import backlog
@@ -47,34 +47,6 @@ def plain_apart(request: pytest.FixtureRequest) -> Iterator[Network]:
 @pytest.fixture(params=PLAIN + SESSIONS)
 def any_apart(request: pytest.FixtureRequest) -> Iterator[Network]:
     yield from network_of(request.param)
-
-
-class Stopped:
-    """Stops an end's loop, as SIGSTOP would, until the block is left."""
-
-    def __init__(self, end: End) -> None:
-        self._end = end
-        self._go = threading.Event()
-        self._stands = threading.Event()
-        link: Any = end.link
-        self._simulated = getattr(link, "_connection", link)
-
-    def __enter__(self) -> None:
-        if isinstance(self._end.thread, VirtualThread):
-            self._simulated.stop()
-            return
-
-        def stand() -> None:
-            self._stands.set()
-            self._go.wait(LIMIT_S)
-
-        self._end.thread.loop.call_soon_threadsafe(stand)
-        assert self._stands.wait(LIMIT_S)
-
-    def __exit__(self, *error: object) -> None:
-        if isinstance(self._end.thread, VirtualThread):
-            self._simulated.go_on()
-        self._go.set()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from windrow import config, transport
 from windrow.addressing import own_ip, split_address, split_host_port
 from windrow.errors import WrongSecret
 from windrow.system import process_mark
-from windrow.transport import door, tcp, unix
+from windrow.transport import door, presence, refusals, tcp, unix
 from windrow.transport.handshake import accept_steps
 from windrow.wire.messages import Close
 
@@ -219,14 +219,6 @@ def free_port() -> int:
 # ---------------------------------------------------------------- the door
 
 
-def test_a_wrong_secret_is_refused_on_both(network: Network, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(WrongSecret, match=network.address):
-        network.near.run(transport.connect(network.address, secret=b"x" * 32), LIMIT_S)
-    network.near_end().settle()
-    assert f"local://pid-{os.getpid()} does not hold this cluster's secret" in caplog.text
-    assert network.accepted == []
-
-
 def test_strangers_of_both_kinds_have_one_limit(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "STRANGERS_MAX", 4)
     monkeypatch.setattr(door, "PATIENCE_S", 0.0)
@@ -294,3 +286,64 @@ def test_who_goes_away_in_the_handshake_is_no_line_for_the_terminal(
             break
         network.near.run(asyncio.sleep(0.01))
     assert [record.levelno for record in told] == [logging.DEBUG]
+
+
+def refused(records: list[logging.LogRecord]) -> list[str]:
+    return [record.getMessage() for record in records if "refused a connection" in record.getMessage()]
+
+
+def test_a_wrong_secret_is_one_line_although_it_is_tried_twice(
+    network: Network, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    with pytest.raises(WrongSecret):
+        network.near.run(transport.connect(network.address, secret=b"w" * 32), LIMIT_S)
+    network.far.run(asyncio.sleep(2 * refusals.HELD_S))
+    [line] = refused(caplog.records)
+    assert "tcp://127.0.0.1" in line
+    assert line.endswith(f"does not hold this cluster's secret (it came as local://pid-{os.getpid()} before)")
+    assert network.accepted == []
+
+
+@pytest.mark.parametrize("kind", ["nearby", "tcp", "tls"])
+def test_to_look_whether_somebody_is_there_is_no_attempt(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "windrow.transport")
+    for each in network_of(kind):
+        assert each.near.run(presence.is_there(each.address), LIMIT_S)
+        for _ in range(500):
+            if "has looked whether somebody is here" in caplog.text:
+                break
+            each.near.run(asyncio.sleep(0.01))
+        assert "has looked whether somebody is here" in caplog.text
+        assert refused(caplog.records) == []
+        near, far = each.pair()
+        near.send(Close("still here"))
+        far.wait_for_messages(1)
+
+
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n" + b"x" * 100])
+def test_what_is_no_listener_of_ours_is_there_and_is_sent_nothing(
+    greeting: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "GREETING_S", 0.05)
+
+    async def main() -> bytes:
+        got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(greeting)
+            try:
+                got.set_result(await reader.read())
+            except ConnectionResetError:
+                got.set_result(b"")
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        assert await presence.is_there(f"tcp://127.0.0.1:{port}")
+        async with asyncio.timeout(LIMIT_S):
+            said = await got
+        server.close()
+        return said
+
+    assert asyncio.run(main()) == b""

@@ -69,3 +69,38 @@ def test_many_hosts_are_one(loop: Loop) -> None:
         log.add(f"2001:db8::{number:x}", "x")
     assert len(told) == HOSTS_MAX + LINES_MAX + 1
     assert len(log._counts) == HOSTS_MAX + 1
+
+
+def test_who_comes_again_by_tcp_is_told_of_once() -> None:
+    lines: list[str] = []
+
+    async def main() -> None:
+        book = Refusals(lines.append)
+        book.hold("local://pid-7", "local: wrong secret", "WrongSecret")
+        assert book.came_again("WrongVersion") == ""
+        assert book.holds
+        assert book.came_again("WrongSecret") == "local://pid-7"
+        assert not book.holds
+        book.add("127.0.0.1", "tcp: wrong secret")
+        book.close()
+
+    asyncio.run(main())
+    assert lines == ["tcp: wrong secret"]
+
+
+def test_who_does_not_come_again_is_told_of_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "HELD_S", 0.01)
+    monkeypatch.setattr(refusals, "HELD_MAX", 2)
+
+    async def main() -> None:
+        told: asyncio.Queue[str] = asyncio.Queue()
+        book = Refusals(told.put_nowait)
+        for n in range(3):
+            book.hold("local://pid-7", str(n), "WrongSecret")
+        async with asyncio.timeout(10):
+            assert sorted([await told.get() for _ in range(3)]) == ["0", "1", "2"]
+        book.hold("local://pid-7", "at the end", "WrongSecret")
+        book.close()
+        assert told.get_nowait() == "at the end"
+
+    asyncio.run(main())

@@ -18,7 +18,7 @@ import pytest
 from windrow import config, transport
 from windrow.addressing import split_address, split_host_port
 from windrow.errors import ConnectionRefused, WrongSecret, WrongVersion
-from windrow.transport import Link, tcp
+from windrow.transport import Link, door, stream, tcp
 from windrow.transport.handshake import accept_steps, connect_steps
 from windrow.wire.framing import FrameEncoder
 from windrow.wire.messages import PROTOCOL_VERSION, Attached, Buffer, Close, Reply
@@ -191,7 +191,7 @@ def test_a_peer_that_dies_is_told_from_one_that_closes(witness: Any, cut: int | 
 
 
 def test_a_peer_that_never_reads_cannot_keep_a_closed_link(witness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp, "_CLOSE_GRACE_S", 0.05)
+    monkeypatch.setattr(stream, "CLOSE_GRACE_S", 0.05)
     victim = witness.far_end()
     is_there = threading.Event()
 
@@ -280,7 +280,7 @@ def test_a_port_that_is_taken(tcp_network: Any) -> None:
         tcp_network.far.run(transport.listen(tcp_network.address, print, secret=SECRET))
 
 
-@pytest.mark.parametrize("host", ["", "0.0.0.0", "localhost"])
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "localhost", "[::]", "[::1]"])
 def test_the_listeners_address_can_be_connected_to(tcp_network: Any, host: str) -> None:
     async def main() -> None:
         listener = await transport.listen(f"tcp://{host}:0", lambda link: None, secret=SECRET)
@@ -288,3 +288,52 @@ def test_the_listeners_address_can_be_connected_to(tcp_network: Any, host: str) 
         listener.close()
 
     tcp_network.far.run(main(), 10)
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_an_empty_host_listens_by_ipv4_and_ipv6_at_one_port(tcp_network: Any) -> None:
+    async def main() -> None:
+        accepted: list[Link] = []
+        listener = await transport.listen("tcp://:0", accepted.append, secret=SECRET)
+        port = split_host_port(split_address(listener.address)[1])[1]
+        for host in ("127.0.0.1", "[::1]"):
+            (await transport.connect(f"tcp://{host}:{port}", secret=SECRET, timeout_s=5)).close()
+        listener.close()
+        assert len(accepted) == 2
+
+    tcp_network.far.run(main(), 10)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_a_port_that_is_free_by_ipv4_alone_is_not_taken(tcp_network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system gives a port that somebody has by IPv6; another is looked for."""
+    real = door._bind
+    with socket.create_server(("::", 0), family=socket.AF_INET6) as other:
+        taken = other.getsockname()[1]
+        asked: list[int] = []
+
+        def bind(family: int, where: tuple[Any, ...]) -> socket.socket:
+            asked.append(where[1])
+            if len(asked) == 1:
+                where = (where[0], taken)
+            return real(family, where)
+
+        monkeypatch.setattr(door, "_bind", bind)
+
+        async def main() -> None:
+            listener = await transport.listen("tcp://:0", lambda link: None, secret=SECRET)
+            assert split_host_port(split_address(listener.address)[1])[1] != taken
+            listener.close()
+            with pytest.raises(OSError, match="cannot listen on tcp://:"):
+                await transport.listen(f"tcp://:{taken}", lambda link: None, secret=SECRET)
+
+        tcp_network.far.run(main(), 10)
+    assert asked[:4] == [0, taken, 0, asked[3]]

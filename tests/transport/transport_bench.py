@@ -131,6 +131,34 @@ class End:
             self._news.notify_all()
 
 
+class Stopped:
+    """Stops an end's loop, as SIGSTOP would, until the block is left."""
+
+    def __init__(self, end: End) -> None:
+        self._end = end
+        self._go = threading.Event()
+        self._stands = threading.Event()
+        link: Any = end.link
+        self._simulated = getattr(link, "_connection", link)
+
+    def __enter__(self) -> None:
+        if isinstance(self._end.thread, VirtualThread):
+            self._simulated.stop()
+            return
+
+        def stand() -> None:
+            self._stands.set()
+            self._go.wait(LIMIT_S)
+
+        self._end.thread.loop.call_soon_threadsafe(stand)
+        assert self._stands.wait(LIMIT_S)
+
+    def __exit__(self, *error: object) -> None:
+        if isinstance(self._end.thread, VirtualThread):
+            self._simulated.go_on()
+        self._go.set()
+
+
 class Network:
     """One listener, and any number of connections to it."""
 

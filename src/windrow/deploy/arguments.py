@@ -253,6 +253,8 @@ def chosen_place(
     --------
     >>> chosen_place(None, "tcp://", None, processes=True, scheduler_port=0)
     Place(protocol='tcp', host='127.0.0.1')
+    >>> chosen_place("", None, None, processes=True, scheduler_port=0)  # everywhere
+    Place(protocol='tls', host='')
     >>> chosen_place(None, None, None, processes=False, scheduler_port=0).protocol
     'inproc'
     """
@@ -272,11 +274,12 @@ def chosen_place(
     if chosen == "inproc":
         _check_inproc(processes, scheduler_port, interface, protocol if wanted else host)
         return Place("inproc", LOOPBACK)
-    chosen = tls.chosen_scheme(chosen, bare or LOOPBACK, security, said=bool(said))
-    if chosen == "tcp" and not addressing.is_loopback(bare or LOOPBACK):
+    where = bare if bare or host == "" else LOOPBACK
+    chosen = tls.chosen_scheme(chosen, where, security, said=bool(said))
+    if chosen == "tcp" and not addressing.is_loopback(where):
         argument = f"host={host!r}" if host is not None else f"interface={interface!r}"
         warnings.warn(f"{argument}: {UNENCRYPTED}", UserWarning, stacklevel=3)
-    return Place(chosen, bare or LOOPBACK)
+    return Place(chosen, where)
 
 
 def _split_host(host: str | None) -> tuple[str, str]:

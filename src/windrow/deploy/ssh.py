@@ -424,8 +424,8 @@ def _reachable(
     """Return the scheduler's options with where it listens: for other machines, where there are others."""
     chosen = dict(options or {})
     if not {"host", "interface"} & set(chosen):
-        chosen["host"] = "127.0.0.1" if all(map(addressing.is_loopback, hosts)) else "0.0.0.0"
-    host, said = str(chosen.get("host", "0.0.0.0")), chosen.get("protocol")
+        chosen["host"] = "127.0.0.1" if all(map(addressing.is_loopback, hosts)) else ""
+    host, said = str(chosen.get("host", "")), chosen.get("protocol")
     scheme, named, bare = host.rpartition("://")
     wanted = listening.scheme_of(said, host)
     chosen["protocol"] = tls.chosen_scheme(wanted, bare, security, said=bool(said or named or scheme))

@@ -10,11 +10,13 @@ real peers are through in milliseconds, or try again.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from windrow import config
 from windrow.addressing import join_host_port
@@ -34,6 +36,9 @@ TLS_SILENCE_S = 3.0
 """Who wants TLS speaks first; who has said nothing for so long waits for a plain listener to speak."""
 
 NO_ROOM_S = 0.1
+TRIES = 10
+"""So often another free port is looked for, if that of IPv4 is taken by IPv6."""
+
 BACKLOG = 2048
 TLS_RECORD = 0x16
 """The first byte of whoever speaks TLS."""
@@ -111,7 +116,9 @@ class Door:
         self._told_full = False
 
     async def open(self, host: str, port: int) -> list[socket.socket]:
-        """Listen; with several sockets that of IPv4 is the first, and their free ports may differ.
+        """Listen; with several sockets that of IPv4 is the first, and all have the same port.
+
+        An empty host is every interface, by IPv4 and, on a machine that has it, by IPv6.
 
         Raises
         ------
@@ -121,17 +128,13 @@ class Door:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         places = sorted({(family, where) for family, _, _, _, where in found}, key=lambda one: one[0] != socket.AF_INET)
-        try:
-            for family, where in places:
-                try:
-                    self._sockets.append(_bind(family, where))
-                except OSError:
-                    if family != socket.AF_INET6 or not self._sockets or host:
-                        raise
-                    logger.debug("no IPv6 on port %s", port, exc_info=True)  # a machine may have none
-        except BaseException:
-            self.close()
-            raise
+        for left in reversed(range(1 if port else TRIES)):
+            try:
+                self._sockets = _bind_all(places, is_everywhere=not host)
+                break
+            except OSError as error:  # the port that was free by IPv4 is another's by IPv6
+                if not left or error.errno != errno.EADDRINUSE:
+                    raise
         self._accepting = [loop.create_task(self._accept(sock)) for sock in self._sockets]
         return list(self._sockets)
 
@@ -200,6 +203,27 @@ class Door:
         if oldest in self._strangers and len(self._strangers) > STRANGERS_MAX:
             del self._strangers[oldest]  # its place is free at once
             oldest.send_away()
+
+
+def _bind_all(places: Sequence[tuple[int, tuple[Any, ...]]], is_everywhere: bool) -> list[socket.socket]:
+    """Return sockets that listen at all of these places, at one port."""
+    made: list[socket.socket] = []
+    try:
+        for family, where in places:
+            if made and not where[1]:
+                where = (where[0], made[0].getsockname()[1], *where[2:])
+            try:
+                made.append(_bind(family, where))
+            except OSError as error:
+                missing = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # a machine may have no IPv6
+                if not (made and is_everywhere and family == socket.AF_INET6 and missing):
+                    raise
+                logger.debug("no IPv6 on port %s", where[1], exc_info=True)
+    except BaseException:
+        for sock in made:
+            sock.close()
+        raise
+    return made
 
 
 def _bind(family: int, where: tuple[object, ...]) -> socket.socket:

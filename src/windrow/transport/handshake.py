@@ -11,6 +11,7 @@ All fields have a fixed size, and a side never accepts more than the exchange ca
                              or 1 (secret), 2 (version), 3 (other), a length, and a reason in UTF-8
 
 The key is that of the role which the connector claims (`windrow.roles`): the secret itself, or what its token holds.
+Who only looks whether somebody is there says so, by the version 0, and goes (`KNOCK`); that is no refusal.
 What was exchanged is the role, both nonces, the version, and the *binding*: what an encrypted connection has of its own
 and both its ends know. So a proof is good for one connection, one direction and one role.
 
@@ -30,7 +31,17 @@ from windrow.errors import ConnectionRefused, WrongSecret, WrongVersion
 from windrow.roles import Role, key_of, split
 from windrow.wire.messages import PROTOCOL_VERSION
 
-__all__ = ["MAGIC", "Proved", "Steps", "accept_steps", "connect_steps", "refuse_steps"]
+__all__ = [
+    "GREETING_BYTES",
+    "KNOCK",
+    "MAGIC",
+    "Knocked",
+    "Proved",
+    "Steps",
+    "accept_steps",
+    "connect_steps",
+    "refuse_steps",
+]
 
 MAGIC = b"windrow\n"
 REASON_BYTES_MAX = 200
@@ -38,8 +49,15 @@ REASON_BYTES_MAX = 200
 _NONCE_BYTES = 32
 _PROOF_BYTES = 32
 _HEAD_BYTES = len(MAGIC) + 2
+GREETING_BYTES = _HEAD_BYTES + _NONCE_BYTES
+"""What a listener says first."""
+KNOCK = MAGIC + bytes(2)
 _CLAIM_BYTES = 1 + _NONCE_BYTES + _PROOF_BYTES
 _WELCOME, _WRONG_SECRET, _WRONG_VERSION, _OTHER = range(4)
+
+
+class Knocked(ConnectionRefused):
+    """Somebody has looked whether a listener is there, and wants no more."""
 
 
 class Proved(NamedTuple):
@@ -87,6 +105,8 @@ def accept_steps(
     if head[: len(MAGIC)] != MAGIC:
         yield _refusal(_OTHER, "this is a windrow listener, and you do not speak its protocol"), 0
         raise ConnectionRefused(f"{remote} does not speak windrow's protocol: it sent {head!r}")
+    if head == KNOCK:
+        raise Knocked(f"{remote} has looked whether somebody is here")
     theirs = int.from_bytes(head[len(MAGIC) :], "little")
     if theirs != version:
         yield _refusal(_WRONG_VERSION, f"protocol {version} is spoken here"), 0
@@ -114,6 +134,8 @@ def refuse_steps(remote: str, reason: str) -> Steps:
     (b'windrow\\n', 10)
     """
     head = yield MAGIC + PROTOCOL_VERSION.to_bytes(2, "little") + os.urandom(_NONCE_BYTES), _HEAD_BYTES
+    if head == KNOCK:
+        raise Knocked(f"{remote} has looked whether somebody is here")
     if head[: len(MAGIC)] == MAGIC:
         yield b"", _CLAIM_BYTES
     yield _refusal(_OTHER, reason), 0

@@ -29,6 +29,7 @@ class LocalListener(tcp.TcpListener):
 
     def open_at(self, location: str) -> None:
         """Listen."""
+        self._scheme = "local"
         self._door.open_local(location)
         self.address = join_address("local", location)
 

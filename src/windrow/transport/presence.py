@@ -10,10 +10,14 @@ import asyncio
 from windrow import schemes, security
 from windrow.addressing import split_address, split_host_port
 from windrow.errors import WrongSecret
+from windrow.transport.handshake import GREETING_BYTES, KNOCK, MAGIC
 
 __all__ = ["is_there", "secret_for"]
 
 LIMIT_S = 1.0
+
+GREETING_S = 0.3
+"""A listener of windrow's has said something after so long; who has not is left alone."""
 
 
 async def is_there(address: str, limit_s: float = LIMIT_S) -> bool:
@@ -30,11 +34,26 @@ async def is_there(address: str, limit_s: float = LIMIT_S) -> bool:
     host, port = split_host_port(location)
     try:
         async with asyncio.timeout(limit_s):
-            _, writer = await asyncio.open_connection(host or "127.0.0.1", port)
+            reader, writer = await asyncio.open_connection(host or "127.0.0.1", port)
     except OSError:  # TimeoutError is one too
         return False
-    writer.close()
+    try:
+        await _knock(reader, writer, scheme)
+    except (OSError, asyncio.IncompleteReadError):  # it is there, and that is all that was asked
+        return True
+    finally:
+        writer.close()
     return True
+
+
+async def _knock(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, scheme: str) -> None:
+    """Tell a listener of windrow's that nobody wants in, so that it does not log an attempt."""
+    if scheme != "tls":  # where who connects speaks first
+        async with asyncio.timeout(GREETING_S):
+            if not (await reader.readexactly(GREETING_BYTES)).startswith(MAGIC):
+                return
+    writer.write(KNOCK)
+    await writer.drain()
 
 
 async def secret_for(address: str) -> bytes:
