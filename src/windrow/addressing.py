@@ -6,7 +6,10 @@ What this file must never know: which schemes exist, connections.
 
 from __future__ import annotations
 
+from windrow import config
+
 __all__ = [
+    "default_scheme",
     "is_here",
     "is_loopback",
     "join_address",
@@ -17,11 +20,20 @@ __all__ = [
     "split_host_port",
 ]
 
-DEFAULT_SCHEME = "tcp"
+
+def default_scheme() -> str:
+    """Return the scheme of an address that has none, as configured (``distributed.comm.default-scheme``).
+
+    Examples
+    --------
+    >>> default_scheme()
+    'tcp'
+    """
+    return str(config.get("distributed.comm.default-scheme")).removesuffix("://").lower()
 
 
 def split_address(address: str) -> tuple[str, str]:
-    """Return scheme and location; an address without a scheme is a tcp address.
+    """Return scheme and location; an address without a scheme is a tcp address, unless configured otherwise.
 
     Raises
     ------
@@ -37,7 +49,7 @@ def split_address(address: str) -> tuple[str, str]:
         raise TypeError(f"an address is a str such as 'tcp://127.0.0.1:8786', not {type(address).__name__}")
     scheme, separator, location = address.partition("://")
     if not separator:
-        scheme, location = DEFAULT_SCHEME, address
+        scheme, location = default_scheme(), address
     if not scheme or not location:
         raise ValueError(f"{address!r} is no address; one looks like 'tcp://127.0.0.1:8786'")
     return scheme.lower(), location

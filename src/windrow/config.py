@@ -91,6 +91,8 @@ DEFAULTS: Final[dict[str, Setting]] = {
         "What compresses large values between workers on different hosts, where a sample of them says that it pays: "
         "lz4, zstd or zlib; auto: lz4 where that is installed; false: nothing",
     ),
+    "distributed.comm.default-scheme": Setting("tcp", "The scheme of addresses that have none"),
+    "distributed.comm.socket-backlog": Setting(2048, "How many connections wait at a listener until it takes them"),
     "distributed.comm.timeouts.connect": Setting("30s", "How long a connection is tried"),
     "distributed.comm.timeouts.tcp": Setting(
         "30s", "How long the host at the other end of a connection may answer nothing before it is taken for gone"

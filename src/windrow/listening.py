@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from windrow import addressing, schemes, tls
 
-__all__ = ["beside", "choose", "choose_all", "contact", "interface_ip", "own_host", "ports", "scheme_of"]
+__all__ = ["beside", "choose", "choose_all", "contact", "interface_ip", "own_host", "ports", "scheme_of", "towards"]
 
 Ports = int | str | Iterable[int] | None
 
@@ -137,7 +137,7 @@ def _split(host: str | None) -> tuple[str, int | None]:
 
 
 def scheme_of(protocol: str | None, host: str | None = None) -> str:
-    """Return the scheme that a protocol, or a host such as ``tcp://node7``, names; tcp by default.
+    """Return the scheme that a protocol, or a host such as ``tcp://node7``, names; else the configured one, tcp.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def scheme_of(protocol: str | None, host: str | None = None) -> str:
     if protocol is not None and not isinstance(protocol, str):
         raise TypeError(f"protocol must be a str such as 'tcp', or None, not {protocol!r}")
     named = host.partition("://")[0].lower() if host and "://" in host else None
-    scheme = (protocol or named or "tcp").removesuffix("://").lower()
+    scheme = (protocol or named or addressing.default_scheme()).removesuffix("://").lower()
     if named is not None and named != scheme:
         raise ValueError(f"protocol={protocol!r} contradicts host={host!r}; give one of them")
     if not schemes.is_known(scheme):
@@ -224,6 +224,26 @@ def contact(given: str, listening: str) -> str:
     name, port = _split(given)
     own = addressing.split_host_port(location)[1]
     return addressing.join_address(scheme, addressing.join_host_port(name, port or own))
+
+
+def towards(scheduler: str, listens: str) -> str:
+    """Return by which host others reach what listens everywhere: the one on the route to its scheduler.
+
+    "" if it listens at one place, or cannot be reached that way.
+
+    Examples
+    --------
+    >>> towards("tcp://127.0.0.1:8786", "tcp://:0"), towards("tcp://127.0.0.1:8786", "tcp://10.0.0.1:0")
+    ('127.0.0.1', '')
+    """
+    scheme, location = addressing.split_address(listens)
+    if not schemes.has_ports(scheme):
+        return ""
+    host = addressing.split_host_port(location)[0]
+    if host not in {"", "0.0.0.0", "::"}:
+        return ""
+    own = own_host(addressing.split_host_port(addressing.split_address(scheduler)[1])[0])
+    return own if not host or (":" in own) == (":" in host) else ""
 
 
 def interface_ip(interface: str) -> str:

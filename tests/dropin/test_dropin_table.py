@@ -19,6 +19,7 @@ from distributed import default_client, Lock, Variable, Queue, Event, Semaphore,
 from distributed.client import Client, Future, futures_of, wait, as_completed, _get_global_client
 from distributed.comm import get_address_host, get_address_host_port, parse_address, parse_host_port
 from distributed.comm.addressing import parse_host_port
+from distributed.comm.addressing import addresses_from_user_args
 from distributed.comm.core import CommClosedError
 from distributed.core import CommClosedError, Status
 from distributed.deploy import Cluster

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import process_tasks as tasks
 import psutil
 import pytest
 
-from windrow import Client, LocalCluster, schemes
+from windrow import Client, LocalCluster, Scheduler, Security, Worker, schemes
 from windrow.transport import unix
 
 LIMIT_S = 15.0
@@ -91,3 +93,21 @@ def test_a_transport_of_another_package(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(schemes, "_backends", dict(schemes._backends))
     with LocalCluster(n_workers=2, threads_per_worker=1, protocol="path") as cluster:
         check_all_ways(cluster, "path://")
+
+
+def test_a_worker_that_listens_everywhere_is_reached_as_its_scheduler_reaches_it() -> None:
+    async def main() -> None:
+        async with Scheduler(dashboard_address=None) as scheduler:
+            options: dict[str, Any] = {"host": "", "dashboard_address": None}
+            with pytest.raises(RuntimeError, match="would let other machines reach this process unencrypted"):
+                await Worker(scheduler.address, **options)
+            security = Security(require_encryption=False)
+            async with Worker(scheduler.address, security=security, **options) as worker:
+                port = worker.address.rpartition(":")[2]
+                assert worker.address == f"tcp://127.0.0.1:{port}"
+                hosts = {
+                    one.laddr.ip for one in psutil.Process().net_connections("inet") if one.laddr.port == int(port)
+                }
+                assert hosts == ({"0.0.0.0", "::"} if has_ipv6() else {"0.0.0.0"})
+
+    asyncio.run(main())

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from windrow import addressing
+from windrow import addressing, listening
 
 __all__ = [
     "CommClosedError",
+    "addresses_from_user_args",
     "get_address_host",
     "get_address_host_port",
     "get_local_address_for",
@@ -165,6 +166,32 @@ def get_tcp_server_address(tcp_server: Any) -> tuple[str, int]:
         raise RuntimeError(f"{tcp_server!r} listens nowhere yet: start it first")
     host, port = sockets[0].getsockname()[:2]
     return str(host), int(port)
+
+
+def addresses_from_user_args(
+    host: Any = None,
+    port: Any = None,
+    interface: Any = None,
+    protocol: Any = None,
+    peer: str | None = None,
+    security: Any = None,
+    default_port: int = 0,
+) -> list[str]:
+    """Return the addresses to listen on that these arguments mean; where none is given, what ``peer`` can reach.
+
+    Raises
+    ------
+    ValueError
+        Two arguments contradict each other, or there is no such interface.
+
+    Examples
+    --------
+    >>> addresses_from_user_args(host="127.0.0.1", port=8786), addresses_from_user_args(peer="tcp://127.0.0.1:8786")
+    (['tcp://127.0.0.1:8786'], ['tcp://127.0.0.1:0'])
+    """
+    if host is None and interface is None and peer is not None:
+        host = listening.own_host(addressing.split_host_port(parse_address(peer)[1], 0)[0])
+    return listening.choose_all(host, port, interface, protocol, default_port, security)
 
 
 def _ip_of(host: str) -> str:

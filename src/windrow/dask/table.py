@@ -73,7 +73,7 @@ MODULES: Final[dict[str, dict[str, str]]] = {
         **_of("windrow.dask.utils", "sync thread_state"),
     },
     "comm": {**_COMM, **_COMM_CLOSED},
-    "comm.addressing": _COMM,
+    "comm.addressing": _COMM | _of("windrow.dask.comm", "addresses_from_user_args"),
     "comm.core": _COMM_CLOSED,
     "comm.utils": {},
     "compatibility": _of("windrow.dask.version", "LINUX MACOS PYPY WINDOWS"),

@@ -39,7 +39,6 @@ NO_ROOM_S = 0.1
 TRIES = 10
 """So often another free port is looked for, if that of IPv4 is taken by IPv6."""
 
-BACKLOG = 2048
 TLS_RECORD = 0x16
 """The first byte of whoever speaks TLS."""
 
@@ -235,7 +234,7 @@ def _bind(family: int, where: tuple[object, ...]) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setblocking(False)
         sock.bind(where)
-        sock.listen(BACKLOG)
+        sock.listen(int(str(config.get("distributed.comm.socket-backlog"))))
     except BaseException:
         sock.close()
         raise

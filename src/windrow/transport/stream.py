@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from typing import cast
 
@@ -88,7 +89,8 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._loop: asyncio.AbstractEventLoop
         self._host_limit_s = 0.0  # how long the other host may answer nothing; 0: it is this one
         self._encode = FrameEncoder().encode
-        self._feed: Feed | None = None  # of an encrypted one, then
+        self._feed: Feed | None = None  # where the transport copies what it is given, then
+        self._end_due = False  # it is closed, and ends its direction when the feed has sent all
         self._parser: FrameParser | None = None  # once the handshake has succeeded
         self._ready = False
         self._excess: Excess
@@ -156,12 +158,21 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         # Only our direction ends. To close a socket with unread bytes in it would make the system drop what the other
         # side has not read yet; so what still comes is read and thrown away until the other side ends its direction.
         self._room = memoryview(bytearray(_DISCARD_BYTES))
+        if self._feed is not None and self._feed.waiting_bytes:
+            self._end_due = True
+            transport.resume_reading()
+        elif self._end_direction():
+            transport.resume_reading()
+
+    def _end_direction(self) -> bool:
+        """Send nothing more; False if the other side is gone already."""
+        self._end_due = False
         try:
-            transport.write_eof()
-        except OSError:  # the other side is gone already, and asyncio says so here; uvloop does at the next read
-            transport.abort()
-            return
-        transport.resume_reading()
+            self._transport.write_eof()
+        except OSError:  # asyncio says so here; uvloop does at the next read
+            self._transport.abort()
+            return False
+        return True
 
     def abort(self, reason: str) -> None:
         if self._reason is None:
@@ -312,6 +323,9 @@ class TcpLink(Link, asyncio.BufferedProtocol):
             self._drained()
 
     def _drained(self) -> None:
+        if self._end_due:
+            self._end_direction()
+            return
         if not self.is_congested:
             return
         self.is_congested = False
@@ -365,9 +379,9 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         self._parser = FrameParser(config.size_bytes("windrow.frame-limit"))
         self._excess = Excess(config.size_bytes("windrow.backlog-limit"))
         self._ready = True
-        if self._is_encrypted:
+        if self._is_encrypted or _copies(self._transport):
             self._feed = Feed(self._transport, self._drained)
-        else:  # uvloop's TLS never tells of the end of one that is paused when that comes
+        if not self._is_encrypted:  # uvloop's TLS never tells of the end of one that is paused when that comes
             self._transport.pause_reading()
         self._on_ready(self)
 
@@ -397,6 +411,11 @@ class TcpLink(Link, asyncio.BufferedProtocol):
 def _peer_address(transport: asyncio.Transport, scheme: str) -> str:
     peer = transport.get_extra_info("peername")
     return join_address(scheme, join_host_port(peer[0], peer[1]) if peer else "unknown")
+
+
+def _copies(transport: asyncio.Transport) -> bool:
+    """Whether a transport copies all that it cannot send at once, and so is to be given little at a time."""
+    return sys.version_info < (3, 12) and type(transport).__module__.partition(".")[0] == "asyncio"
 
 
 def _cut_short(remote: str, error: Exception | None) -> OSError:

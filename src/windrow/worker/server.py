@@ -190,7 +190,10 @@ class WorkerServer(WorkerFacade, Server):
         link = await joining.reach(self)
         try:
             self._listener = await self._listen()
-            self.address = self.core.address = listening.contact(config.contact, self._listener.address)
+            contact = config.contact
+            if not contact and config.listens and not self._inproc:
+                contact = listening.towards(self.scheduler_address, config.listens[0])
+            self.address = self.core.address = listening.contact(contact, self._listener.address)
             if self.name == "":
                 self.name = self.address
             if self.on_listening is not None:
@@ -247,11 +250,16 @@ class WorkerServer(WorkerFacade, Server):
         if self._inproc:
             own = f"inproc://worker-{os.getpid()}-{next(_inproc_numbers)}"
             return await transport.listen(own, self.answers.accept, secret=None)
-        scheme, _ = addressing.split_address(self.scheduler_address)
+        scheme, far = addressing.split_address(self.scheduler_address)
         wanted = [
             addressing.join_address(scheme, addressing.split_address(each)[1])  # it may have come to be known meanwhile
             for each in self.config.listens or [listening.beside(self.scheduler_address)]
         ]
+        if scheme == "tcp" and addressing.is_loopback(addressing.split_host_port(far)[0]):
+            # Its scheduler does without encryption because nobody else comes there; that is no word about the worker.
+            for each in wanted:
+                host = addressing.split_host_port(addressing.split_address(each)[1])[0]
+                tls.chosen_scheme(scheme, host, self.security, said=True)
         for last, address in zip([*[False] * (len(wanted) - 1), True], wanted, strict=True):
             try:
                 return await transport.listen(
