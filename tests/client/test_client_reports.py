@@ -321,7 +321,8 @@ def test_the_scheduler_has_an_address_and_says_what_it_can_be_asked(client: Clie
     assert client.scheduler.address == client.scheduler.addr == cluster.scheduler_address
     assert "who_has" in dir(client.scheduler)
     with pytest.raises(AttributeError, match=r"no 'fly'; there are addr, address, get_metadata"):
-        client.scheduler.fly  # noqa: B018
+        client.sync(client.scheduler.fly)
+    assert not hasattr(client.scheduler, "_fly")
     with pytest.raises(ValueError, match="name the workers"):
         client.sync(client.scheduler.retire_workers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Awaitable, Callable
 
 import collection_tasks as tasks
@@ -118,3 +119,14 @@ def test_dask_computes_for_a_loop_in_another_thread(client: Client) -> None:
         return int(da.arange(10, chunks=3).sum().compute())
 
     assert asyncio.run(main()) == 45
+
+
+def test_a_setting_says_what_computes_where_the_client_cannot_be_waited_for() -> None:
+    async def test(client: Client) -> None:
+        with pytest.raises(RuntimeError, match=r"asynchronous client: write .*async-client-fallback"):
+            delayed(tasks.inc)(1).compute()
+        with dask.config.set({"admin.async-client-fallback": "sync"}):
+            with pytest.warns(UserWarning, match="by Dask's scheduler 'sync'.*asynchronous client"):
+                assert delayed(threading.get_ident)().compute() == threading.get_ident()
+
+    run(test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ import pytest
 from collection_help import same, until
 from dask import delayed
 from dask.dataframe.utils import assert_eq
+from dask.delayed import Delayed
 
-from windrow import Client, futures_of, wait
+from windrow import Client, Future, fire_and_forget, futures_of, wait
 
 
 def _part(number: int) -> pd.DataFrame:
@@ -122,6 +124,34 @@ def test_parts_of_a_held_table_go_into_calls(client: Client) -> None:
     assert delayed(sum)(sizes).compute() == 9
     futures = client.map(len, futures_of(table))
     assert client.gather(futures) == [3, 3, 3]
+
+
+def test_a_collection_that_is_not_on_the_cluster_has_nothing_to_wait_for(client: Client) -> None:
+    lazy = delayed(tasks.inc)(1)
+    words = r"(fs|obj|futures) is a Delayed of which nothing is on the cluster: .*persist"
+    for act in (wait, fire_and_forget, client.cancel, client.retry):
+        with pytest.warns(UserWarning, match=words):
+            act(lazy)
+    with pytest.warns(UserWarning, match="fs holds an Array of which nothing is on the cluster") as told:
+        assert wait([da.ones(3, chunks=1)]) == (set(), set())
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(wait(client.persist(lazy)).done) == 1
+        assert wait([]) == (set(), set())
+
+
+class _Marked(Future):
+    """A program's own kind of future."""
+
+
+def test_futures_of_another_class_are_found_in_collections(client: Client) -> None:
+    plain = client.submit(tasks.inc, 1)
+    future = _Marked.of(client, plain.entry)
+    held = Delayed("x", {"x": future})
+    assert futures_of(held) == [future]
+    assert wait(held).done == {future}
+    assert client.gather([future]) == [2]
 
 
 def test_held_collections_travel(client: Client) -> None:

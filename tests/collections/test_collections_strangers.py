@@ -215,9 +215,28 @@ def test_dask_uses_a_current_client_that_is_no_default(cluster: LocalCluster) ->
         assert dask.config.get("scheduler", None) is None
 
 
-def test_a_scheduler_that_the_user_has_set_wins_over_a_current_client(cluster: LocalCluster) -> None:
-    with Client(cluster, set_as_default=False) as client, dask.config.set(scheduler="sync"), client.as_current():
-        assert delayed(tasks.pid)().compute() == os.getpid()
+def test_what_is_said_last_wins_of_a_current_client_and_a_scheduler(cluster: LocalCluster) -> None:
+    with Client(cluster, set_as_default=False) as client, dask.config.set(scheduler="sync"):
+        pids = client.run(os.getpid).values()
+        with client.as_current():
+            assert get_scheduler() == client.get
+            assert delayed(tasks.pid)().compute() in pids
+            with dask.config.set(scheduler="sync"):
+                assert delayed(tasks.pid)().compute() == os.getpid()
+                with client.as_current():
+                    assert delayed(tasks.pid)().compute() in pids
+                assert delayed(tasks.pid)().compute() == os.getpid()
+            seen: list[object] = []
+            thread = threading.Thread(target=lambda: seen.append(delayed(threading.get_ident)().compute()))
+            thread.start()
+            thread.join()
+            assert seen == [thread.ident]
+        assert dask.config.get("scheduler") == "sync"
+    with Client(cluster) as client, dask.config.set(scheduler="threads"):
+        with client.as_current():
+            assert get_scheduler() == client.get
+            dask.config.set(scheduler="sync")
+        assert dask.config.get("scheduler") == "sync"
 
 
 def test_dask_goes_on_without_a_default_client_that_was_lost(cluster: LocalCluster) -> None:

@@ -214,6 +214,24 @@ def test_those_that_have_not_come_go_first() -> None:
     asyncio.run(main())
 
 
+def test_an_asynchronous_cluster_scales_whether_or_not_that_is_awaited() -> None:
+    async def main() -> None:
+        async with SpecCluster({}, SCHEDULER, WORKER, asynchronous=True) as cluster:
+            cluster.scale(3)
+            assert cluster.plan == {0, 1, 2}
+            await soon(lambda: cluster.observed == {0, 1, 2})
+            cluster.scale_down([1])
+            assert cluster.plan == {0, 2}
+            await soon(lambda: cluster.observed == {0, 2})
+            await cluster.scale(1)
+            assert cluster.requested == {0}
+        with pytest.raises(RuntimeError, match="is closed: only one that runs can be scaled"):
+            cluster.scale(1)
+        assert cluster.plan == set()
+
+    asyncio.run(main())
+
+
 def test_the_specification_may_be_edited() -> None:
     async def main() -> None:
         async with SpecCluster({0: WORKER}, SCHEDULER, WORKER, asynchronous=True) as cluster:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 import pickle
 import threading
 
+import cloudpickle
 import numpy as np
 import pytest
+from dask.utils import SerializableLock
 
+import windrow.dask
 from windrow import Client, LocalCluster
 from windrow.dask import client as client_tools
 from windrow.dask import comm, core, pickles, serialize, utils
@@ -200,3 +204,27 @@ def test_a_scheduler_is_asked_by_its_address() -> None:
         assert asyncio.run(ask(cluster.scheduler_address)) == (cluster.scheduler_address, [1, 1])
     with pytest.raises(TypeError, match="needs the address"):
         core.rpc(None)
+
+
+def test_copies_of_dasks_own_locks_are_one_object(installed: None) -> None:
+    lock = SerializableLock("file")
+    again = pickle.loads(pickle.dumps(lock))
+    assert again is lock is pickle.loads(cloudpickle.dumps([lock]))[0]
+    data = pickle.dumps(SerializableLock("other"))
+    gc.collect()
+    assert pickle.loads(data).token == "other"
+    windrow.dask.uninstall()
+    assert pickle.loads(pickle.dumps(lock)) is not lock
+    assert pickle.loads(data).lock is not lock.lock
+
+
+def test_messages_become_frames() -> None:
+    numbers = np.arange(100_000)
+    frames = serialize.dumps({"op": "put", "data": [serialize.to_serialize(numbers)]})
+    assert any(np.shares_memory(np.frombuffer(frame, np.int64), numbers) for frame in frames[1:] if len(frame) > 1000)
+    got = serialize.loads(frames)
+    assert got["op"] == "put"
+    assert (got["data"][0] == numbers).all()
+    assert type(serialize.loads(frames, deserialize=False)["data"][0]) is serialize.Serialize
+    with pytest.raises(TypeError, match="only dask may be used"):
+        serialize.loads(frames, deserializers=["dask"])

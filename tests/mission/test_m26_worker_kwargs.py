@@ -42,6 +42,11 @@ def test_an_unknown_keyword_is_an_error_before_anything_starts() -> None:
         LocalCluster(resource={"GPU": 2})
     with pytest.raises(ValueError, match="lifetime='abc' will not do: 'abc' is no time"):
         LocalCluster(n_workers=0, lifetime="abc")
-    with pytest.raises(TypeError, match="threads_per_worker= says how many"):
-        LocalCluster(nthreads=2)
+    with pytest.raises(TypeError, match="threads_per_worker=1 and nthreads=2 say different things"):
+        LocalCluster(threads_per_worker=1, nthreads=2)
     assert family() == before
+
+
+def test_threads_may_be_said_by_the_workers_own_word_for_them() -> None:
+    with LocalCluster(n_workers=1, nthreads=3, processes=False, dashboard_address=None) as cluster:
+        assert [worker["nthreads"] for worker in workers_of(cluster)] == [3]

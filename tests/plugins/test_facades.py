@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from plugin_help import Marker, fail, inc, until
 
-from windrow import Client, LocalCluster, WorkerPlugin, get_worker
+from windrow import Client, LocalCluster, WorkerPlugin, get_client, get_worker
 
 GO: list[threading.Event] = []
 
@@ -45,6 +45,34 @@ def test_what_it_is(client: Client, view: Any, threads: LocalCluster) -> None:
     until(lambda: list(view.clients) == [client.id], "the client's hello is there")
     assert "events" in view.extensions
     assert view.plugins == view.worker_plugins == view.nanny_plugins == {}
+
+
+def _register(dask_scheduler: Any, count: int) -> None:
+    async def later(comm: Any, x: int) -> tuple[Any, int]:
+        return comm, x + count
+
+    dask_scheduler.extensions["mine"] = count
+    dask_scheduler.handlers.update(mine_now=lambda x: x - count, mine_later=later)
+
+
+def test_handlers_of_programs_are_asked_by_name(client: Client, view: Any) -> None:
+    client.run_on_scheduler(_register, count=2)
+    assert client.sync(client.scheduler.mine_now, x=1) == -1
+    assert client.sync(client.scheduler.mine_later, x=1) == (None, 3)
+    assert client.submit(lambda: get_client().sync(get_client().scheduler.mine_now, x=7)).result() == 5
+    assert view.extensions["mine"] == 2
+    assert "mine" not in view.core.desk.services
+    with pytest.raises(AttributeError, match=r"client.scheduler has no 'mine'; there are .*, mine_later, mine_now, "):
+        client.sync(client.scheduler.mine)
+    with pytest.raises(TypeError, match="'y'"):
+        client.sync(client.scheduler.mine_now, y=1)
+
+
+def test_what_a_scheduler_has_not_is_told(client: Client, view: Any) -> None:
+    with pytest.raises(AttributeError, match=r"has no 'story': no log of transitions is kept; client.explain\(key\)"):
+        client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.story("x"))
+    with pytest.raises(AttributeError, match=r"the scheduler has no 'taks'$"):
+        view.taks  # noqa: B018
 
 
 def test_a_worker_is_described(client: Client, view: Any) -> None:

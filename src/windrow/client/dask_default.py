@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,13 @@ _ours: dict[str, Any] = {}
 _blocks: list[Client] = []
 """The clients of ``with client.as_current()`` blocks that are open, in any thread."""
 
+_aside: list[Any] = []
+"""What programs had configured where such blocks began."""
+
 _lock = threading.RLock()
+
+FALLBACK = "admin.async-client-fallback"
+"""The setting of Dask that names what computes where an asynchronous client cannot be waited for."""
 
 
 class Front(AtHand):
@@ -50,9 +57,7 @@ class Front(AtHand):
         if not client.asynchronous:
             return client.get(dsk, keys, **kwargs)
         if threading.get_ident() == client.session.thread_id:
-            raise RuntimeError(
-                "Dask cannot wait for a result on the event loop of its client: write 'await client.compute(...)'"
-            )
+            return _on_the_loop(dsk, keys, kwargs)
         return client.get(dsk, keys, **{**kwargs, "asynchronous": False})
 
     def __getattr__(self, name: str) -> Any:
@@ -65,12 +70,32 @@ class Front(AtHand):
         return getattr(client, name)
 
 
+def _on_the_loop(dsk: Any, keys: Any, kwargs: dict[str, Any]) -> Any:
+    """For a call that would wait on the event loop which it waits for: by what the setting says, or not at all."""
+    from dask import config
+    from dask.base import get_scheduler
+
+    fallback = config.get(FALLBACK, None)
+    if not fallback:
+        raise RuntimeError(
+            "Dask cannot wait for a result on the event loop of its asynchronous client: write 'await "
+            f"client.compute(...)', or have it computed in this process by dask.config.set({{{FALLBACK!r}: 'sync'}})"
+        )
+    warnings.warn(
+        f"Computed in this process, by Dask's scheduler {fallback!r}, as {FALLBACK!r} says: Dask cannot wait on the "
+        "event loop of its asynchronous client",
+        UserWarning,
+        stacklevel=2,
+    )
+    return get_scheduler(scheduler=fallback)(dsk, keys, **kwargs)
+
+
 def _without_clients(dsk: Any, keys: Any, kwargs: dict[str, Any]) -> Any:
     """For a thread outside of all blocks, and when the last client was lost without being closed."""
     from dask import threaded
     from dask.base import get_scheduler
 
-    former = _former.get("scheduler", _ABSENT)
+    former = _aside[-1] if _aside else _former.get("scheduler", _ABSENT)
     get = None if former is _ABSENT or not former else get_scheduler(scheduler=former)
     return (get or threaded.get)(dsk, keys, **kwargs)
 
@@ -80,15 +105,40 @@ _GET = Get(Front())
 
 @contextmanager
 def as_current(client: Client) -> Iterator[None]:
-    """Make this the current client within a ``with`` block, also for Dask."""
+    """Make this the current client within a ``with`` block, also for Dask, whatever was configured around it."""
     _blocks.append(client)
+    mine = _ABSENT
     try:
         update()
+        mine = _put_aside()
         with current.as_current(client):
             yield
     finally:
         _blocks.remove(client)
+        _bring_back(mine)
         update()
+
+
+def _put_aside() -> Any:
+    """Take the place of what the program has configured, and return it; `_ABSENT` where there is nothing of its own."""
+    config = sys.modules.get("dask.config")
+    with _lock:
+        there = None if config is None else config.get("scheduler", None)
+        if config is None or there is None or there is _GET:
+            return _ABSENT
+        _aside.append(there)
+        config.set(scheduler=_GET)
+        return there
+
+
+def _bring_back(value: Any) -> None:
+    config = sys.modules.get("dask.config")
+    if value is _ABSENT or config is None:
+        return
+    with _lock:
+        _aside.remove(value)
+        if config.get("scheduler", None) is _GET:  # else the program has configured it within the block
+            config.set(scheduler=value)
 
 
 def update() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import reprlib
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -379,7 +380,23 @@ def given_futures(o: object, argument: str) -> list[Future]:
                 f"{_indefinite(type(item).__name__)}: {reprlib.repr(item)}"
             )
         found[id(item)] = item
+    if not found:
+        _warn_of_unpersisted(o, argument)
     return list(found.values())
+
+
+def _warn_of_unpersisted(o: object, argument: str) -> None:
+    """Say that a collection has no futures, if there is one: most often what `persist` returned was not kept."""
+    for item in _inner(o):
+        if graph_of(item):
+            name = type(item).__name__
+            warnings.warn(
+                f"{argument} {'is' if item is o else 'holds'} {_indefinite(name)} of which nothing is on the cluster: "
+                "it has no futures, and there is nothing to do. Persist it first, and take what that returns, as in "
+                "x = client.persist(x)",
+                stacklevel=4,
+            )
+            return
 
 
 def _indefinite(name: str) -> str:
@@ -388,6 +405,16 @@ def _indefinite(name: str) -> str:
 
 def _leaves(o: object) -> Iterator[object]:
     """What lists, tuples, sets and dicts hold, however nested, in order; of a collection of Dask its futures."""
+    for item in _inner(o):
+        graph = graph_of(item)
+        if graph is None:
+            yield item
+        else:
+            yield from (node for node in graph.values() if isinstance(node, Future))
+
+
+def _inner(o: object) -> Iterator[object]:
+    """What lists, tuples, sets and dicts hold, however nested, in order."""
     stack = [o]
     while stack:
         item = stack.pop()
@@ -395,8 +422,6 @@ def _leaves(o: object) -> Iterator[object]:
             stack.extend(reversed(list(item)))
         elif isinstance(item, dict):
             stack.extend(reversed(list(item.values())))
-        elif (graph := graph_of(item)) is not None:
-            yield from (node for node in graph.values() if type(node) is Future)
         else:
             yield item
 

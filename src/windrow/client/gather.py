@@ -165,7 +165,7 @@ def structure(session: Session, data: Any, skip: bool) -> Steps[Any]:
     """The same structure of lists, tuples, sets and dicts with results in place of futures."""
     from windrow.client.future import Future, futures_of
 
-    if type(data) is list and all(type(item) is Future for item in data):
+    if type(data) is list and all(isinstance(item, Future) for item in data):
         entries = entries_of(session, data)
         values = yield from results(session, entries, skip)
         if data:

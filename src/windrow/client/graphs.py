@@ -229,7 +229,7 @@ class GraphMethods(Base):
     def _bind_strangers(self, nodes: Iterable[Any]) -> None:
         """Futures that came inside of something that was unpickled are bound to this client."""
         for node in nodes:
-            if type(node) is Future and node.client is None:
+            if isinstance(node, Future) and node.client is None:
                 node.bind_client(self)  # type: ignore[arg-type]
 
     def normalize_collection(self, collection: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from windrow.client import displays
 from windrow.client.entry import Latch
-from windrow.client.future import Future, given_futures, graph_of
+from windrow.client.future import Future, futures_of, given_futures, graph_of
 from windrow.client.options import seconds
 from windrow.client.tally import Pace, Picture, Tally
 from windrow.client.waiting import Steps, block, entries_of
@@ -119,14 +119,13 @@ def _given(given: tuple[Any, ...]) -> list[Future]:
     """Return the futures in what was given, each once; TypeError at what has none to show."""
     found: dict[int, Future] = {}
     for each in given:
-        futures = given_futures(each, "what progress shows")
-        if not futures and graph_of(each):
+        if graph_of(each) and not futures_of(each):
             name = type(each).__name__
             raise TypeError(
                 f"progress shows what is on the cluster, and this {name} is not: persist or compute it first, as in "
                 "x = client.persist(x); progress(x)"
             )
-        found.update((id(future), future) for future in futures)
+        found.update((id(future), future) for future in given_futures(each, "what progress shows"))
     return list(found.values())
 
 

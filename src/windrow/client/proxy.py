@@ -6,6 +6,7 @@ travel.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 class SchedulerProxy:
     """The scheduler, as its client sees it: each question is a coroutine function with keyword arguments.
+
+    What programs have put into the ``handlers`` of the scheduler, from a plugin or by ``Client.run_on_scheduler``, is
+    asked in the same way.
 
     Examples
     --------
@@ -46,14 +50,15 @@ class SchedulerProxy:
     addr = address
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        question = QUESTIONS.get(name)
-        if question is None:
-            there = ", ".join(sorted([*QUESTIONS, "addr", "address"]))
-            raise AttributeError(f"client.scheduler has no {name!r}; there are {there}", name=name, obj=self)
-        client = self._client
+        if name.startswith("_"):
+            raise AttributeError(f"client.scheduler has no {name!r}", name=name, obj=self)
+        client, question = self._client, QUESTIONS.get(name)
 
         async def ask(**arguments: Any) -> Any:
-            return await follow(question(client.session, **arguments), client._timeout_s, f"scheduler.{name}")
+            steps = (
+                _handled(client.session, name, arguments) if question is None else question(client.session, **arguments)
+            )
+            return await follow(steps, client._timeout_s, f"scheduler.{name}")
 
         ask.__name__ = name
         return ask
@@ -63,6 +68,20 @@ class SchedulerProxy:
 
     def __repr__(self) -> str:
         return f"<Scheduler of {self._client!r} at {self.address!r}>"
+
+
+def _handled(session: Session, name: str, arguments: dict[str, Any]) -> Steps[Any]:
+    return calls.run_on_scheduler(session, calls.call_blob(_handle, (name, arguments), {}))
+
+
+def _handle(name: str, arguments: dict[str, Any], dask_scheduler: Any) -> Any:
+    """Call a program's own handler, in the scheduler's process."""
+    handler = dask_scheduler.handlers.get(name)
+    if handler is None:
+        there = ", ".join(sorted([*QUESTIONS, *dask_scheduler.handlers, "addr", "address"]))
+        raise AttributeError(f"client.scheduler has no {name!r}; there are {there}", name=name)
+    takes_comm = "comm" in inspect.signature(handler).parameters
+    return handler(**({"comm": None} if takes_comm else {}), **arguments)
 
 
 def _keys(given: Collection[Any] | None) -> list[m.Key] | None:

@@ -73,6 +73,7 @@ def install() -> None:
     path.insert(0, FINDER)
     startup.add(STARTUP)
     when_imported("windrow.client.client", _choose_futures)
+    when_imported("dask.utils", _choose_locks)
     _set_environment({"PYTHONPATH": _with_path(os.environ.get("PYTHONPATH", "")), PREFIX: sys.prefix})
     _have_dask_look_again()
 
@@ -92,6 +93,8 @@ def uninstall() -> None:
     startup.drop(STARTUP)
     if "windrow.client.client" in sys.modules:
         _choose_futures(sys.modules["windrow.client.client"])
+    if "dask.utils" in sys.modules:
+        _choose_locks(sys.modules["dask.utils"])
     for name in [name for name, module in sys.modules.items() if is_theirs(name) and is_ours(module)]:
         del sys.modules[name]
     sys.modules.update(_set_aside)
@@ -143,6 +146,16 @@ def _choose_futures(client_module: Any) -> None:
         client_module.Client.future_class = OpenFuture
     else:
         client_module.Client.future_class = Future
+
+
+def _choose_locks(utils: ModuleType) -> None:
+    """Have copies of Dask's own locks be one object in each process, or not any more."""
+    from windrow.dask import locks
+
+    if is_installed():
+        locks.share(utils)
+    else:
+        locks.leave(utils)
 
 
 def _have_dask_look_again() -> None:

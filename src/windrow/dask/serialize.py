@@ -26,6 +26,8 @@ __all__ = [
     "dask_serialize",
     "deserialize",
     "deserialize_bytes",
+    "dumps",
+    "loads",
     "nested_deserialize",
     "register_generic",
     "register_serialization",
@@ -196,6 +198,9 @@ def deserialize(header: Header, frames: Frames, deserializers: Iterable[str] | N
     return pickles.loads(frames[0], buffers=frames[1:])
 
 
+_deserialize = deserialize
+
+
 def serialize_bytelist(x: Any, **kwargs: Any) -> list[Any]:
     """Return an object as a list of frames, the first of which is its header.
 
@@ -237,6 +242,30 @@ def deserialize_bytes(b: bytes) -> Any:
         frames.append(view[end : end + length])
         end += length
     return deserialize(header, frames)
+
+
+def dumps(msg: Any, serializers: Iterable[str] | None = None, **others: object) -> Frames:
+    """Return a message, of whatever it is made, as a list of frames; large buffers in it are not copied.
+
+    Examples
+    --------
+    >>> loads(dumps({"op": "add", "data": [to_serialize(1)]}))
+    {'op': 'add', 'data': [1]}
+    """
+    header, frames = serialize(msg, serializers)
+    return [pickle.dumps(header), *frames]
+
+
+def loads(frames: Frames, deserialize: bool = True, deserializers: Iterable[str] | None = None) -> Any:
+    """Return the message of such frames; without ``deserialize``, what is marked in it stays marked.
+
+    Examples
+    --------
+    >>> loads(dumps([to_serialize(1)]), deserialize=False)
+    [<Serialize: 1>]
+    """
+    message = _deserialize(pickle.loads(frames[0]), list(frames[1:]), deserializers)
+    return nested_deserialize(message) if deserialize else message
 
 
 class Serialize:

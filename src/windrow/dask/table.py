@@ -37,6 +37,7 @@ _SERIALIZE = _of(
     "register_generic register_serialization register_serialization_lazy serialize serialize_bytelist "
     "serialize_bytes to_serialize",
 )
+_FRAMES = _of("windrow.dask.serialize", "dumps loads")
 _PLUGINS = _of(
     "windrow",
     "CondaInstall Environ InstallPlugin NannyPlugin PipInstall SchedulerPlugin UploadDirectory UploadFile WorkerPlugin",
@@ -75,6 +76,7 @@ MODULES: Final[dict[str, dict[str, str]]] = {
     "comm": {**_COMM, **_COMM_CLOSED},
     "comm.addressing": _COMM | _of("windrow.dask.comm", "addresses_from_user_args"),
     "comm.core": _COMM_CLOSED,
+    "comm.tcp": {},
     "comm.utils": {},
     "compatibility": _of("windrow.dask.version", "LINUX MACOS PYPY WINDOWS"),
     "config": {
@@ -117,7 +119,8 @@ MODULES: Final[dict[str, dict[str, str]]] = {
         "windrow.dask.version",
         "enable_proctitle_on_children enable_proctitle_on_current setproctitle setproctitle_exec",
     ),
-    "protocol": {**_SERIALIZE},
+    "protocol": {**_SERIALIZE, **_FRAMES},
+    "protocol.core": _FRAMES,
     "protocol.pickle": _of("windrow.dask.pickles", "HIGHEST_PROTOCOL dumps loads"),
     "protocol.serialize": _SERIALIZE,
     "queues": _of("windrow", "Queue"),

@@ -128,6 +128,7 @@ class LocalCluster(SpecCluster):
         if start is not None:
             warnings.warn("start= has no effect: a cluster starts when it is made", DeprecationWarning, stacklevel=2)
         certificates = tls.checked("LocalCluster", security)
+        threads_per_worker = _threads(threads_per_worker, worker_kwargs)
         arguments.check_counts(n_workers, threads_per_worker, scheduler_port)
         arguments.check_empty(services=services, worker_services=worker_services)
         self.dashboard_address = arguments.old_name(
@@ -194,14 +195,25 @@ def _takes_level(kind: arguments.Kind) -> bool:
     return issubclass(kind.cls, Nanny) and known is not None and "silence_logs" in known
 
 
+def _threads(threads_per_worker: int | None, worker_kwargs: dict[str, Any]) -> int | None:
+    """Return how many threads each worker is to have, where some say it by the name that it has for a worker."""
+    nthreads: int | None = worker_kwargs.pop("nthreads", None)
+    if nthreads is None or nthreads == threads_per_worker:
+        return threads_per_worker
+    if threads_per_worker is not None:
+        raise TypeError(
+            f"threads_per_worker={threads_per_worker} and nthreads={nthreads} say different things about the threads of "
+            "each worker: leave one of them out"
+        )
+    return nthreads
+
+
 def _check_worker_kwargs(given: Mapping[str, Any], kind: arguments.Kind, known: set[str] | None) -> None:
     env = given.get("env")
     if env is not None and not isinstance(env, Mapping):
         raise TypeError(f"env must be a dict of environment variables, not {env!r}")
     if env and not kind.processes:
         raise arguments.apart("env", env, "processes", False, "threads have the environment of this process")
-    if "nthreads" in given:
-        raise TypeError("LocalCluster has no argument 'nthreads': threads_per_worker= says how many each worker has")
     check_times(given)
     own = [name for name in LocalCluster.__init__.__annotations__ if name not in ("worker_kwargs", "return")]
     if known is not None:

@@ -311,13 +311,30 @@ class SpecCluster(Cluster):
         memory, cores
             Rather so many that they have that much together ("100 GiB", 64), if that is more.
         """
-        return self._either(self._scale(specification.count(n, memory, cores, self.new_spec)))
+        wanted = specification.count(n, memory, cores, self.new_spec)
+        return self._now(self._plan, wanted)
 
     def scale_up(self, n: int = 0, memory: str | float | None = None, cores: int | None = None) -> Any:
         """The same as `scale`."""
         return self.scale(n, memory, cores)
 
     async def _scale(self, n: int) -> None:
+        await self._follow(self._plan, n)
+
+    def _now(self, plan: Callable[[Any], None], wanted: Any) -> Any:
+        """Change what is wanted, and what is there; on the event loop whether or not the result is awaited."""
+        if not self.called_from_running_loop:
+            return self._either(self._follow(plan, wanted))
+        self._check_running()
+        plan(wanted)
+        return self._in_background(self._adjust())
+
+    async def _follow(self, plan: Callable[[Any], None], wanted: Any) -> None:
+        self._check_running()
+        plan(wanted)
+        await self._adjust()
+
+    def _plan(self, n: int) -> None:
         while len(self.worker_spec) < n:
             self.worker_spec.update(self.new_worker_spec())
             self._used.update(self.worker_spec)
@@ -328,13 +345,12 @@ class SpecCluster(Cluster):
             entries.sort(key=lambda item: not there.isdisjoint(names_of(*item)))  # those that have not come go first
             for name, _ in entries[:surplus]:
                 del self.worker_spec[name]
-        await self._adjust()
 
     def scale_down(self, workers: Iterable[Any]) -> Any:
         """Close the workers of these names; what they alone hold is copied to others first."""
         if isinstance(workers, str):
             raise TypeError(f"workers must be a list of names, not the text {workers!r}")
-        return self._either(self._scale_down(list(workers)))
+        return self._now(self._unplan, list(workers))
 
     def adapt(
         self,
@@ -386,15 +402,17 @@ class SpecCluster(Cluster):
         given = {name: value for name, value in (("minimum", minimum), ("maximum", maximum)) if value is not None}
         return super().adapt(Adaptive, **given, **kwargs)
 
-    async def _scale_down(self, names: list[Any]) -> None:
+    def _unplan(self, names: list[Any]) -> None:
         for entry in specification.entries_of(names, self.worker_spec):
             del self.worker_spec[entry]
-        await self._adjust()
+
+    def _check_running(self) -> None:
+        if self.status is not Status.running:
+            raise RuntimeError(f"cluster {self.name} is {self.status}: only one that runs can be scaled")
 
     async def _adjust(self) -> list[Any]:
         """Start what is wanted and not there, close what is there and not wanted; return what was started."""
-        if self.status is not Status.running:
-            raise RuntimeError(f"cluster {self.name} is {self.status}: only one that runs can be scaled")
+        self._check_running()
         started = self._grow()
         await self._shrink()
         return started

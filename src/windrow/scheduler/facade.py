@@ -10,7 +10,8 @@ is always now. They are for the scheduler's own thread; they change nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
 from math import isfinite
 from operator import attrgetter
 from types import SimpleNamespace
@@ -380,6 +381,13 @@ class _Tasks(Views[Key, TaskView]):
         return self._look(self._view.recent[key] if task is None else task)
 
 
+_LOG = (
+    "no log of transitions is kept; client.explain(key) says what befell a task, and SchedulerPlugin.transition is "
+    "told of each"
+)
+_ABSENT = {"story": _LOG, "transition_log": _LOG}
+
+
 class SchedulerView(Asking):
     """The scheduler, to look at, and to ask of what the core answers.
 
@@ -387,6 +395,10 @@ class SchedulerView(Asking):
     ----------
     workers, tasks, clients : Mapping
         Views by address, key and id.
+    extensions : MutableMapping
+        The scheduler's services by name, and what programs put there.
+    handlers : dict
+        Functions by name, which programs put there: ``client.scheduler.NAME(...)`` calls them, in this process.
     core : SchedulerCore
         What is looked at. It is windrow's own, and may change from version to version.
 
@@ -403,10 +415,16 @@ class SchedulerView(Asking):
         self.workers: Views[str, WorkerView] = Views(lambda: state.workers, lambda worker: WorkerView(worker, self))
         self.tasks: Views[Key, TaskView] = _Tasks(self)
         self.clients: Views[str, ClientView] = Views(self._real_clients, lambda client: ClientView(client, self))
+        self.extensions: MutableMapping[str, Any] = ChainMap({}, server.core.desk.services)
+        self.handlers: dict[str, Callable[..., Any]] = {}
 
     def __repr__(self) -> str:
         counts = f"workers: {len(self.workers)}, cores: {self.total_nthreads}, tasks: {len(self.tasks)}"
         return f"<Scheduler {self.address!r}, {counts}>"
+
+    def __getattr__(self, name: str) -> Any:
+        advice = _ABSENT.get(name)
+        raise AttributeError(f"the scheduler has no {name!r}{f': {advice}' if advice else ''}", name=name, obj=self)
 
     def _real_clients(self) -> dict[str, ClientRecord]:
         everybody = self.core.state.clients
@@ -577,11 +595,6 @@ class SchedulerView(Asking):
     def check_idle(self) -> float | None:
         """Return `idle_since`."""
         return self.idle_since
-
-    @property
-    def extensions(self) -> Mapping[str, Any]:
-        """The scheduler's services, by name."""
-        return dict(self.core.desk.services)
 
     # ------------------------------------------------------------ plugins
 

@@ -6,6 +6,7 @@ import dask
 import numpy as np
 import xarray as xr
 from dask.distributed import Client, Lock, wait
+from dask.utils import SerializableLock
 from xarray.backends.locks import HDF5_LOCK, combine_locks, get_dask_scheduler
 
 
@@ -15,7 +16,7 @@ def write(number, lock):
 
 
 if __name__ == "__main__":
-    client = Client(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    client = Client(n_workers=2, threads_per_worker=2, dashboard_address=None)
     data = xr.DataArray(np.arange(10_000.0).reshape(100, 100), dims=("y", "x"), name="t").chunk({"y": 10})
     assert get_dask_scheduler() == "distributed"
     assert float((data - data.mean("y")).sum()) == 0
@@ -33,7 +34,8 @@ if __name__ == "__main__":
     with Lock("t"):
         assert Lock("t").locked()
         assert not Lock("t").acquire(blocking=False)
-    lock = combine_locks([HDF5_LOCK, Lock("file")])  # in each task another copy: all take both in one order
+    # In each task other copies: all take all three in one order.
+    lock = combine_locks([HDF5_LOCK, SerializableLock("dask's"), Lock("file")])
     writes = client.map(write, range(200), lock=lock)
     assert wait(writes, timeout=60).done == set(writes)
     with dask.config.set(scheduler="synchronous"):
