@@ -202,8 +202,8 @@ def _threads(threads_per_worker: int | None, worker_kwargs: dict[str, Any]) -> i
         return threads_per_worker
     if threads_per_worker is not None:
         raise TypeError(
-            f"threads_per_worker={threads_per_worker} and nthreads={nthreads} say different things about the threads of "
-            "each worker: leave one of them out"
+            f"threads_per_worker={threads_per_worker} and nthreads={nthreads} say different things about the threads "
+            "of each worker: leave one of them out"
         )
     return nthreads
 
