@@ -344,3 +344,22 @@ async def _asynchronously() -> None:
 
 def test_all_of_it_on_an_asynchronous_client() -> None:
     asyncio.run(_asynchronously())
+
+
+class Foreign:
+    """A kind of cluster of a program's own, which knows no more than where its scheduler is."""
+
+    def __init__(self, address: str) -> None:
+        self.scheduler_address = address
+
+
+def test_a_cluster_of_a_programs_own_kind_needs_nothing_but_an_address(cluster: LocalCluster) -> None:
+    with Client(Foreign(cluster.scheduler_address), set_as_default=False) as client:
+        assert client.submit(abs, -1).result() == 1
+
+
+def test_a_scheduler_is_ended_by_its_proxy() -> None:
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+        with Client(cluster, set_as_default=False) as client:
+            client.sync(client.scheduler.terminate)
+        until(lambda: cluster.status.name == "closed")

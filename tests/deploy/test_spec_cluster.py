@@ -232,6 +232,19 @@ def test_an_asynchronous_cluster_scales_whether_or_not_that_is_awaited() -> None
     asyncio.run(main())
 
 
+def test_an_asynchronous_cluster_may_be_scaled_before_it_starts() -> None:
+    async def main() -> None:
+        cluster = SpecCluster({}, SCHEDULER, WORKER, asynchronous=True)
+        cluster.scale(3)
+        await cluster.scale(2)
+        cluster.scale_down([0])
+        assert cluster.plan == {1}
+        async with cluster:
+            assert cluster.observed == {1}
+
+    asyncio.run(main())
+
+
 def test_the_specification_may_be_edited() -> None:
     async def main() -> None:
         async with SpecCluster({0: WORKER}, SCHEDULER, WORKER, asynchronous=True) as cluster:
@@ -367,12 +380,9 @@ def test_the_scheduler_may_outlive_the_cluster() -> None:
     asyncio.run(main())
 
 
-def test_nothing_can_be_scaled_before_and_after() -> None:
+def test_nothing_can_be_scaled_afterwards() -> None:
     async def main() -> None:
         cluster = SpecCluster({}, SCHEDULER, WORKER, asynchronous=True)
-        with pytest.raises(RuntimeError, match="is created: only one that runs can be scaled"):
-            await cluster.scale(1)
-        cluster.worker_spec.clear()
         await cluster
         await cluster.close()
         with pytest.raises(RuntimeError, match="is closed"):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.append(str(Path(__file__).parent.parent / "browser"))  # how a browser is run is known there
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -38,6 +38,7 @@ def test_functions_on_the_scheduler_get_the_view(client: Client, view: Any) -> N
 def test_what_it_is(client: Client, view: Any, threads: LocalCluster) -> None:
     assert view.address == threads.scheduler_address
     assert view.status == "running"
+    assert (view.ip, view.port) == ("127.0.0.1", 0)  # it is within this process
     assert view.loop is threads.scheduler.loop
     assert view.core is threads.scheduler.core
     assert view.identity()["workers"].keys() == view.workers.keys()

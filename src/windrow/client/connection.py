@@ -89,7 +89,7 @@ class Connection:
             if self.scheduler_file is not None:
                 for pause_s in self._wait_for_file():
                     time.sleep(pause_s)
-            if self.cluster is not None:
+            if hasattr(self.cluster, "loop_thread"):  # a program's own kind of cluster has none
                 self.loop_thread = self.cluster.loop_thread
             elif self.loop_thread is None:
                 self.loop_thread, self._owns_loop = LoopThread(), True
@@ -142,7 +142,8 @@ class Connection:
         return link, secret
 
     async def _secret_for(self, address: str) -> bytes | None:
-        secret: bytes | None = self._secret if self.cluster is None else self.cluster.secret
+        cluster = self.cluster  # a program's own kind of cluster may not know it
+        secret: bytes | None = self._secret if cluster is None else getattr(cluster, "secret", None)
         if not secret and split_address(address)[0] != "inproc":
             secret = await presence.secret_for(address)
         return secret or None
@@ -230,7 +231,7 @@ def _check_cluster(cluster: Any, asynchronous: bool) -> None:
     status = getattr(status, "name", status)
     if status in ("closing", "closed", "failed"):
         raise RuntimeError(f"{cluster!r} is {status}: make a new one")
-    if not asynchronous and getattr(cluster, "loop_thread", None) is None:
+    if not asynchronous and getattr(cluster, "loop_thread", cluster) is None:
         raise RuntimeError("this cluster is asynchronous: use await Client(cluster, asynchronous=True)")
 
 

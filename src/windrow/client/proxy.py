@@ -132,6 +132,10 @@ def _retire_workers(session: Session, workers: Workers = None, **others: Any) ->
     return calls.retire(session, options.worker_names(workers))
 
 
+def _terminate(session: Session) -> Steps[Any]:
+    return calls.ask_value(session, m.Shutdown())
+
+
 QUESTIONS: dict[str, Callable[..., Steps[Any]]] = {
     "get_metadata": _get_metadata,
     "has_what": _has_what,
@@ -141,5 +145,6 @@ QUESTIONS: dict[str, Callable[..., Steps[Any]]] = {
     "nthreads": _nthreads,
     "processing": _processing,
     "retire_workers": _retire_workers,
+    "terminate": _terminate,
     "who_has": _who_has,
 }

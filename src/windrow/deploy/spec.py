@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self
 
 from windrow import config, logs, security, tls, transport
 from windrow.client.options import Duration
+from windrow.client.waiting import DONE
 from windrow.deploy import forward, specification
 from windrow.deploy.absentees import Absentees
 from windrow.deploy.adaptive import Adaptive
@@ -323,6 +324,9 @@ class SpecCluster(Cluster):
 
     def _now(self, plan: Callable[[Any], None], wanted: Any) -> Any:
         """Change what is wanted, and what is there; on the event loop whether or not the result is awaited."""
+        if self.status is Status.created:  # its start brings what is wanted by then
+            plan(wanted)
+            return DONE
         if not self.called_from_running_loop:
             return self._either(self._follow(plan, wanted))
         self._check_running()

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from windrow import config
+from windrow.addressing import split_address, split_host_port
 from windrow.keys import Key
 from windrow.plugins.base import Kind, name_of
 from windrow.plugins.held import outcomes
@@ -28,6 +29,7 @@ from windrow.scheduler.asking import Asking
 from windrow.scheduler.memory_state import MemoryState, memory_of, total
 from windrow.scheduler.plugins import typename
 from windrow.scheduler.state import ERRED, MEMORY, QUEUED, WAITING, ClientRecord, Keeper, State, Task, WorkerRecord
+from windrow.schemes import has_ports
 from windrow.wire import messages as m
 from windrow.wire import payload
 
@@ -446,6 +448,21 @@ class SchedulerView(Asking):
     def address(self) -> str:
         """Where others reach it."""
         return self._server.address
+
+    @property
+    def ip(self) -> str:
+        """The host of its address; loopback for one within a process."""
+        return self._place[0]
+
+    @property
+    def port(self) -> int:
+        """The port of its address; 0 for one within a process."""
+        return self._place[1]
+
+    @property
+    def _place(self) -> tuple[str, int]:
+        scheme, location = split_address(self.address)
+        return split_host_port(location) if has_ports(scheme) else ("127.0.0.1", 0)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
