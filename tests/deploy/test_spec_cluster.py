@@ -245,6 +245,31 @@ def test_an_asynchronous_cluster_may_be_scaled_before_it_starts() -> None:
     asyncio.run(main())
 
 
+class Numberless(Job):
+    """A job whose worker is there before its number is known, without which it cannot be closed."""
+
+    async def start(self) -> None:
+        await super().start()
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        raise TypeError("a job that has no number yet")
+
+
+def test_a_worker_whose_job_cannot_be_closed_is_ended_by_the_scheduler(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with SpecCluster({}, SCHEDULER, {"cls": Numberless, "options": {}}, asynchronous=True) as cluster:
+            cluster.scale(1)
+            await soon(lambda: cluster.observed == {0})
+            [worker] = cluster.workers[0].parts
+            await cluster.scale(0)
+            await soon(lambda: cluster.observed == set())
+            await worker.finished()
+
+    asyncio.run(main())
+    assert "could not be closed" in caplog.text
+
+
 def test_the_specification_may_be_edited() -> None:
     async def main() -> None:
         async with SpecCluster({0: WORKER}, SCHEDULER, WORKER, asynchronous=True) as cluster:

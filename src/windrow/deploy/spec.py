@@ -208,13 +208,16 @@ class SpecCluster(Cluster):
         if self._unsilence is not None:
             self._unsilence()
 
-    async def _close_party(self, party: Any) -> None:
+    async def _close_party(self, party: Any) -> bool:
+        """Close it; whether that went well."""
         try:
             closing = party.close()
             if inspect.isawaitable(closing):
                 await closing
         except Exception:
             logger.warning("cluster %s: %r could not be closed", self.name, party, exc_info=True)
+            return False
+        return True
 
     def _asked_to_close(self) -> None:
         if self._asynchronous:
@@ -504,21 +507,34 @@ class SpecCluster(Cluster):
                 task.cancel()
             if starting:
                 await asyncio.wait(starting)
-            await asyncio.gather(*map(self._close_party, surplus.values()))
+            closed = await asyncio.gather(*map(self._close_party, surplus.values()))
+            failed = [name for name, well in zip(surplus, closed, strict=True) if not well]
+            await self._dismiss({member for name in failed for member in self._members.get(name, ())})
             for name in surplus:
                 self._leaving.pop(name, None)
                 self._drop_traces(name)
 
     async def _empty(self, names: Collection[Any]) -> None:
         """Have others hold what these workers alone hold."""
-        await self._look()
-        addresses = [address for address, worker in self._present().items() if worker["name"] in names]
-        if not addresses:
-            return
         try:
-            await self._ask(Retire(addresses, close=False))
+            await self._retire(names, close=False)
         except ConnectionError as error:
             logger.warning("cluster %s: workers close without others holding what they hold: %s", self.name, error)
+
+    async def _dismiss(self, names: Collection[Any]) -> None:
+        """Have the scheduler end workers that their own parties could not close: jobs whose number nobody knows yet."""
+        try:
+            await self._retire(names, close=True)
+        except ConnectionError as error:
+            logger.warning("cluster %s: workers %s could not be told to end: %s", self.name, list(names), error)
+
+    async def _retire(self, names: Collection[Any], close: bool) -> None:
+        if not names:
+            return
+        await self._look()
+        addresses = [address for address, worker in self._present().items() if worker["name"] in names]
+        if addresses:
+            await self._ask(Retire(addresses, close=close))
 
     # ------------------------------------------------------------ those that only the scheduler sees
 
