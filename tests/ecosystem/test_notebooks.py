@@ -19,7 +19,7 @@ from urllib.parse import quote
 import pytest
 from browser_help import Browser, browsing, need_browser
 
-LIMIT_S = 120.0
+LIMIT_S = 300.0
 TOKEN = "of-this-test"
 CONFIG = """
 labextension:
@@ -29,6 +29,8 @@ labextension:
     args: []
     kwargs: {n-workers: 1, threads-per-worker: 1}
 """
+pytestmark = pytest.mark.timeout(2 * LIMIT_S)
+
 NEEDS = ["jupyter_server", "jupyter_server_proxy", "dask_labextension"]
 
 

@@ -25,6 +25,7 @@ from windrow.testing.fixtures import (  # noqa: F401
     s,
 )
 from windrow.testing.helpers import gen_cluster, gen_test, inc
+from windrow.testing.trust import gen_tls_cluster, tls_only_security
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,18 @@ async def test_workers_and_settings_are_as_asked(s, a):  # type: ignore[no-untyp
 @gen_cluster(client=True, nthreads=[("127.0.0.1", 1)], Worker=Nanny)
 async def test_nannies_have_workers_in_processes(c, s, a):  # type: ignore[no-untyped-def]  # noqa: F811
     assert await c.submit(lambda: __import__("os").getpid()) == a.pid
+
+
+@gen_tls_cluster(client=True)
+async def test_connections_are_encrypted_where_that_is_asked_for(c, s, a, b):  # type: ignore[no-untyped-def]  # noqa: F811
+    assert [each.address.partition(":")[0] for each in (s, a, b)] == ["tls"] * 3
+    assert await c.submit(inc, 1) == 2
+
+
+@gen_cluster(client=True, security=tls_only_security(), nthreads=[("127.0.0.1", 1)], Worker=Nanny)
+async def test_nannies_and_their_workers_have_certificates_too(c, s, a):  # type: ignore[no-untyped-def]  # noqa: F811
+    assert s.address.startswith("tls://")
+    assert await c.submit(inc, 1) == 2
 
 
 @pytest.mark.parametrize("x", [1, 2])
@@ -118,3 +131,10 @@ def test_a_program_ends_with_its_block() -> None:
 
 def test_a_loop_runs_in_a_thread(loop_in_thread) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     assert loop_in_thread.run(asyncio.sleep(0, threading.get_ident())) == threading.get_ident()
+
+
+def test_something_is_polled_for() -> None:
+    asked = iter([False, False, True])
+    helpers.poll_for(lambda: next(asked), timeout=5, period=0)
+    with pytest.raises(AssertionError, match="does not hold after"):
+        helpers.poll_for(lambda: False, timeout=0, period=0)

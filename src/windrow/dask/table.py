@@ -159,8 +159,10 @@ MODULES: Final[dict[str, dict[str, str]]] = {
         **_of(
             "windrow.testing.helpers",
             "async_poll_for asyncinc captured_handler captured_logger cluster dec div double gen_cluster gen_test inc "
-            "map_varying mul popen randominc slowadd slowdec slowdouble slowidentity slowinc slowsum throws varying",
+            "map_varying mul poll_for popen randominc slowadd slowdec slowdouble slowidentity slowinc slowsum throws "
+            "varying",
         ),
+        **_of("windrow.testing.trust", "gen_tls_cluster tls_only_security"),
         **_of("windrow.testing.fixtures", "a b cleanup client cluster_fixture loop loop_in_thread s"),
     },
     "variable": _of("windrow", "Variable"),

@@ -49,6 +49,7 @@ __all__ = [
     "inc",
     "map_varying",
     "mul",
+    "poll_for",
     "popen",
     "randominc",
     "slowadd",
@@ -338,7 +339,7 @@ def gen_cluster(
     timeout
         How long the test may take, in seconds.
     security
-        Must be None: TLS is not in this version.
+        A `Security` for all of them, whose connections are then encrypted; see `windrow.testing.trust`.
     Worker
         `Worker`, or `Nanny` for workers in processes.
     client
@@ -357,8 +358,7 @@ def gen_cluster(
     ...     assert await c.submit(inc, 1) == 2
     >>> test_inc()
     """
-    if security is not None:
-        raise NotImplementedError("gen_cluster(security=...): TLS is not in this version of windrow; leave it out")
+    trust = {} if security is None else {"security": security}
     threads = TWO_WORKERS if nthreads is None else nthreads
     first = 1 + len(threads) + client
 
@@ -367,11 +367,9 @@ def gen_cluster(
             raise TypeError(f"gen_cluster is for coroutine functions; write 'async def {function.__name__}'")
 
         async def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            own = {"host": scheduler, **(scheduler_kwargs or {})}
-            async with (
-                asyncio.timeout(timeout),
-                _parties(threads, Worker, client, own, worker_kwargs or {}, client_kwargs or {}) as parties,
-            ):
+            told = [{**trust, **(given or {})} for given in (scheduler_kwargs, worker_kwargs, client_kwargs)]
+            told[0] = {"host": scheduler, **told[0]}
+            async with asyncio.timeout(timeout), _parties(threads, Worker, client, *told) as parties:
                 await function(*parties, *args, **kwargs)
 
         return _as_test(function, run, first, config)
@@ -475,6 +473,18 @@ def cluster(
         with LocalCluster(n_workers=nworkers, scheduler_kwargs=dict(scheduler_kwargs or {}), **options) as running:
             addresses = list(running.scheduler_info["workers"])
             yield {"address": running.scheduler_address}, [{"address": address} for address in addresses]
+
+
+def poll_for(
+    predicate: Callable[[], object], timeout: float, fail_func: Callable[[], object] | None = None, period: float = 0.05
+) -> None:
+    """Wait in this thread until something holds; AssertionError if it does not within ``timeout`` seconds.
+
+    Examples
+    --------
+    >>> poll_for(lambda: True, timeout=1)
+    """
+    asyncio.run(async_poll_for(predicate, timeout, fail_func, period))
 
 
 async def async_poll_for(
