@@ -514,7 +514,7 @@ class Erred(Struct, frozen=True, tag="erred", tag_field="cause"):
         """What has failed."""
         if not self.is_root:
             return f"it was not run: {quoted(self.root)}, which it depends on, has failed: {self.error}"
-        told = f"it has failed: {self.error}"
+        told = f"its error is {self.error}"
         return f"{told} Its workers: {'; '.join(self.deaths)}." if self.deaths else told
 
 

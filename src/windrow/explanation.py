@@ -150,7 +150,8 @@ class TaskExplanation(_Telling, Struct, frozen=True, kw_only=True, tag="task", t
     def lines(self) -> list[str]:
         """The text."""
         reasons = "; ".join(cause.sentence for cause in self.causes) or self.detail
-        told = [f"{quoted(self.key)} is {_STATES.get(self.state, self.state)}: {reasons}".rstrip(".") + "."]
+        state = "has failed" if self.state == "erred" else f"is {_STATES.get(self.state, self.state)}"
+        told = [f"{quoted(self.key)} {state}: {reasons}".rstrip(".") + "."]
         told += [f"  To do: {cause.remedy}." for cause in self.causes if isinstance(cause, Obstacle) and cause.remedy]
         if self.place is not None and self.place.reasons:
             told.append(f"  Why on worker {self.place.worker!r}: {'; '.join(self.place.reasons)}.")

@@ -370,7 +370,7 @@ def test_why_a_task_is_as_it_is(shown: Client) -> None:
     failed = shown.submit(tasks.fail, "<i>for that</i>", key="why not")
     failed.exception()
     told = page(shown.dashboard_link or "", "explain/why%20not")
-    assert "it has failed: process_tasks.Oops: &lt;i&gt;for that&lt;/i&gt;" in told
+    assert "its error is process_tasks.Oops: &lt;i&gt;for that&lt;/i&gt;" in told
     assert "is not known" in page(shown.dashboard_link or "", "explain/nothing")
 
 

@@ -319,9 +319,9 @@ def test_an_error_names_its_root(world: World) -> None:
     a = world.worker("a")
     world.chain(client, "x", "y", "z")
     world.erred(a, "x", "Traceback (most recent call last):\n  File f\nValueError: no such file\nin /tmp")
-    assert first(world.why("x")) == "'x' is failed: it has failed: ValueError: no such file."
+    assert first(world.why("x")) == "'x' has failed: its error is ValueError: no such file."
     assert first(world.why("z")) == (
-        "'z' is failed: it was not run: 'x', which it depends on, has failed: ValueError: no such file."
+        "'z' has failed: it was not run: 'x', which it depends on, has failed: ValueError: no such file."
     )
 
 
