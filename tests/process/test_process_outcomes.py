@@ -18,7 +18,7 @@ import pytest
 
 from windrow import Client, PickleError, wait
 from windrow.errors import TaskError
-from windrow.worker.server import RUN_THREADS
+from windrow.worker.answers import RUN_THREADS
 
 
 @pytest.fixture(scope="module")
