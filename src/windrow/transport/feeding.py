@@ -2,9 +2,9 @@
 
 What lives here: `Feed`. What this file must never know: frames, links, sockets.
 
-asyncio's own transports copy what they cannot send at once, twice before Python 3.12: a frame of 3 GiB takes up 9 GiB.
-TLS encrypts all that it is given at once, into memory of its own, which holds less than 2 GiB; and meanwhile the loop
-does nothing else. So a large frame is given to them bit by bit, as the network takes what they have.
+asyncio's own transports copy what they cannot send at once, before Python 3.12 twice. TLS encrypts all that it is
+given at once, into memory of its own, which holds less than 2 GiB; and meanwhile the loop does nothing else. So a
+large frame is given to them bit by bit, as the network takes what they have.
 """
 
 from __future__ import annotations
