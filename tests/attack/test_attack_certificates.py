@@ -14,6 +14,7 @@ from attack_help import raw, until, until_closed
 from windrow import Client, LocalCluster
 from windrow.errors import ConnectionRefused, WrongCertificate, WrongSecret
 from windrow.tls import Security
+from windrow.wire.messages import PROTOCOL_VERSION
 
 
 def knock(cluster: LocalCluster, security: Security | bool, secret: bytes | None = None, address: str = "") -> None:
@@ -146,7 +147,7 @@ def test_a_man_in_the_middle_with_a_certificate_of_the_house(
 def test_plain_tcp_to_tls(encrypted: LocalCluster, caplog: pytest.LogCaptureFixture) -> None:
     plain = encrypted.scheduler_address.replace("tls://", "tcp://")
     endpoint = raw(plain)
-    endpoint.sendall(b"windrow\n" + bytes(67))
+    endpoint.sendall(b"windrow\n" + PROTOCOL_VERSION.to_bytes(2, "little") + bytes(65))
     assert b"this listener speaks TLS: use tls://" in until_closed(endpoint)
     until(lambda: "was turned away: this listener speaks TLS" in caplog.text)
     endpoint = raw(plain)

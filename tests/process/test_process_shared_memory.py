@@ -319,7 +319,8 @@ def test_what_is_on_disk_takes_up_no_memory() -> None:
         for worker in (owner, reader):
             held = client.run(held_bytes, workers=[worker])[worker]
             assert 4 * BYTES < held < 0.5 * limit
-            assert client.run(viewed_bytes, workers=[worker])[worker] == 0
+            # Who ran the last task may be about to let go of what it was given.
+            until(lambda worker=worker: client.run(viewed_bytes, workers=[worker])[worker] == 0, "nothing is mapped")
         again = [client.submit(total, array, workers=[owner], pure=False) for array in arrays]
         assert client.gather(again) == [float(number * COUNT) for number in range(30)]
 

@@ -51,9 +51,9 @@ def _leave(worker: VirtualWorker) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (_lose_attempt, "and not {(2, "),
-        (_lose_value, "and not {1}"),
-        (_keep_value, "holds {999} unknown"),
+        (_lose_attempt, "does not have attempts {(2, "),
+        (_lose_value, "has let go of {1}"),
+        (_keep_value, "keeps {999}"),
         (_keep_ghost, "has 1 threads for tasks, not 2"),
         (_pause, "thought to be paused: False"),
         (_leave, "outside of its threads"),

@@ -57,9 +57,11 @@ def _compare(worker: VirtualWorker, record: WorkerRecord) -> None:
     core = worker.core
     believed = {(task.id, task.attempt) for task in record.processing}
     there = {(attempt.id, attempt.number) for attempt in core.attempts.values()}
-    assert believed == there, f"{record} runs {there - believed} unknown to the scheduler, and not {believed - there}"
+    assert not there - believed, f"{record} has attempts {there - believed}, which the scheduler does not know of"
+    assert not believed - there, f"{record} does not have attempts {believed - there}, which the scheduler waits for"
     held, stored = {task.id for task in record.holds}, set(core.data)
-    assert held == stored, f"{record} holds {stored - held} unknown to the scheduler, and not {held - stored}"
+    assert not stored - held, f"{record} keeps {stored - held}, which the scheduler does not know of"
+    assert not held - stored, f"{record} has let go of {held - stored}, which the scheduler believes to be there"
     threads = max(0, record.nthreads - core.ghosts) + len(record.seceded)
     assert record.threads == threads, f"{record} has {threads} threads for tasks, not {record.threads}"
     assert record.paused == core.paused, f"{record} is thought to be paused: {record.paused}"

@@ -203,12 +203,11 @@ class WorkerServer(WorkerFacade, Server):
             link.close()
             raise
         await self._join(link)
-        self.metrics_now()
         self.executor.start()
         self.profiler.start()
         self.memory_manager.start()
-        self._heartbeat = self.loop.call_later(config.heartbeat_s, self._beat)
         self.scratch.sweep_later(self.loop)
+        self._beat()
         await self.joined
 
     async def _join(self, link: Link) -> None:
