@@ -438,7 +438,7 @@ def _collection_cases() -> Iterator[Case]:
     yield case("join", "dataframe join, 24 and 24 partitions, by tasks", "dask_frame", 24, 1)
     yield case("join_best", "the same, peer by p2p", "dask_frame", 24, 1, is_best_shuffle=True)
     title = "submit 100,000 tasks of x + x.T, beyond Dask's own part"
-    yield Case("persist_100k", title, "dask_submit", 100_000, submission, budget=25, needs="collections")
+    yield Case("persist_100k", title, "dask_submit", 100_000, submission, budget=25, repeats=5, needs="collections")
 
 
 CASES: dict[str, Case] = {case.name: case for case in _cases()}

@@ -152,13 +152,10 @@ and used by a task on each worker 96 to 131 ms later, with ten other processes a
 A 200 MB array as an argument of `submit` took 0.11 to 0.37 s to the result, for 2.0 to 7.1 s before arguments were
 mapped, on the same busy machine (40 to 80 ms of processor time for 450 to 1,560), and is in memory once.
 
-Missed budgets: two rows, both older than what was done about them, on a machine too busy since to time them again. A
-256 MiB array gathered: of three repetitions one had the client's import of numpy in it, and one was the first value of
-another worker, in fresh pages; now five are timed, after the import. Such a worker's first value still misses the
-budget on this machine, where the host takes 700 to 950 ms to provide 256 MiB of pages; into those that it has
-provided before it takes 53 ms of processor time, shared by two threads. And the submission of 100,000 tasks: the
-client and scheduler took 37 to 38 µs of processor time a task before, and 24 to 30 since graphs that blocks share are
-looked through once, in turns on that machine.
+The rows of arrays and that of 100,000 tasks were timed last, when the machine took 1.7 times as long for the others as
+when these were timed. A worker's first value of 256 MiB misses the budget where the host has to provide its pages first,
+which takes 700 to 950 ms here. What the submission of 100,000 tasks takes moves most with what else goes on: six readings
+of that evening were 14.8, 15.3, 20.0, 28.7, 33.4 and 39.8 µs a task, beside 140 and 142 for dask.distributed.
 
 To repeat it: `make bench`, or a part: `make bench BENCH_ARGS="--quick --cases map_10k,chain --peers distributed"`.
 Where the time goes: `python -m benchmarks.profile map_10k`.
