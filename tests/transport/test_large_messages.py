@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,6 +22,7 @@ def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     if not request.config.getoption("--large", False):
         pytest.skip("takes twice 4 GiB of memory: pytest --large")
     yield from network_of(request.param)
+    gc.collect()  # both ends refer to each other, and to what has arrived
 
 
 @pytest.mark.timeout(LIMIT_S)
