@@ -293,6 +293,7 @@ def test_in_dark_and_on_a_phone(other: tuple[str, Browser], root: str, pytestcon
         picture(browser, Path(folder) / f"status-{which}.png")
 
 
+@pytest.mark.timeout(170)
 def test_pictures(browser: Browser, root: str, pytestconfig: pytest.Config) -> None:
     folder = pytestconfig.getoption("--screenshots")
     if not folder:
