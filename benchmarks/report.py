@@ -153,7 +153,7 @@ A 200 MB array as an argument of `submit` took 0.11 to 0.37 s to the result, for
 mapped, on the same busy machine (40 to 80 ms of processor time for 450 to 1,560), and is in memory once.
 
 The rows of arrays and that of 100,000 tasks were timed last; the machine then took 1.7 times as long for other rows as
-this table says. A worker's first value of 256 MiB misses the budget where the host has to provide its pages first, which
+this table says. A worker's first value of 256 MiB misses the budget where the host has to provide its pages first: that
 takes 700 to 950 ms here. What the submission of 100,000 tasks takes moves most with what else goes on: six readings of
 that evening were 14.8, 15.3, 20.0, 28.7, 33.4 and 39.8 µs a task, beside 140 and 142 for dask.distributed.
 
