@@ -175,14 +175,6 @@ class SimulatedLink(Link):
             self._pipe.send(_FIN)
             self._end()
 
-    def _deliver(self, batch: list[Message]) -> None:
-        assert self._on_batch is not None
-        try:
-            self._on_batch(batch)
-        except Exception as error:
-            logger.exception("the handler of messages from %s failed; closing this connection", self.remote)
-            self.abort(f"its handler of messages failed: {error!r}")
-
     def _taken(self, nbytes: int) -> None:
         """The other side has read so much."""
         self._under_way_bytes -= nbytes
@@ -227,10 +219,7 @@ class SimulatedLink(Link):
             return
         assert self._reason is not None, "an end has a reason"
         self._told = True
-        try:
-            self.on_lost(self._reason)
-        except Exception:
-            logger.exception("the handler of the end of the connection to %s failed", self.remote)
+        self._tell_lost(self._reason)
 
 
 class SimulatedListener(Listener):

@@ -6,6 +6,7 @@ schemes there are (`windrow.schemes`).
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
@@ -95,6 +96,24 @@ class Link(ABC):
     @abstractmethod
     def _start(self) -> None:
         """Begin to deliver, at the loop's next turn."""
+
+    def _deliver(self, batch: list[Message]) -> None:
+        """Give a batch to the owner, whose mistakes cost this link and nothing else."""
+        assert self._on_batch is not None
+        try:
+            self._on_batch(batch)
+        except Exception as error:
+            words = "the handler of messages from %s failed; closing this connection"
+            logging.getLogger(type(self).__module__).exception(words, self.remote)
+            self.abort(f"its handler of messages failed: {error!r}")
+
+    def _tell_lost(self, reason: str) -> None:
+        """Tell the owner of the end."""
+        try:
+            self.on_lost(reason)
+        except Exception:
+            words = "the handler of the end of the connection to %s failed"
+            logging.getLogger(type(self).__module__).exception(words, self.remote)
 
     @abstractmethod
     def send(self, messages: list[Message]) -> None:

@@ -141,20 +141,6 @@ class InprocLink(Link):
             except RuntimeError:  # its loop is closed, and nobody sends there any more
                 return
 
-    def _deliver(self, batch: list[Message]) -> None:
-        assert self._on_batch is not None
-        try:
-            self._on_batch(batch)
-        except Exception as error:
-            logger.exception("the handler of messages from %s failed; closing this connection", self.remote)
-            self.abort(f"its handler of messages failed: {error!r}")
-
-    def _tell_lost(self, reason: str) -> None:
-        try:
-            self.on_lost(reason)
-        except Exception:
-            logger.exception("the handler of the end of the connection to %s failed", self.remote)
-
 
 class InprocListener(Listener):
     """A name in this process to connect to."""

@@ -239,14 +239,8 @@ class LastingLink(Link):
             connection.send([self._replay.ack()])
 
     def _deliver(self, batch: list[Message]) -> None:
-        if self._closed:
-            return
-        assert self._on_batch is not None
-        try:
-            self._on_batch(batch)
-        except Exception as error:
-            logger.exception("the handler of messages from %s failed; closing this connection", self.remote)
-            self.abort(f"its handler of messages failed: {error!r}")
+        if not self._closed:
+            super()._deliver(batch)
 
     def _lost(self, connection: Link, reason: str) -> None:
         if connection is not self._connection:

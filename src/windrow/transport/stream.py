@@ -190,7 +190,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         if self._is_encrypted:
             early, self._early = self._early, []
             ended, self._closed = self._closed, False  # what has come before the end is delivered before the end
-            self._deliver(early)
+            self._deliver_all(early)
             self._closed = self._closed or ended
             if self._lost_early:
                 self._tell_loss()
@@ -244,13 +244,13 @@ class TcpLink(Link, asyncio.BufferedProtocol):
         if self._is_encrypted and self._on_batch is None:
             self._early += batches
         else:
-            self._deliver(batches)
+            self._deliver_all(batches)
         if self._is_encrypted and self._parser.ended and not self._closed:
             self._reason = ""
             self._closed = True
             self._transport.close()
 
-    def _deliver(self, batches: list[list[Message]]) -> None:
+    def _deliver_all(self, batches: list[list[Message]]) -> None:
         handler = self._on_batch
         assert handler is not None, "reading is paused until the owner has assigned on_batch"
         for batch in batches:
@@ -303,10 +303,7 @@ class TcpLink(Link, asyncio.BufferedProtocol):
 
     def _tell_loss(self) -> None:
         assert self._reason is not None
-        try:
-            self.on_lost(self._reason)
-        except Exception:
-            logger.exception("the handler of the end of the connection to %s failed", self.remote)
+        self._tell_lost(self._reason)
 
     def pause_writing(self) -> None:
         """The network does not keep up with what is sent."""
