@@ -129,7 +129,7 @@ class Browser:
 
 
 COLUMNS = """
-const source = Bokeh.documents[0].get_model_by_name(arguments[0]);
+const source = Bokeh.documents.map((each) => each.get_model_by_name(arguments[0])).find(Boolean);
 return Object.fromEntries(Object.entries(source.data).map(([name, column]) => [name, Array.from(column)]));
 """
 

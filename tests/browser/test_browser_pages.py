@@ -111,6 +111,12 @@ def test_a_tab_shows_another_plot(browser: Browser, root: str) -> None:
     browser.until(shown, "cpu")
     assert not browser.ask(shown, "nprocessing")
     assert browser.ask("return document.getElementById('tab-cpu').getAttribute('aria-selected')") == "true"
+    browser.until("return document.querySelector('#cpu > *')?.shadowRoot")  # a document of its own
+    assert set(browser.columns("cpu:boxes")["label"]) == {"worker 0", "worker 1", "worker 2", "worker 3"}
+    browser.click("#tab-nprocessing")
+    browser.click("#tab-cpu")
+    assert browser.ask("return [Bokeh.documents.length, document.querySelectorAll('#cpu > *').length]") == [2, 1]
+    assert browser.complaints() == []
 
 
 def test_the_table_of_workers_is_sorted_by_a_click_and_leads_to_a_worker(browser: Browser, root: str) -> None:

@@ -177,7 +177,7 @@ class Stage:
         document.title = f"windrow: {page.title}"
         document.config.notifications = None
         document.config.reconnect_session = False
-        drawings = [Drawing(PLOTS[name], scheme) for name in page.plots]
+        drawings = [Drawing(PLOTS[name], scheme) for name in page.in_view]
         for drawing in drawings:
             if facts is not None:
                 drawing.show(self._columns(drawing.plot, facts))
@@ -252,6 +252,7 @@ class Scene:
 
 
 def _needs(page: Page) -> list[str]:
+    """Return what a page is made of, and its further tabs, too: what is kept of it goes back as far."""
     return list(dict.fromkeys(need for name in page.plots for need in PLOTS[name].needs))
 
 
@@ -284,7 +285,7 @@ def _rehearse(pace: Pace) -> None:
         document = Document()
         document.theme = theme("light")
         with document.models.freeze():
-            for plot in (PLOTS[name] for name in PAGES["status"].plots):
+            for plot in (PLOTS[name] for name in PAGES["status"].in_view):
                 if pace.is_hurried:  # the first one is now made for somebody
                     return
                 for root in Drawing(plot).roots:
@@ -301,5 +302,10 @@ def socket_handler() -> type[Any]:
         def __init__(self, application: Any, request: Any, host: BokehTornado) -> None:
             context = host.applications["/"]
             super().__init__(host, request, application_context=context, bokeh_websocket_path="/ws")
+
+        def open(self, *args: str, **kwargs: str) -> Any:
+            # A message is several frames: each but the first would wait for an acknowledgment, which browsers delay.
+            self.set_nodelay(True)
+            return super().open()
 
     return Socket

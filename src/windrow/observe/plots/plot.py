@@ -136,6 +136,11 @@ class Page:
         """The names of all plots, in order."""
         return [name for place in self.places for name in place]
 
+    @property
+    def in_view(self) -> Sequence[str]:
+        """The names of those in view when the page opens; further tabs are opened as pages of their own."""
+        return [place[0] for place in self.places]
+
 
 BOXES = (*drawn.BOXES, "hatch", "link")
 """The columns of boxes: those of any picture, and what a page has beside."""

@@ -148,14 +148,75 @@ function listen(source) {
   });
 }
 
+// ---------------------------------------------------------------- documents
+
+const here = location.pathname.replace(/\/+$/, "");
+const loaded = new Promise((resolve) => addEventListener("DOMContentLoaded", resolve));
+
+async function ask(path) {
+  const query = new URLSearchParams(location.search);
+  if (!query.has("scheme")) query.set("scheme", dark.matches ? "dark" : "light");
+  const answer = await fetch(`${path}?${query}`);
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer.json();
+}
+
+// The document of the page, or of another whose plots have a place on this one; BokehJS is read while it is made.
+async function openDocument(path) {
+  const { token, roots } = await ask(`${path}/session`);
+  await loaded;
+  const ids = Object.values(roots);
+  const elements = {};
+  for (const [name, id] of Object.entries(roots)) elements[id] = document.getElementById(name.split(":")[0]);
+  await Bokeh.embed.embed_items({}, [{ token, roots: elements, root_ids: ids }], path);
+  const made = Bokeh.documents.find((each) => each.roots().some((model) => ids.includes(model.id)));
+  if (!made) throw new Error("the websocket cannot be opened: a proxy may not let it through");
+  for (const source of made._all_models.values()) {
+    if (source.type !== "ColumnDataSource") continue;
+    if (source.tags.includes("leads")) listen(source);
+    const [name, part] = (source.name ?? "").split(":");
+    if (part === "rows") new Table(document.getElementById(name), source);
+  }
+  made.on_event("connection_lost", () => comeBack());
+}
+
+let lost = false;
+
+function comeBack(words = "no answer: the cluster may have closed") {
+  say(words, true);
+  if (lost) return;
+  lost = true;
+  tryAgain();
+}
+
+async function tryAgain() {
+  try {
+    const answer = await fetch(`${root}health`);
+    if (answer.ok) { location.reload(); return; }
+    throw new Error(answer.statusText);
+  } catch {
+    setTimeout(tryAgain, AGAIN_MS);
+  }
+}
+
+function stumble(error) {
+  say(error instanceof TypeError ? "no answer: the cluster may have closed" : error.message, true);
+  setTimeout(comeBack, AGAIN_MS);
+}
+
 for (const list of document.querySelectorAll(".tabs")) {
   const tabs = [...list.children];
+  const opened = new Set(tabs.slice(0, 1));
   const choose = (chosen) => {
     for (const tab of tabs) {
       tab.setAttribute("aria-selected", tab === chosen);
       tab.tabIndex = tab === chosen ? 0 : -1;
       document.getElementById(tab.getAttribute("aria-controls")).hidden = tab !== chosen;
     }
+    if (opened.has(chosen)) return;
+    opened.add(chosen);
+    const alone = chosen.id.replace(/^tab-/, "individual-");
+    openDocument(new URL(root + alone, location.href).pathname).catch(stumble);
   };
   tabs.forEach((tab, place) => {
     tab.addEventListener("click", () => choose(tab));
@@ -169,49 +230,9 @@ for (const list of document.querySelectorAll(".tabs")) {
   });
 }
 
-// ---------------------------------------------------------------- the document
-
-async function ask(path, query) {
-  const answer = await fetch(`${location.pathname.replace(/\/+$/, "")}/${path}?${query}`);
-  if (!answer.ok) throw new Error(await answer.text());
-  return answer.json();
-}
-
-async function openDocument() {
-  const query = new URLSearchParams(location.search);
-  if (!query.has("scheme")) query.set("scheme", dark.matches ? "dark" : "light");
-  const { token, roots } = await ask("session", query);
-  const elements = {};
-  for (const [name, id] of Object.entries(roots)) elements[id] = document.getElementById(name.split(":")[0]);
-  const path = location.pathname.replace(/\/+$/, "");
-  await Bokeh.embed.embed_items({}, [{ token, roots: elements, root_ids: Object.keys(elements) }], path);
-  const made = Bokeh.documents.at(-1);
-  if (!made) throw new Error("the websocket cannot be opened: a proxy may not let it through");
-  for (const source of made._all_models.values()) {
-    if (source.type !== "ColumnDataSource") continue;
-    if (source.tags.includes("leads")) listen(source);
-    const [name, part] = (source.name ?? "").split(":");
-    if (part === "rows") new Table(document.getElementById(name), source);
-  }
-  made.on_event("connection_lost", () => comeBack());
-  document.body.dataset.drawn = performance.now();
-  say("live");
-}
-
-async function comeBack() {
-  say("no answer: the cluster may have closed", true);
-  try {
-    const answer = await fetch(`${root}health`);
-    if (answer.ok) { location.reload(); return; }
-    throw new Error(answer.statusText);
-  } catch {
-    setTimeout(comeBack, AGAIN_MS);
-  }
-}
-
 addEventListener("beforeunload", () => say("…"));
 dark.addEventListener("change", () => location.reload());
-openDocument().catch((error) => {
-  say(error instanceof TypeError ? "no answer: the cluster may have closed" : error.message, true);
-  setTimeout(comeBack, AGAIN_MS);
-});
+openDocument(here).then(() => {
+  document.body.dataset.drawn = performance.now();
+  say("live");
+}).catch(stumble);
