@@ -288,17 +288,25 @@ def processor_share() -> float:
 def wait_until_ready(cluster: LocalCluster) -> None:
     """Wait until the dashboard's process has loaded what it needs, and has gone to sleep; it answers meanwhile."""
     health = cluster.dashboard_link.replace("status", "health")
-    end = time.monotonic() + LIMIT_S
-    spent, quiet = -1.0, 0
-    while quiet < 10:
+    end = time.monotonic() + READY_S
+    slept = False
+    while not slept:
         assert time.monotonic() < end, "the dashboard does not get ready"
-        time.sleep(0.1)
         pid = cluster.scheduler.dashboard.pid
         if pid is None or "_multiarray_umath" not in Path(f"/proc/{pid}/maps").read_text():
+            time.sleep(0.1)
             continue
         asked = time.monotonic()
         with urllib.request.urlopen(health) as answer:
             assert answer.read() == b"ok"
         assert time.monotonic() - asked < 0.5
-        before, spent = spent, sum(psutil.Process(pid).cpu_times()[:2])
-        quiet = quiet + 1 if spent - before < 0.011 else 0
+        process = psutil.Process(pid)
+        before_s = sum(process.cpu_times()[:2])
+        time.sleep(NAP_S)
+        slept = sum(process.cpu_times()[:2]) - before_s < PACE * NAP_S / 2
+
+
+READY_S = 120.0
+NAP_S = 3.0
+PACE = 0.02
+"""How much of a processor it takes at least while it gets ready."""

@@ -29,7 +29,7 @@ from windrow.observe.plots.catalogue import PAGES, PLOTS
 from windrow.observe.plots.plot import Rows
 from windrow.observe.scenes import MENU
 
-MAIN = ("status", "workers", "tasks", "graph", "groups", "profile", "memory", "transfers", "system", "events")
+MAIN = ("status", "workers", "tasks", "graph", "groups", "profile", "memory", "transfers", "system")
 """Those whose pictures are in the docs."""
 
 
@@ -305,15 +305,21 @@ def test_pictures(browser: Browser, root: str, pytestconfig: pytest.Config) -> N
     if not folder:
         pytest.skip("no folder for pictures was given: --screenshots docs/images")
     for path in MAIN:
-        if path in PAGES:
-            browser.open(f"{root}/{path}")
-            drawn(browser, path)
-            picture(browser, Path(folder) / f"{path}.png")
+        browser.open(f"{root}/{path}")
+        drawn(browser, path)
+        picture(browser, Path(folder) / f"{path}.png")
+
+
+BUSY = """
+const shown = Bokeh.documents[0].get_model_by_name("nprocessing:boxes");
+return !shown || shown.data.right.some((right) => right > 1);
+"""
 
 
 def picture(browser: Browser, path: Path) -> None:
     """Write what is seen, once there was time for some seconds' worth of lines."""
     ticks = "window.ticks = (window.ticks ?? 0) + 1; return window.ticks > 100"
     browser.until(ticks)
+    browser.until(BUSY)
     path.parent.mkdir(parents=True, exist_ok=True)
     browser.driver.save_screenshot(str(path))

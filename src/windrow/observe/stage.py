@@ -111,11 +111,6 @@ class Stage:
             self._pace = pace
             self._loading = asyncio.get_running_loop().create_task(self._load())
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether Bokeh is loaded."""
-        return self._loading is not None and self._loading.done()
-
     def load(self) -> asyncio.Task[BokehTornado]:
         """Have Bokeh loaded, in a thread; it takes most of a second, once."""
         if self._pace is not None:
