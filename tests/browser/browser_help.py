@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 import time
@@ -188,11 +189,16 @@ def fail(text: str) -> None:
 
 
 @contextmanager
-def proxied(port: int, path: str) -> Iterator[str]:
-    """Serve another port's pages below a path that they are not told of, as jupyter-server-proxy does."""
+def proxied(port: int, path: str, script_s: float = 0.0) -> Iterator[str]:
+    """Serve another port's pages below a path that they are not told of, as jupyter-server-proxy does.
+
+    ``script_s`` is how long BokehJS takes on its way, as on a slow line.
+    """
 
     class Pages(RequestHandler):
         async def get(self, rest: str) -> None:
+            if "bokeh.min.js" in rest:
+                await asyncio.sleep(script_s)
             where = f"http://127.0.0.1:{port}{(self.request.uri or '').removeprefix(path)}"
             asked = HTTPRequest(where, follow_redirects=False)
             answer = await AsyncHTTPClient().fetch(asked, raise_error=False)
@@ -236,8 +242,6 @@ def proxied(port: int, path: str) -> Iterator[str]:
     found: dict[str, Any] = {}
 
     def serve() -> None:
-        import asyncio
-
         async def main() -> None:
             from tornado.testing import bind_unused_port
 

@@ -28,6 +28,7 @@ from windrow import Client, LocalCluster
 from windrow.observe.plots.catalogue import PAGES, PLOTS
 from windrow.observe.plots.plot import Rows
 from windrow.observe.scenes import MENU
+from windrow.observe.stage import UNUSED_S
 
 MAIN = ("status", "workers", "tasks", "graph", "groups", "profile", "memory", "transfers", "system")
 """Those whose pictures are in the docs."""
@@ -234,6 +235,16 @@ def test_behind_a_proxy_with_a_path_that_nobody_has_told_us(browser: Browser, ro
         assert browser.driver.current_url == f"{outside}/workers"
         browser.click("#workers tbody a")
         assert browser.driver.current_url.startswith(f"{outside}/info/worker/")
+        assert browser.complaints() == []
+
+
+def test_on_a_slow_line_the_document_is_not_gone_before_the_script_is_there(browser: Browser, root: str) -> None:
+    port = urllib.parse.urlsplit(root).port
+    assert port is not None
+    with proxied(port, f"/slow/{port}", script_s=UNUSED_S + 4) as outside:
+        browser.open(f"{outside}/status")
+        assert browser.ask("return document.getElementById('state').textContent") == "live"
+        drawn(browser, "status")
         assert browser.complaints() == []
 
 
