@@ -67,7 +67,9 @@ def anchor(link: str) -> Html:
     """
     if not link.startswith(("http://", "https://", "/")):
         return escape(link)
-    return Html(f'<a href="{escape(link)}" target="_blank" rel="noreferrer">{escape(link)}</a>')
+    # JupyterLab takes colour and line from links in widgets
+    attributes = f'href="{escape(link)}" target="_blank" rel="noreferrer" style="text-decoration: underline"'
+    return Html(f"<a {attributes}>{escape(link)}</a>")
 
 
 def facts(rows: Mapping[str, object]) -> Html:
