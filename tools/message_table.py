@@ -1,4 +1,4 @@
-"""Write the table of messages in docs/architecture.md from wire/messages.py.
+"""Write the table of messages in docs/architecture.md from wire/messages.py and wire/requests.py.
 
     python tools/message_table.py docs/architecture.md     # replace the table between the two marks
     python tools/message_table.py                          # print it
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 from windrow.wire import messages
+from windrow.wire import requests as r
 
 MARKS = ("<!-- messages: written by tools/message_table.py -->", "<!-- end of messages -->")
 
@@ -32,7 +33,7 @@ def first_line(kind: type) -> str:
     """What a message says, in a line."""
     text = inspect.getdoc(kind)
     if not text:
-        raise SystemExit(f"give {kind.__name__} in wire/messages.py a docstring: it is its entry in the table")
+        raise SystemExit(f"give {kind.__name__} a docstring: it is its entry in the table")
     return text.partition("\n")[0].replace("``", "`")
 
 
@@ -45,7 +46,7 @@ def table() -> str:
         goes = "either way" if kind in {messages.Call, messages.Reply, messages.Close} else ", ".join(ways)
         goes = "a link's own" if kind in get_args(messages.OfLinks) else goes
         lines.append(f"| {kind.__struct_config__.tag} | `{kind.__name__}` | {goes} | {first_line(kind)} |")
-    for kind in sorted(get_args(messages.Request), key=lambda kind: kind.__struct_config__.tag):
+    for kind in sorted(get_args(r.Request), key=lambda kind: kind.__struct_config__.tag):
         lines.append(f"| {kind.__struct_config__.tag} | `{kind.__name__}` | in a `Call` | {first_line(kind)} |")
     return "\n".join(lines)
 

@@ -7,14 +7,17 @@ A key is a string, a number, or a tuple of keys (Dask's collections name the chu
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NewType, TypeAlias
 
-__all__ = ["DEPTH_MAX", "Key", "as_bytes", "checked", "from_plain", "is_key", "label", "prefix", "prefix_of"]
+__all__ = ["DEPTH_MAX", "Key", "TaskId", "as_bytes", "checked", "from_plain", "is_key", "label", "prefix", "prefix_of"]
 
 _Scalar: TypeAlias = str | int | float
 _Key3: TypeAlias = _Scalar | tuple[_Scalar, ...]
 _Key2: TypeAlias = _Scalar | tuple[_Key3, ...]
 Key: TypeAlias = _Scalar | tuple[_Key2, ...]
+
+TaskId = NewType("TaskId", int)
+"""What a task is called between scheduler and workers: the number of its key."""
 
 DEPTH_MAX = 3
 """Tuples within a tuple within a tuple: no deeper, as a decoder has to know where a key ends."""

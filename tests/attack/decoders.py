@@ -23,6 +23,8 @@ from windrow.roles import Role
 from windrow.transport.handshake import MAGIC, Steps, accept_steps, connect_steps, refuse_steps
 from windrow.wire import messages as m
 from windrow.wire import payload
+from windrow.wire import requests as r
+from windrow.wire.blobs import Attached, Blob, Buffer
 from windrow.wire.framing import FrameEncoder, FrameParser
 from windrow.wire.permissions import needed, what
 
@@ -76,8 +78,8 @@ def batch(data: bytes) -> None:
                 assert payload.nbytes(blob) >= 0
 
 
-def blobs_in(value: object) -> Iterator[m.Blob]:
-    if isinstance(value, m.Attached):
+def blobs_in(value: object) -> Iterator[Blob]:
+    if isinstance(value, Attached):
         yield value
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
@@ -220,8 +222,8 @@ def example(kind: Any) -> Any:
         return {example(arguments[0]): example(arguments[1])}
     if kind is Account:
         return Account(exit_code=1, said="why")
-    if kind is m.Buffer:
-        return m.Buffer(b"buffer")
+    if kind is Buffer:
+        return Buffer(b"buffer")
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         hints = typing.get_type_hints(kind)
         return kind(**{name: example(hints[name]) for name in kind.__struct_fields__})
@@ -232,7 +234,7 @@ def example(kind: Any) -> Any:
 def examples() -> list[m.Message]:
     """Return a message of each type, and a question with each request."""
     said = [example(kind) for kind in typing.get_args(m.Message) if kind is not m.Call]
-    return said + [m.Call(1, example(kind)) for kind in typing.get_args(m.Request)]
+    return said + [m.Call(1, example(kind)) for kind in typing.get_args(r.Request)]
 
 
 def encoded(message: m.Message) -> bytes:

@@ -15,9 +15,10 @@ from windrow.errors import NotAllowed
 from windrow.roles import Role, token
 from windrow.scheduler.blocking import NAMES, blocked, refusal
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 from windrow.wire.permissions import REQUESTS, needed
 
-HOUSE = {m.Arrive, m.GetData, m.Reach, m.Ask}
+HOUSE = {r.Arrive, r.GetData, r.Reach, r.Ask}
 """What parties of the cluster ask each other; and what has names for some of its services."""
 
 
@@ -38,7 +39,7 @@ def _with(request: Any, field: str, value: str) -> Any:
 
 
 def test_every_request_has_a_name() -> None:
-    assert set(REQUESTS) - {kind for kinds in NAMES.values() for kind, _ in kinds} == HOUSE - {m.Ask}
+    assert set(REQUESTS) - {kind for kinds in NAMES.values() for kind, _ in kinds} == HOUSE - {r.Ask}
 
 
 @pytest.mark.parametrize("name", NAMES)

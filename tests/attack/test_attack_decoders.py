@@ -18,6 +18,7 @@ from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import Unexpected
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 from windrow.wire.framing import FrameParser
 from windrow.wire.permissions import needed
 
@@ -26,7 +27,7 @@ SEEDS = seeds()
 
 def test_every_decoder_has_good_examples() -> None:
     assert SEEDS.keys() == DECODERS.keys()
-    assert len(examples()) == len(typing.get_args(m.Message)) - 1 + len(typing.get_args(m.Request))
+    assert len(examples()) == len(typing.get_args(m.Message)) - 1 + len(typing.get_args(r.Request))
 
 
 @pytest.mark.parametrize("message", examples(), ids=lambda message: type(message).__name__)

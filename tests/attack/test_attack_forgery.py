@@ -16,6 +16,7 @@ from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import ClientRecord, Task, Unexpected, WorkerRecord
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 RogueSays = Callable[["Scene"], m.Message]
 
@@ -133,7 +134,7 @@ def test_a_nanny_that_tells_of_anothers_worker(scene: Scene) -> None:
 @pytest.mark.parametrize("who", ["rogue", "rogue_nanny"])
 def test_an_answer_to_what_another_was_asked(scene: Scene, who: str) -> None:
     """Numbers of questions follow each other, and so are known."""
-    scene.say(scene.client, m.Call(7, m.RunFunction(b"call", workers=["tcp://honest"])))
+    scene.say(scene.client, m.Call(7, r.RunFunction(b"call", workers=["tcp://honest"])))
     [asked] = [message for peer, batch in scene.core.flush() if peer is scene.honest for message in batch]
     assert isinstance(asked, m.Call)
     scene.say(getattr(scene, who), m.Reply(asked.id, None, [b"forged"]))
@@ -146,7 +147,7 @@ def test_an_answer_to_what_another_was_asked(scene: Scene, who: str) -> None:
 
 def test_what_is_for_others_to_say_at_all_ends_the_connection(scene: Scene) -> None:
     before = scene.facts()
-    for message in (m.Submit(b"f", ["x"], [b""]), m.Died("tcp://honest", Account()), m.Call(1, m.Shutdown())):
+    for message in (m.Submit(b"f", ["x"], [b""]), m.Died("tcp://honest", Account()), m.Call(1, r.Shutdown())):
         with pytest.raises(Unexpected, match="a WorkerRecord may not say"):
             scene.say(scene.rogue, message)
     assert scene.facts() == before
@@ -160,7 +161,7 @@ def test_a_worker_that_leaves_leaves_alone(scene: Scene) -> None:
 
 def test_a_client_under_the_name_of_a_service(scene: Scene) -> None:
     """What a queue holds is wanted in a name of its own."""
-    scene.say(scene.client, m.Call(1, m.Ask("queues", Put("q", keys=["held"]), [b"value"])))
+    scene.say(scene.client, m.Call(1, r.Ask("queues", Put("q", keys=["held"]), [b"value"])))
     held_by = [name for name in scene.core.state.clients if name != "client"]
     assert held_by, "the queue holds the result"
     for name in held_by:

@@ -18,20 +18,16 @@ from windrow.wire.messages import (
     Declare,
     Died,
     Done,
-    GetData,
     HelloClient,
     HelloNanny,
     HelloWorker,
-    Identity,
     Message,
     Release,
     Run,
-    RunFunction,
-    RunOnScheduler,
-    Shutdown,
     Submit,
     TaskId,
 )
+from windrow.wire.requests import GetData, Identity, RunFunction, RunOnScheduler, Shutdown
 
 MIB = 2**20
 HEADER = (5).to_bytes(8, "little") + (5).to_bytes(4, "little") + bytes(4)

@@ -28,6 +28,7 @@ from windrow import (
 from windrow.errors import NotAllowed
 from windrow.roles import Role, token
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 PEER = r"refused to (tcp://127.0.0.1:\d+|local://pid-\d+): "
 
@@ -228,7 +229,7 @@ def test_a_watch_token_whose_holder_does_not_use_our_client(
     state = target.scheduler.core.state
     workers, clients = dict(state.workers), dict(state.clients)
     endpoint = shaken(target.scheduler_address, token(target.secret or b"", Role.WATCH))
-    endpoint.sendall(frame(m.HelloObserver("x"), message, m.Call(1, m.Shutdown())))
+    endpoint.sendall(frame(m.HelloObserver("x"), message, m.Call(1, r.Shutdown())))
     said = until_closed(endpoint)
     assert b"takes the role" in said
     assert b"and this connection has watch" in said
@@ -255,7 +256,7 @@ def test_values_are_for_workers_alone(target: LocalCluster, role: Role) -> None:
     """A worker's port takes tokens, as its dashboard has one; what workers tell each other takes the secret."""
     [address, *_] = target.scheduler_info["workers"]
     endpoint = shaken(address, token(target.secret or b"", role))
-    endpoint.sendall(frame(m.Call(1, m.GetData([m.TaskId(1)]))))
+    endpoint.sendall(frame(m.Call(1, r.GetData([m.TaskId(1)]))))
     assert b"NotAllowed" in endpoint.recv(65536)
     endpoint.sendall(frame(m.Run(m.TaskId(1), 1, "key", 1, b"")))
     until_closed(endpoint)
@@ -297,10 +298,10 @@ def test_nothing_of_a_token_is_unpickled_by_the_scheduler(target: LocalCluster, 
     endpoint.sendall(
         frame(
             m.HelloClient("x"),
-            m.Call(1, m.RunOnScheduler(bomb)),
-            m.Call(2, m.RegisterPlugin("scheduler", "p", bomb)),
+            m.Call(1, r.RunOnScheduler(bomb)),
+            m.Call(2, r.RegisterPlugin("scheduler", "p", bomb)),
             m.Submit(b"undeclared", ["bomb"], [bomb]),
-            m.Call(3, m.Identity()),
+            m.Call(3, r.Identity()),
         )
     )
     endpoint.recv(65536)

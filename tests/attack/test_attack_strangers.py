@@ -20,7 +20,8 @@ from windrow.addressing import split_address, split_host_port
 from windrow.roles import Role, token
 from windrow.transport import unix
 from windrow.transport.handshake import MAGIC
-from windrow.wire.messages import PROTOCOL_VERSION, Call, HelloClient, Identity, RunOnScheduler
+from windrow.wire.messages import PROTOCOL_VERSION, Call, HelloClient
+from windrow.wire.requests import Identity, RunOnScheduler
 
 MIB = 2**20
 VERSION = PROTOCOL_VERSION.to_bytes(2, "little")

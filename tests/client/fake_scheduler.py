@@ -11,6 +11,7 @@ from windrow.runtime import LoopThread
 from windrow.transport.inproc import pair
 from windrow.wire import failure, payload
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 LIMIT_S = 5.0
 
@@ -32,7 +33,7 @@ class FakeScheduler:
         self.link: Any = None
         self.lost: list[str] = []
         self.closed = 0
-        self.replies: dict[type, Callable[[Any], m.Reply]] = {m.Identity: lambda request: m.Reply(0, identity())}
+        self.replies: dict[type, Callable[[Any], m.Reply]] = {r.Identity: lambda request: m.Reply(0, identity())}
 
     async def connect_inproc(self) -> Any:
         import asyncio

@@ -11,6 +11,7 @@ from windrow.client import Client, as_completed, wait
 from windrow.errors import ClosedClientError, FutureCancelledError
 from windrow.wire import failure
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 
 def inc(x):
@@ -116,12 +117,12 @@ def test_questions():
     async def test(client, fake):
         assert client.scheduler_info() == identity()
         assert await client.nthreads() == {"tcp://127.0.0.1:4000": 2, "tcp://127.0.0.1:4001": 2}
-        fake.replies[m.Identity] = lambda request: m.Reply(0, identity(5))
+        fake.replies[r.Identity] = lambda request: m.Reply(0, identity(5))
         client.scheduler_info()
         await client.wait_for_workers(5, timeout=5)
         assert len(client.scheduler_info()["workers"]) == 5
         assert "processes=5" in repr(client)
-        fake.replies[m.Scatter] = lambda request: m.Reply(0)
+        fake.replies[r.Scatter] = lambda request: m.Reply(0)
         assert (await client.scatter(5)).status == "finished"
 
     run(test)

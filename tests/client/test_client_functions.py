@@ -17,6 +17,7 @@ from windrow.client import submit
 from windrow.client.functions import Declared, Fingerprint, Function, Functions, name_of
 from windrow.wire import messages as m
 from windrow.wire import payload
+from windrow.wire.blobs import Attached
 
 
 @pytest.fixture
@@ -282,7 +283,7 @@ def test_self_reference_through_a_closure(functions, dumps):
 def test_large_code_travels_beside_the_message(functions):
     data = bytes(100_000)
     function = functions.find(lambda: data)
-    assert isinstance(function.code, m.Attached)
+    assert isinstance(function.code, Attached)
     assert run(function) == data
 
 

@@ -20,6 +20,7 @@ from windrow.errors import ClosedClientError, WindrowError, WorkerStartTimeoutEr
 from windrow.transport.lasting import Reception
 from windrow.wire import failure, payload
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 
 def inc(x):
@@ -269,9 +270,9 @@ import atexit
 
 
 def test_information(client, fake):
-    fake.replies[m.WhoHas] = lambda request: m.Reply(0, {key: ["w"] for key in request.keys or ["all"]})
-    fake.replies[m.HasWhat] = lambda request: m.Reply(0, {name: ["k"] for name in request.workers or ["all"]})
-    fake.replies[m.Processing] = lambda request: m.Reply(0, {name: [] for name in request.workers or ["all"]})
+    fake.replies[r.WhoHas] = lambda request: m.Reply(0, {key: ["w"] for key in request.keys or ["all"]})
+    fake.replies[r.HasWhat] = lambda request: m.Reply(0, {name: ["k"] for name in request.workers or ["all"]})
+    fake.replies[r.Processing] = lambda request: m.Reply(0, {name: [] for name in request.workers or ["all"]})
     future = client.submit(inc, 1, key="x")
     assert client.who_has() == {"all": ["w"]}
     assert client.who_has([future]) == {"x": ["w"]}
@@ -287,10 +288,10 @@ def test_information(client, fake):
 
 def test_wait_for_workers(client, fake):
     counts = [0, 1, 2]
-    fake.replies[m.Identity] = lambda request: m.Reply(0, identity(counts.pop(0)))
+    fake.replies[r.Identity] = lambda request: m.Reply(0, identity(counts.pop(0)))
     client.wait_for_workers(2, timeout=timedelta(seconds=5))
     assert counts == []
-    fake.replies[m.Identity] = lambda request: m.Reply(0, identity(1))
+    fake.replies[r.Identity] = lambda request: m.Reply(0, identity(1))
     with pytest.raises(WorkerStartTimeoutError, match="1 of 2 workers"):
         client.wait_for_workers(2, timeout=0.03)
     with pytest.raises(ValueError, match="n_workers"):
@@ -298,8 +299,8 @@ def test_wait_for_workers(client, fake):
 
 
 def test_an_error_in_a_reply_is_raised(client, fake):
-    fake.replies[m.WhoHas] = lambda request: m.Reply(0, error=payload.dumps(PermissionError("not for you")))
-    fake.replies[m.HasWhat] = lambda request: m.Reply(0, error=failure.dump(LookupError("who"))[0])
+    fake.replies[r.WhoHas] = lambda request: m.Reply(0, error=payload.dumps(PermissionError("not for you")))
+    fake.replies[r.HasWhat] = lambda request: m.Reply(0, error=failure.dump(LookupError("who"))[0])
     with pytest.raises(PermissionError, match="not for you"):
         client.who_has()
     with pytest.raises(LookupError, match="who"):
@@ -313,7 +314,7 @@ def test_run(client, fake):
         bad = payload.dumps((False, failure.dump(ValueError("no"))[0]))
         return m.Reply(0, ["a", "b"], [good, bad if "b" in (request.workers or ["b"]) else good])
 
-    fake.replies[m.RunFunction] = answer
+    fake.replies[r.RunFunction] = answer
     assert client.run(inc, 1, workers=[0]) == {"a": 2, "b": 2}
     with pytest.raises(ValueError, match="no"):
         client.run(inc, 1)
@@ -324,7 +325,7 @@ def test_run(client, fake):
         client.run(inc, 1, on_error="shrug")
     with pytest.raises(TypeError, match="function"):
         client.run(5)
-    fake.replies[m.RunFunction] = lambda request: m.Reply(0, ["a"], [None])
+    fake.replies[r.RunFunction] = lambda request: m.Reply(0, ["a"], [None])
     with pytest.raises(WindrowError, match="worker left"):
         client.run(inc, 1)
 
@@ -334,9 +335,9 @@ def test_run_on_scheduler(client, fake):
         function, args, kwargs = payload.loads(request.call)
         return m.Reply(0, None, [payload.dumps((True, function(*args, **kwargs)))])
 
-    fake.replies[m.RunOnScheduler] = answer
+    fake.replies[r.RunOnScheduler] = answer
     assert client.run_on_scheduler(inc, 1) == 2
-    fake.replies[m.RunOnScheduler] = lambda request: m.Reply(
+    fake.replies[r.RunOnScheduler] = lambda request: m.Reply(
         0, None, [payload.dumps((False, failure.dump(ValueError("no"))[0]))]
     )
     with pytest.raises(ValueError, match="no"):
@@ -346,13 +347,13 @@ def test_run_on_scheduler(client, fake):
 def test_restart(client, fake):
     future = client.submit(inc, 1, key="x")
     counts = [0, 2]
-    fake.replies[m.Restart] = lambda request: m.Reply(0, 2)
-    fake.replies[m.Identity] = lambda request: m.Reply(0, identity(counts.pop(0) if counts else 2))
+    fake.replies[r.Restart] = lambda request: m.Reply(0, 2)
+    fake.replies[r.Identity] = lambda request: m.Reply(0, identity(counts.pop(0) if counts else 2))
     client.restart()
     assert counts == []
     assert future.status == "cancelled"
     assert client.submit(inc, 1, key="x").status == "pending"
-    fake.replies[m.Restart] = lambda request: m.Reply(0, 3)
+    fake.replies[r.Restart] = lambda request: m.Reply(0, 3)
     with pytest.raises(TimeoutError, match="2 of 3 workers"):
         client.restart(timeout=0.03)
 
@@ -367,9 +368,9 @@ def test_workers_that_are_not_there_are_named(client, fake):
     ):
         with pytest.raises(ValueError, match=re.escape(f"workers: {words}")):
             call()
-    assert fake.of(m.RunFunction) == fake.of(m.Retire) == fake.of(m.Scatter) == []
+    assert fake.of(r.RunFunction) == fake.of(r.Retire) == fake.of(r.Scatter) == []
     assert client.futures == {}
-    fake.replies[m.Scatter] = lambda request: m.Reply(0)
+    fake.replies[r.Scatter] = lambda request: m.Reply(0)
     first, second = identity()["workers"]
     for names, addresses in (
         (0, [first]),
@@ -378,24 +379,24 @@ def test_workers_that_are_not_there_are_named(client, fake):
         ([], []),
     ):
         client.scatter("x", workers=names, hash=False)
-        assert fake.of(m.Scatter)[-1].workers == addresses
-    fake.replies[m.Identity] = lambda request: m.Reply(0, identity(30))
+        assert fake.of(r.Scatter)[-1].workers == addresses
+    fake.replies[r.Identity] = lambda request: m.Reply(0, identity(30))
     with pytest.raises(ValueError, match=r"19 at tcp://127\.0\.0\.1:4019 and 10 more"):
         client.retire_workers("nosuch")
 
 
 def test_retire_workers(client, fake):
     address = "tcp://127.0.0.1:4000"
-    fake.replies[m.Retire] = lambda request: m.Reply(0, [address])
+    fake.replies[r.Retire] = lambda request: m.Reply(0, [address])
     assert client.retire_workers([0]) == {address: identity()["workers"][address]}
-    assert fake.of(m.Retire) == [m.Retire([address])]
+    assert fake.of(r.Retire) == [r.Retire([address])]
 
 
 # ---------------------------------------------------------------- scatter
 
 
 def test_scatter_shapes(client, fake):
-    fake.replies[m.Scatter] = lambda request: m.Reply(0)
+    fake.replies[r.Scatter] = lambda request: m.Reply(0)
     one = client.scatter("x")
     assert (one.status, one.key[:4]) == ("finished", "str-")
     many = client.scatter([1, 2, 1])
@@ -410,13 +411,13 @@ def test_scatter_shapes(client, fake):
 
 
 def test_scatter_sends_each_value_once(client, fake):
-    fake.replies[m.Scatter] = lambda request: m.Reply(0)
+    fake.replies[r.Scatter] = lambda request: m.Reply(0)
     first = client.scatter([1, "x"], workers=[1], broadcast=2)
     second = client.scatter(["x"], hash=True)
     third = client.scatter("x", hash=False)
     assert second[0].entry is first[1].entry
     assert third.key != first[1].key
-    requests = fake.of(m.Scatter)
+    requests = fake.of(r.Scatter)
     assert [len(request.keys) for request in requests] == [2, 1]
     assert (requests[0].workers, requests[0].copies) == (["tcp://127.0.0.1:4001"], 2)
     assert [payload.loads(blob) for blob in requests[0].values] == [1, "x"]
@@ -433,7 +434,7 @@ def test_scatter_that_is_late_releases_what_it_sent(client, fake):
 
 
 def test_a_scattered_future_is_an_input(client, fake):
-    fake.replies[m.Scatter] = lambda request: m.Reply(0)
+    fake.replies[r.Scatter] = lambda request: m.Reply(0)
     data = client.scatter([1, 2, 3])
     client.submit(sum, data)
     assert fake.wait_for(m.Submit)[0].inputs == [[future.key for future in data]]

@@ -13,6 +13,7 @@ from fake_scheduler import until
 from windrow.client import Client
 from windrow.errors import ClosedClientError, FutureCancelledError
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 
 def inc(x):
@@ -100,7 +101,7 @@ def test_a_pure_call_dropped_and_made_again_is_run_again(client, fake, sync, req
 
 
 def test_data_dropped_and_scattered_again_is_sent_again(client, fake, request):
-    fake.replies[m.Scatter] = lambda request: m.Reply(0)
+    fake.replies[r.Scatter] = lambda request: m.Reply(0)
     future = client.scatter({"x": 1})["x"]
     kept = client.scatter({"y": 1})["y"]
     request.getfixturevalue("held_loop")
@@ -221,7 +222,7 @@ def test_losing_the_connection_cancels_what_is_pending(client, fake):
 
 
 def test_a_question_under_way_ends_with_the_connection(client, fake):
-    fake.replies[m.WhoHas] = lambda request: fake.link.abort("gone") or m.Reply(0)
+    fake.replies[r.WhoHas] = lambda request: fake.link.abort("gone") or m.Reply(0)
     with pytest.raises(ClosedClientError, match=r"WhoHas has no answer: .*gone"):
         client.who_has()
 
@@ -234,7 +235,7 @@ def test_the_scheduler_says_goodbye(client, fake):
 
 
 def test_a_call_from_the_scheduler_is_refused_politely(client, fake):
-    fake.send(m.Call(7, m.Identity()))
+    fake.send(m.Call(7, r.Identity()))
     reply = fake.wait_for(m.Reply)[0]
     assert reply.id == 7
     assert isinstance(pickle.loads(reply.error), NotImplementedError)

@@ -20,18 +20,19 @@ from windrow.client.topics import replay, show_print, show_warning
 from windrow.primitives.topics import Subscribe, Unsubscribe
 from windrow.wire import messages as m
 from windrow.wire import payload
+from windrow.wire import requests as r
 
 LIMIT_S = 5.0
 
 
 def asked(fake: FakeScheduler, kind: type) -> list[list[str]]:
-    return [ask.request.topics for ask in fake.of(m.Ask) if isinstance(ask.request, kind)]
+    return [ask.request.topics for ask in fake.of(r.Ask) if isinstance(ask.request, kind)]
 
 
 def test_prints_and_warnings_are_subscribed_to_in_the_first_frame(fake: FakeScheduler, client: Client) -> None:
     hello, ask = fake.frames[0][:2]
     assert isinstance(hello, m.HelloClient)
-    assert ask.request == m.Ask("events", Subscribe(["print", "warn"]))
+    assert ask.request == r.Ask("events", Subscribe(["print", "warn"]))
     assert client.session._questions == {}
 
 
@@ -49,7 +50,7 @@ def test_a_client_made_inside_a_task_does_not_print_what_tasks_print(fake: FakeS
 def test_a_handler_is_called_in_the_callback_thread_in_order(fake: FakeScheduler, client: Client) -> None:
     got: queue.Queue[Any] = queue.Queue()
     assert client.subscribe_topic("x", lambda event: got.put((event, threading.current_thread().name))) is None
-    fake.wait_for(m.Ask, 2)
+    fake.wait_for(r.Ask, 2)
     assert asked(fake, Subscribe)[-1] == ["x"]
     fake.send(m.Topic("x", 1.5, {"n": 1}), m.Topic("y", 2.0, 0), m.Topic("x", 2.5, 2))
     events = [got.get(timeout=LIMIT_S) for _ in range(2)]

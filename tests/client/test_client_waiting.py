@@ -19,6 +19,7 @@ from windrow.client.entry import SLICE_S, Latch
 from windrow.errors import FutureCancelledError
 from windrow.wire import messages as m
 from windrow.wire import payload
+from windrow.wire import requests as r
 
 
 def inc(x):
@@ -206,14 +207,14 @@ def test_gather_refuses_what_it_cannot_do(client, fake):
 def test_large_results_are_asked_for(client, fake):
     futures = client.map(inc, range(3))
     keys = [future.key for future in futures]
-    fake.replies[m.Gather] = lambda request: m.Reply(0, None, [payload.dumps(f"big {key}") for key in request.keys])
+    fake.replies[r.Gather] = lambda request: m.Reply(0, None, [payload.dumps(f"big {key}") for key in request.keys])
     fake.finish({keys[0]: "small"})
     fake.finish_large(*keys[1:], kind=bytes)
     assert client.gather(futures) == ["small", f"big {keys[1]}", f"big {keys[2]}"]
-    assert [request.keys for request in fake.of(m.Gather)] == [keys[1:]]
+    assert [request.keys for request in fake.of(r.Gather)] == [keys[1:]]
     assert futures[1].type is bytes
     assert futures[1].result(5) == f"big {keys[1]}"
-    assert len(fake.of(m.Gather)) == 2
+    assert len(fake.of(r.Gather)) == 2
 
 
 def test_a_result_lost_on_the_way_is_waited_for_again(client, fake):
@@ -227,7 +228,7 @@ def test_a_result_lost_on_the_way_is_waited_for_again(client, fake):
             soon(fake, fake.finish_large, *request.keys)
         return m.Reply(0, None, [blob])
 
-    fake.replies[m.Gather] = answer
+    fake.replies[r.Gather] = answer
     fake.finish_large(future.key)
     assert future.result(5) == "there"
     assert answers == []
@@ -236,7 +237,7 @@ def test_a_result_lost_on_the_way_is_waited_for_again(client, fake):
 def test_a_result_that_is_not_to_be_had_just_now_is_asked_for_again(client, fake):
     future = client.submit(inc, 1)
     answers = [None, None, payload.dumps("there")]
-    fake.replies[m.Gather] = lambda request: m.Reply(0, None, [answers.pop(0)])
+    fake.replies[r.Gather] = lambda request: m.Reply(0, None, [answers.pop(0)])
     fake.finish_large(future.key)
     assert future.result(5) == "there"
 

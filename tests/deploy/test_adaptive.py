@@ -15,7 +15,8 @@ from windrow.deploy.adaptive import Adaptive
 from windrow.deploy.cluster import Cluster
 from windrow.deploy.rounds import Rounds
 from windrow.deploy.spec import SpecCluster
-from windrow.wire.messages import AdaptiveTarget, Reply, Retire, WorkersToClose
+from windrow.wire.messages import Reply
+from windrow.wire.requests import AdaptiveTarget, Retire, WorkersToClose
 
 LIMIT_S = 10.0
 

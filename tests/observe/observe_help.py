@@ -17,7 +17,7 @@ from windrow.observe.plots.stream import Stream
 from windrow.observe.plots.times import beat, moment
 from windrow.observe.source import Snapshot, Source
 from windrow.wire.activity import COMPUTE, ERRED, TRANSFER
-from windrow.wire.messages import TaskStream
+from windrow.wire.requests import TaskStream
 
 GIB = 2**30
 

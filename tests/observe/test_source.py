@@ -9,7 +9,8 @@ import pytest
 
 from windrow.observe import source
 from windrow.transport import inproc
-from windrow.wire.messages import Call, HelloObserver, Identity, Overview, Reply
+from windrow.wire.messages import Call, HelloObserver, Reply
+from windrow.wire.requests import Identity, Overview
 
 
 class FakeScheduler:

@@ -11,6 +11,8 @@ from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import ClientRecord, Peer, SchedulerConfig, WorkerRecord
 from windrow.wire import messages as m
+from windrow.wire import requests as r
+from windrow.wire.blobs import Blob
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[m.Message]).decode
@@ -55,10 +57,10 @@ class Bare:
         self.inbox[peer] = [message for message in messages if not isinstance(message, kind)]
         return [message for message in messages if isinstance(message, kind)]
 
-    def ask(self, client: ClientRecord, service: str, request: Any, *blobs: m.Blob) -> m.Reply:
+    def ask(self, client: ClientRecord, service: str, request: Any, *blobs: Blob) -> m.Reply:
         """Ask, and return the reply that comes at once; a refusal is raised."""
         self._calls += 1
-        self.say(client, m.Call(self._calls, m.Ask(service, request, list(blobs))))
+        self.say(client, m.Call(self._calls, r.Ask(service, request, list(blobs))))
         [reply] = self.take(client, m.Reply)
         assert reply.id == self._calls
         if reply.error is not None:

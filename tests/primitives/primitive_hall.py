@@ -15,7 +15,6 @@ from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.invariants import check_invariants
 from windrow.scheduler.state import ClientRecord, SchedulerConfig
 from windrow.wire.messages import (
-    Ask,
     Call,
     Cancel,
     Close,
@@ -24,11 +23,11 @@ from windrow.wire.messages import (
     Message,
     Release,
     Reply,
-    Restart,
     Submit,
     Want,
     Withdraw,
 )
+from windrow.wire.requests import Ask, Restart
 
 WAITING = "waiting"
 LATE = "late"

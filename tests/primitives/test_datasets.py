@@ -11,6 +11,7 @@ from windrow.errors import FutureCancelledError
 from windrow.primitives.datasets import Fetch, ListNames, Publish, Unpublish
 from windrow.scheduler.state import MEMORY
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_a_reference_to_what_is_gone_is_refused_and_nothing_held(bare: Bare) -> 
 
 def test_names_survive_a_restart_and_results_do_not(bare: Bare) -> None:
     ask(bare, Publish(["one"], [["k"]]), b"1")
-    bare.say(bare.state.clients["a"], m.Call(99, m.Restart()))
+    bare.say(bare.state.clients["a"], m.Call(99, r.Restart()))
     bare.take(bare.state.clients["a"])
     assert bare.state.tasks == {}
     assert ask(bare, Fetch(["one"])).value == [["k"]]

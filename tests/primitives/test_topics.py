@@ -8,6 +8,7 @@ from bare_core import Bare
 
 from windrow.primitives.topics import GetEvents, Subscribe, Unsubscribe
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 
 def events(bare: Bare, client: Any, topic: str | None = None) -> Any:
@@ -87,7 +88,7 @@ def test_workers_that_come_and_go_are_events_with_the_time_of_people() -> None:
     bare.state.epoch_s = 1e9
     a, worker = bare.client("a"), bare.worker("w")
     bare.now_s = 105.0
-    bare.say(a, m.Call(99, m.Retire(["tcp://w"])))
+    bare.say(a, m.Call(99, r.Retire(["tcp://w"])))
     bare.take(a)
     came, left = events(bare, a, "scheduler")
     assert came == [1e9 + 100, {"action": "add-worker", "worker": worker.address, "name": "w"}]

@@ -16,7 +16,8 @@ from process_help import environment, until
 
 from windrow import Client, LocalCluster, transport, wait
 from windrow.runtime import LoopThread
-from windrow.wire.messages import Call, GetData, Message, Reply, TaskId
+from windrow.wire.messages import Call, Message, Reply, TaskId
+from windrow.wire.requests import GetData
 
 MB = 1_000_000
 

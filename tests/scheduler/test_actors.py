@@ -8,7 +8,8 @@ from world import World
 from windrow.errors import ActorLostError
 from windrow.scheduler.state import ClientRecord, Unexpected, WorkerRecord
 from windrow.wire import failure
-from windrow.wire.messages import ActorCall, Close, Done, Failed, Retire, Retry
+from windrow.wire.messages import Close, Done, Failed, Retry
+from windrow.wire.requests import ActorCall, Retire
 
 
 def staged(world: World, key: str = "a") -> tuple[ClientRecord, WorkerRecord]:

@@ -10,7 +10,8 @@ from world import World
 from windrow.scheduler import census
 from windrow.scheduler.state import Peer, Unexpected
 from windrow.wire import failure
-from windrow.wire.messages import Facts, HelloObserver, Identity, Overview, RunOnScheduler, Submit
+from windrow.wire.messages import HelloObserver, Submit
+from windrow.wire.requests import Facts, Identity, Overview, RunOnScheduler
 
 
 def watch(world: World) -> Peer[Any]:

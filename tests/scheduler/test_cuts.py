@@ -7,7 +7,8 @@ from world import World
 
 from windrow.primitives import semaphore
 from windrow.scheduler.state import SchedulerConfig
-from windrow.wire.messages import Ask, Call, Gather, HelloClient, Paused, Reply, Retire
+from windrow.wire.messages import Call, HelloClient, Paused, Reply
+from windrow.wire.requests import Ask, Gather, Retire
 
 SILENCE_S = SchedulerConfig().silence_s
 

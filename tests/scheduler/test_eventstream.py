@@ -11,7 +11,8 @@ from windrow.scheduler import eventstream
 from windrow.scheduler.core import SchedulerCore
 from windrow.scheduler.eventstream import EventStream
 from windrow.scheduler.plugins import SchedulerPlugins
-from windrow.wire.messages import Call, Declare, Happened, HelloClient, HelloWorker, Restart, Submit
+from windrow.wire.messages import Call, Declare, Happened, HelloClient, HelloWorker, Submit
+from windrow.wire.requests import Restart
 
 
 class Ear:

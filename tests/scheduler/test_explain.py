@@ -6,7 +6,16 @@ import pytest
 from world import World
 
 from windrow.primitives.semaphore import Acquire
-from windrow.wire.messages import Ask, Call, Ghosts, Heartbeat, HelloClient, Rescheduled, Retire, Seceded, Submit
+from windrow.wire.messages import (
+    Call,
+    Ghosts,
+    Heartbeat,
+    HelloClient,
+    Rescheduled,
+    Seceded,
+    Submit,
+)
+from windrow.wire.requests import Ask, Retire
 
 
 @pytest.fixture

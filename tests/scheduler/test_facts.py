@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from world import World
 
-from windrow.wire.messages import Facts
+from windrow.wire.requests import Facts
 
 
 def facts(world: World, client: Any, *keys: Any, names: list[str] | None = None) -> dict[Any, dict[str, Any]]:

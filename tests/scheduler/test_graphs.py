@@ -181,7 +181,7 @@ def test_numbers_that_name_nothing_are_refused(world: World, inputs: list[int], 
 
 
 def test_a_restart_in_the_middle_is_the_end_of_it(world: World) -> None:
-    from windrow.wire.messages import Restart
+    from windrow.wire.requests import Restart
 
     client = world.client()
     world.worker()

@@ -6,7 +6,8 @@ import pytest
 from world import World
 
 from windrow.scheduler.state import ClientRecord
-from windrow.wire.messages import Ask, Call
+from windrow.wire.messages import Call
+from windrow.wire.requests import Ask
 
 
 def fire(world: World, client: ClientRecord, *keys: str) -> None:

@@ -15,7 +15,7 @@ from windrow.scheduler.memory_manager import (
     Suggestions,
 )
 from windrow.scheduler.state import ClientRecord
-from windrow.wire.messages import Ask, Scatter
+from windrow.wire.requests import Ask, Scatter
 
 
 def manager(world: World) -> MemoryManager:

@@ -8,7 +8,8 @@ import pytest
 from world import World
 
 from windrow.scheduler.news import Asked, Came, Left, Logged, Moved, Restarted
-from windrow.wire.messages import Close, Erred, Graph, Log, Restart, TaskOptions
+from windrow.wire.messages import Close, Erred, Graph, Log, TaskOptions
+from windrow.wire.requests import Restart
 
 
 def listen(world: World, moves: bool = True) -> list[Any]:

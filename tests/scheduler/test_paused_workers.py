@@ -5,7 +5,8 @@ from __future__ import annotations
 from world import World
 
 from windrow.scheduler.memory_state import memory_of
-from windrow.wire.messages import Gather, GetData, Heartbeat, Retire, RunFunction, Scatter
+from windrow.wire.messages import Heartbeat
+from windrow.wire.requests import Gather, GetData, Retire, RunFunction, Scatter
 
 MB = 1_000_000
 

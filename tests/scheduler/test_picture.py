@@ -9,7 +9,8 @@ from world import World
 from windrow.keys import prefix
 from windrow.scheduler import census, picture
 from windrow.scheduler.state import STATES, FunctionRecord, State, Task
-from windrow.wire.messages import HelloObserver, RecentEvents, Request, TaskGraph, TaskGroups
+from windrow.wire.messages import HelloObserver
+from windrow.wire.requests import RecentEvents, Request, TaskGraph, TaskGroups
 
 
 def diamonds(state: State, count: int) -> None:

@@ -7,16 +7,8 @@ from world import World
 
 from windrow.scheduler.state import ClientRecord
 from windrow.wire import failure
-from windrow.wire.messages import (
-    Call,
-    Close,
-    RegisterPlugin,
-    Reply,
-    RestartWorker,
-    RestartWorkers,
-    RunFunction,
-    UnregisterPlugin,
-)
+from windrow.wire.messages import Call, Close, Reply, RestartWorker
+from windrow.wire.requests import RegisterPlugin, RestartWorkers, RunFunction, UnregisterPlugin
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from world import World
 from windrow.scheduler import recording
 from windrow.scheduler.state import Peer, Unexpected, WorkerRecord
 from windrow.wire.activity import COMPUTE, ERRED, TRANSFER
-from windrow.wire.messages import Close, Executed, Heartbeat, HelloObserver, Record, TaskId, TaskStream
+from windrow.wire.messages import Close, Executed, Heartbeat, HelloObserver, Record, TaskId
+from windrow.wire.requests import TaskStream
 
 
 def watch(world: World) -> Peer[Any]:

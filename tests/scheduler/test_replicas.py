@@ -10,7 +10,8 @@ from world import World
 from windrow.scheduler import replicas
 from windrow.scheduler.replicas import choose_moves
 from windrow.scheduler.state import ClientRecord, WorkerRecord
-from windrow.wire.messages import Close, Copied, Gather, Heartbeat, Rebalance, Replicate, Retire, Scatter
+from windrow.wire.messages import Close, Copied, Heartbeat
+from windrow.wire.requests import Gather, Rebalance, Replicate, Retire, Scatter
 
 MB = 1_000_000
 

@@ -10,16 +10,8 @@ from world import World
 from windrow.scheduler import replicas, scaling
 from windrow.scheduler.scaling import adaptive_target, missable, workers_to_close
 from windrow.scheduler.state import ClientRecord, WorkerRecord
-from windrow.wire.messages import (
-    AdaptiveTarget,
-    Ghosts,
-    Heartbeat,
-    Retire,
-    RunFunction,
-    Scatter,
-    Seceded,
-    WorkersToClose,
-)
+from windrow.wire.messages import Ghosts, Heartbeat, Seceded
+from windrow.wire.requests import AdaptiveTarget, Retire, RunFunction, Scatter, WorkersToClose
 
 MB = 1_000_000
 TARGET_S = 5.0

@@ -12,23 +12,17 @@ from windrow import memfd, segments
 from windrow.scheduler import server
 from windrow.scheduler.state import ClientRecord, WorkerRecord
 from windrow.wire import payload, sharing
+from windrow.wire.blobs import Attached, Blob, Shared
 from windrow.wire.messages import (
-    Attached,
-    Blob,
     Declare,
     Done,
-    Gather,
-    GetData,
     Put,
-    Reach,
-    Recipe,
     Reply,
     Rescheduled,
     Run,
-    Scatter,
-    Shared,
     Submit,
 )
+from windrow.wire.requests import Gather, GetData, Reach, Recipe, Scatter
 
 VALUE = Shared(7, 5, 1234, 1, [100, 1_000_000])
 

@@ -8,7 +8,8 @@ import pytest
 from world import SHORT_S, World
 
 from windrow.scheduler import tally
-from windrow.wire.messages import AdaptiveTarget, Close, HelloObserver, Reply, WorkerFacts
+from windrow.wire.messages import Close, HelloObserver, Reply
+from windrow.wire.requests import AdaptiveTarget, WorkerFacts
 
 
 def functions(world: World) -> dict[str, Any]:

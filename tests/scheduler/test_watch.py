@@ -10,7 +10,8 @@ from world import World
 from windrow.errors import NoValidWorkerError, NoWorkerError
 from windrow.scheduler.state import ClientRecord
 from windrow.wire import failure
-from windrow.wire.messages import AdaptiveTarget, Call, Failed, HelloClient, HelloObserver, Retire, Topic
+from windrow.wire.messages import Call, Failed, HelloClient, HelloObserver, Topic
+from windrow.wire.requests import AdaptiveTarget, Retire
 
 
 @pytest.fixture

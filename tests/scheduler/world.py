@@ -37,7 +37,6 @@ from windrow.wire.messages import (
     Died,
     Done,
     Erred,
-    Explain,
     Failed,
     Finished,
     Free,
@@ -54,13 +53,12 @@ from windrow.wire.messages import (
     Recall,
     Release,
     Reply,
-    Request,
     Returned,
     Run,
-    Scatter,
     Submit,
     Want,
 )
+from windrow.wire.requests import Explain, Request, Scatter
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Message]).decode

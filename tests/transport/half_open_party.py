@@ -7,7 +7,8 @@ import sys
 import time
 
 from windrow import transport
-from windrow.wire.messages import Attached, Buffer, Close, Reply
+from windrow.wire.blobs import Attached, Buffer
+from windrow.wire.messages import Close, Reply
 
 SECRET = b"s" * 32
 

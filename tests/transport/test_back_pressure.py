@@ -15,7 +15,8 @@ from transport_bench import End, Network, Stopped, network_of
 from windrow import config
 from windrow.transport import backlog
 from windrow.transport.backlog import OVERFLOW, Backlog
-from windrow.wire.messages import Attached, Buffer, Close, Put, Reply, Submit, TaskId
+from windrow.wire.blobs import Attached, Buffer
+from windrow.wire.messages import Close, Put, Reply, Submit, TaskId
 
 MB = 1_000_000
 

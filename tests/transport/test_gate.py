@@ -13,18 +13,15 @@ from windrow.transport.gate import KINDS_MAX, Gate
 from windrow.wire import failure
 from windrow.wire.messages import (
     Call,
-    Gather,
     HelloClient,
     HelloObserver,
     HelloWorker,
-    Identity,
     Message,
     Release,
     Reply,
-    RunOnScheduler,
-    Shutdown,
     Submit,
 )
+from windrow.wire.requests import Gather, Identity, RunOnScheduler, Shutdown
 
 
 class Ear(Link):
@@ -90,7 +87,7 @@ def test_a_refusal_is_logged_once_a_link_and_kind(gate: Gate, caplog: pytest.Log
 
 
 def test_names_that_a_peer_makes_up_do_not_fill_the_log(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
-    from windrow.wire.messages import Ask
+    from windrow.wire.requests import Ask
 
     link = Ear(Role.SUBMIT)
     for number in range(10 * KINDS_MAX):

@@ -17,7 +17,8 @@ from transport_bench import Network, Stopped, network_of
 
 from windrow import config
 from windrow.transport import liveness
-from windrow.wire.messages import Attached, Buffer, Reply
+from windrow.wire.blobs import Attached, Buffer
+from windrow.wire.messages import Reply
 
 LIMIT_S = 3
 """After so long a host that does not answer is gone."""

@@ -17,7 +17,8 @@ from windrow import config, system, transport
 from windrow.roles import Role, token
 from windrow.transport import lasting
 from windrow.transport.lasting import Dialler, LastingLink
-from windrow.wire.messages import Attached, Buffer, Close, Reply, Resume
+from windrow.wire.blobs import Attached, Buffer
+from windrow.wire.messages import Close, Reply, Resume
 
 LIMIT_S = 10.0
 SECRET = b"s" * 32

@@ -20,8 +20,9 @@ from windrow.addressing import split_address, split_host_port
 from windrow.errors import ConnectionRefused, WrongSecret, WrongVersion
 from windrow.transport import Link, door, stream, tcp
 from windrow.transport.handshake import accept_steps, connect_steps
+from windrow.wire.blobs import Attached, Buffer
 from windrow.wire.framing import FrameEncoder
-from windrow.wire.messages import PROTOCOL_VERSION, Attached, Buffer, Close, Reply
+from windrow.wire.messages import PROTOCOL_VERSION, Close, Reply
 
 SECRET = b"s" * 32
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from windrow.errors import ProtocolError
 from windrow.wire import framing
+from windrow.wire.blobs import Attached, Buffer
 from windrow.wire.framing import GOODBYE, FrameEncoder, FrameParser, own_memory
-from windrow.wire.messages import Attached, Buffer, Close, Message, Reply, Run, TaskId
+from windrow.wire.messages import Close, Message, Reply, Run, TaskId
 
 
 def encoded(messages: list[Message]) -> bytes:

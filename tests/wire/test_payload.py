@@ -18,7 +18,7 @@ import pytest
 
 from windrow.errors import PickleError
 from windrow.wire import payload
-from windrow.wire.messages import Attached, Blob, Buffer
+from windrow.wire.blobs import Attached, Blob, Buffer
 from windrow.wire.payload import VAST_BYTES, collecting, digest, dumps, loads, nbytes, refer, resolving
 
 

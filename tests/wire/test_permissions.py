@@ -17,6 +17,7 @@ from windrow.scheduler.requests import ANSWERS, FOR_OBSERVERS
 from windrow.scheduler.state import ClientRecord, NannyRecord, ObserverRecord, WorkerRecord
 from windrow.wire import messages as m
 from windrow.wire import permissions
+from windrow.wire import requests as r
 from windrow.wire.permissions import needed, what
 
 
@@ -25,7 +26,7 @@ def test_every_message_is_in_the_table() -> None:
 
 
 def test_every_request_is_in_the_table() -> None:
-    assert set(permissions.REQUESTS) == set(typing.get_args(m.Request))
+    assert set(permissions.REQUESTS) == set(typing.get_args(r.Request))
 
 
 def test_every_service_is_in_the_table() -> None:
@@ -34,7 +35,7 @@ def test_every_service_is_in_the_table() -> None:
 
 def test_who_watches_may_ask_what_observers_may_and_no_more() -> None:
     of_watchers = {request for request, role in permissions.REQUESTS.items() if role is Role.WATCH}
-    assert of_watchers == FOR_OBSERVERS | {m.RecentLogs, m.Tallies, m.Versions}
+    assert of_watchers == FOR_OBSERVERS | {r.RecentLogs, r.Tallies, r.Versions}
     said = {kind for kind, role in permissions.MESSAGES.items() if role is Role.WATCH}
     assert said - {m.Begin, m.Resume, m.Resumed, m.Ack} == {m.HelloObserver, m.Listen, m.Close}
     assert set(HANDLERS[ObserverRecord]) == {m.Call, m.Close}
@@ -53,27 +54,27 @@ def test_what_parties_of_the_cluster_say_takes_the_secret(record: type) -> None:
     own = {permissions.MESSAGES[kind] for kind in HANDLERS[record] if kind not in shared}
     assert own == {Role.ADMINISTER}
     assert needed(m.HelloWorker("tcp://x", "x", 1)) is needed(m.HelloNanny("x", 0)) is Role.ADMINISTER
-    assert needed(m.Call(0, m.Arrive("worker"))) is Role.ADMINISTER
+    assert needed(m.Call(0, r.Arrive("worker"))) is Role.ADMINISTER
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        m.Shutdown(),
-        m.Restart(),
-        m.RestartWorkers([]),
-        m.Retire([]),
-        m.RunOnScheduler(b""),
-        m.RunFunction(b"", nanny=True),
-        m.RegisterPlugin("worker", "p", b""),
-        m.UnregisterPlugin("worker", "p"),
-        m.Ask("amm", "stop"),
-        m.GetData([]),
-        m.Ask("a service that there is not", None),
+        r.Shutdown(),
+        r.Restart(),
+        r.RestartWorkers([]),
+        r.Retire([]),
+        r.RunOnScheduler(b""),
+        r.RunFunction(b"", nanny=True),
+        r.RegisterPlugin("worker", "p", b""),
+        r.UnregisterPlugin("worker", "p"),
+        r.Ask("amm", "stop"),
+        r.GetData([]),
+        r.Ask("a service that there is not", None),
     ],
     ids=lambda request: type(request).__name__,
 )
-def test_what_takes_the_secret(request_: m.Request) -> None:
+def test_what_takes_the_secret(request_: r.Request) -> None:
     assert needed(m.Call(1, request_)) is Role.ADMINISTER
 
 
@@ -88,26 +89,26 @@ def test_what_is_in_no_table_is_for_nobody_but_administrators() -> None:
 def test_who_watches_reads_what_services_keep_and_changes_nothing(service: type[Service]) -> None:
     kinds = typing.get_args(service.requests) or (service.requests,)
     tags = [kind.__struct_config__.tag for kind in kinds if hasattr(kind, "__struct_config__")]
-    for_all = {tag for tag in tags if needed(m.Call(1, m.Ask(service.name, [tag, []]))) is Role.WATCH}
+    for_all = {tag for tag in tags if needed(m.Call(1, r.Ask(service.name, [tag, []]))) is Role.WATCH}
     assert for_all == {"datasets": {"list"}, "events": {"get"}, "metadata": {"get"}, "output": {"get"}}.get(
         service.name, set()
     )
     for wish in (None, [], [["get"]], {"get": 1}, "get", b"get"):
-        assert needed(m.Call(1, m.Ask(service.name, wish))) is not Role.WATCH
+        assert needed(m.Call(1, r.Ask(service.name, wish))) is not Role.WATCH
 
 
 def test_a_request_within_a_process_is_told_as_one_from_the_wire() -> None:
-    assert needed(m.Call(1, m.Ask("metadata", GetMetadata(["x"])))) is Role.WATCH
-    assert needed(m.Call(1, m.Ask("metadata", SetMetadata(["x"], 1)))) is Role.SUBMIT
+    assert needed(m.Call(1, r.Ask("metadata", GetMetadata(["x"])))) is Role.WATCH
+    assert needed(m.Call(1, r.Ask("metadata", SetMetadata(["x"], 1)))) is Role.SUBMIT
 
 
 def test_what_may_be_refused_is_named_as_people_know_it() -> None:
     table = {**permissions.MESSAGES, **permissions.REQUESTS, **permissions.SERVICES}
-    of_roles = {kind for kind, role in table.items() if role is not Role.WATCH} - {m.Ask}
+    of_roles = {kind for kind, role in table.items() if role is not Role.WATCH} - {r.Ask}
     assert of_roles == set(permissions.PHRASES)
-    assert what(m.Call(1, m.RunOnScheduler(b""))) == "To run a function on the scheduler (RunOnScheduler)"
-    assert what(m.Call(1, m.Ask("semaphores", None))) == "To use locks and semaphores (Ask 'semaphores')"
-    assert what(m.Call(1, m.RunFunction(b"", nanny=True))) == "To run a function on nannies (RunFunction)"
+    assert what(m.Call(1, r.RunOnScheduler(b""))) == "To run a function on the scheduler (RunOnScheduler)"
+    assert what(m.Call(1, r.Ask("semaphores", None))) == "To use locks and semaphores (Ask 'semaphores')"
+    assert what(m.Call(1, r.RunFunction(b"", nanny=True))) == "To run a function on nannies (RunFunction)"
 
 
 def test_every_answer_of_the_scheduler_is_in_the_table() -> None:

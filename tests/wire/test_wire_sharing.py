@@ -16,8 +16,9 @@ import pytest
 from windrow import memfd, segments
 from windrow.memfd import SegmentError
 from windrow.wire import payload, sharing
+from windrow.wire.blobs import Attached, Blob, Shared
 from windrow.wire.framing import FrameEncoder, FrameParser
-from windrow.wire.messages import Attached, Blob, Reply, Shared
+from windrow.wire.messages import Reply
 
 pytestmark = pytest.mark.skipif(not memfd.host_token(), reason="this system has no memory of this kind")
 

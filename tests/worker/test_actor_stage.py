@@ -15,7 +15,8 @@ from lone import Lone, run
 from windrow import context
 from windrow.errors import ActorLostError, PickleError, TaskError
 from windrow.wire import failure, payload
-from windrow.wire.messages import ActorCall, Free, TaskId
+from windrow.wire.messages import Free, TaskId
+from windrow.wire.requests import ActorCall
 from windrow.worker.actors import Stage
 from windrow.worker.core import WorkerCore
 from windrow.worker.state import Hosted

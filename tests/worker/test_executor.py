@@ -18,7 +18,16 @@ from executor_shop import GATES, LIMIT_S, Gate, Shop, double, through, wait_unti
 
 from windrow.runtime import LoopThread
 from windrow.wire import payload
-from windrow.wire.messages import STAYS, Attached, Blob, Done, Erred, Free, FreeFunctions, Run, TaskId
+from windrow.wire.blobs import Attached, Blob
+from windrow.wire.messages import (
+    STAYS,
+    Done,
+    Erred,
+    Free,
+    FreeFunctions,
+    Run,
+    TaskId,
+)
 from windrow.worker.store import Packed
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from windrow.transport import Link
-from windrow.wire.messages import GetData, Message, TaskId
+from windrow.wire.messages import Message, TaskId
+from windrow.wire.requests import GetData
 from windrow.worker.core import WorkerCore
 from windrow.worker.outgoing import Outgoing, Then
 

@@ -13,7 +13,8 @@ import pytest
 
 from windrow import memfd, segments
 from windrow.wire import payload, sharing
-from windrow.wire.messages import Attached, Blob, Shared, TaskId
+from windrow.wire.blobs import Attached, Blob, Shared
+from windrow.wire.messages import TaskId
 from windrow.worker import packing
 from windrow.worker.packing import Packing
 from windrow.worker.store import Elsewhere, LostValueError, Store

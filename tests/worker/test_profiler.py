@@ -14,7 +14,7 @@ import pytest
 from executor_shop import GATES, Gate, Shop, double, through, wait_until_idle
 
 from windrow import sampling
-from windrow.wire.messages import Profile
+from windrow.wire.requests import Profile
 from windrow.worker.profiler import Profiler
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from windrow.wire.messages import Attached, Blob, Buffer
+from windrow.wire.blobs import Attached, Blob, Buffer
 from windrow.wire.payload import dumps, loads, nbytes
 from windrow.worker import compression
 from windrow.worker.squeezing import expand, squeeze

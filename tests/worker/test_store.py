@@ -11,7 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windrow.wire.messages import Shared, TaskId
+from windrow.wire.blobs import Shared
+from windrow.wire.messages import TaskId
 from windrow.worker.memory import Marks
 from windrow.worker.store import Elsewhere, Packed, Store
 

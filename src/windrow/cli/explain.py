@@ -69,7 +69,8 @@ async def _ask(where: str, secret: bytes, key: str | None, worker: str | None, t
 
     from windrow import transport
     from windrow.transport.asker import Asker
-    from windrow.wire.messages import Explain, HelloObserver
+    from windrow.wire.messages import HelloObserver
+    from windrow.wire.requests import Explain
 
     asker = Asker(await transport.connect(where, secret=secret, timeout_s=timeout_s))
     try:

@@ -16,18 +16,20 @@ from windrow.client.entry import ERROR, FINISHED, Entry
 from windrow.client.options import Duration, seconds
 from windrow.errors import ActorCallError
 from windrow.wire import messages as m
+from windrow.wire import requests as r
+from windrow.wire.blobs import Blob
 
 if TYPE_CHECKING:
     from windrow.client.session import Question, Session
     from windrow.primitives.actor import ActorFuture
 
-    Near = Callable[[m.ActorCall], ThreadFuture[list[m.Blob | None]]]
+    Near = Callable[[r.ActorCall], ThreadFuture[list[Blob | None]]]
 
 
 class ActorMethods(Base):
     """What proxies of actors ask of their client."""
 
-    def call_actor(self, request: m.ActorCall, held: object, near: Near | None = None) -> Entry:
+    def call_actor(self, request: r.ActorCall, held: object, near: Near | None = None) -> Entry:
         """Send a call; return an entry, in no books, that is done when the answer is there.
 
         Parameters
@@ -43,7 +45,7 @@ class ActorMethods(Base):
         session = self.session
         if near is not None:
 
-            def carried_out(answer: ThreadFuture[list[m.Blob | None]]) -> None:
+            def carried_out(answer: ThreadFuture[list[Blob | None]]) -> None:
                 with session.lock:
                     _settle(entry, *answer.result())
 
@@ -68,7 +70,7 @@ class ActorMethods(Base):
         return self.run_steps(steps, seconds(timeout), future.what, asynchronous)
 
 
-def _take(entry: Entry, session: Session, request: m.ActorCall, reply: m.Reply | None) -> None:
+def _take(entry: Entry, session: Session, request: r.ActorCall, reply: m.Reply | None) -> None:
     """Settle an entry by its reply."""
     if reply is None:
         _settle(entry, None, _unknown(request, session.reason))
@@ -81,14 +83,14 @@ def _take(entry: Entry, session: Session, request: m.ActorCall, reply: m.Reply |
         _settle(entry, value, error)
 
 
-def _settle(entry: Entry, value: m.Blob | None, error: m.Blob | None) -> None:
+def _settle(entry: Entry, value: Blob | None, error: Blob | None) -> None:
     if error is not None:
         entry.settle(ERROR, detail=(error, ""))
     else:
         entry.settle(FINISHED, value)
 
 
-def _unknown(request: m.ActorCall, reason: str) -> bytes:
+def _unknown(request: r.ActorCall, reason: str) -> bytes:
     from windrow.wire import failure
 
     words = f"{request.name!r} of actor {request.key!r}: {reason}; whether the call was carried out is not known"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from windrow.client.submit import Submitter
     from windrow.keys import Key
     from windrow.wire import messages as m
+    from windrow.wire.blobs import Blob
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ class Base:
         self,
         service: str,
         request: object,
-        blobs: Sequence[m.Blob] = (),
+        blobs: Sequence[Blob] = (),
         *,
         timeout_s: float | None = None,
         then: Callable[[m.Reply | None], Any] | None = None,
@@ -81,7 +82,7 @@ class Base:
         Parameters
         ----------
         service, request, blobs
-            See ``wire.messages.Ask``.
+            See ``wire.requests.Ask``.
         timeout_s
             Withdraw the question after so long.
         then

@@ -16,6 +16,8 @@ from windrow.client.waiting import Steps, paused
 from windrow.errors import ClosedClientError, WindrowError, WorkerStartTimeoutError
 from windrow.wire import messages as m
 from windrow.wire import payload
+from windrow.wire import requests as r
+from windrow.wire.blobs import Blob
 
 log = logging.getLogger("windrow.client")
 
@@ -25,7 +27,7 @@ LISTED_MAX = 20
 """Workers that a message names."""
 
 
-def ask(session: Session, request: m.Request) -> Steps[m.Reply]:
+def ask(session: Session, request: r.Request) -> Steps[m.Reply]:
     """Send a request, and wait for the reply; what the reply holds as an error is raised."""
     question = session.ask(request)
     try:
@@ -52,7 +54,7 @@ def refusal(error: bytes) -> BaseException:
     return WindrowError(str(data))
 
 
-def ask_value(session: Session, request: m.Request) -> Steps[Any]:
+def ask_value(session: Session, request: r.Request) -> Steps[Any]:
     """The plain value of a reply."""
     reply = yield from ask(session, request)
     return reply.value
@@ -62,13 +64,13 @@ def consult(
     session: Session,
     service: str,
     request: object,
-    blobs: Sequence[m.Blob] = (),
+    blobs: Sequence[Blob] = (),
     timeout_s: float | None = None,
     then: Callable[[m.Reply | None], Any] | None = None,
     undo: object = None,
 ) -> Steps[Any]:
     """Ask a service of the scheduler; see ``Client.consult``. Whoever gives the wait up has ``undo`` asked instead."""
-    question = session.ask(m.Ask(service, request, list(blobs)))
+    question = session.ask(r.Ask(service, request, list(blobs)))
     if timeout_s is not None:
         assert session.loop is not None
         session.loop.call_soon_threadsafe(session.loop.call_later, timeout_s, session.withdraw, question)
@@ -79,7 +81,7 @@ def consult(
         if callable(undo):
             question.attach(partial(_undo, session, question, undo))
         elif undo is not None and session.status == "running":
-            session.ask(m.Ask(service, undo))
+            session.ask(r.Ask(service, undo))
         raise
     reply = question.reply
     if reply is None:
@@ -105,7 +107,7 @@ def _undo(session: Session, question: Question, undo: Callable[[m.Reply], None])
 
 def chosen_workers(session: Session, names: list[str]) -> Steps[dict[str, Any]]:
     """The workers, by address, that have one of these addresses, names or hosts; ValueError for what no worker has."""
-    identity = yield from ask_value(session, m.Identity())
+    identity = yield from ask_value(session, r.Identity())
     workers: dict[str, Any] = identity["workers"]
     wanted, met = set(names), set()
     chosen = {}
@@ -124,7 +126,7 @@ def chosen_workers(session: Session, names: list[str]) -> Steps[dict[str, Any]]:
 
 def nthreads(session: Session, workers: list[str] | None) -> Steps[dict[str, int]]:
     """Threads by worker address."""
-    identity = yield from ask_value(session, m.Identity())
+    identity = yield from ask_value(session, r.Identity())
     return {
         address: worker["nthreads"]
         for address, worker in identity["workers"].items()
@@ -137,7 +139,7 @@ def wait_for_workers(session: Session, count: int) -> Steps[None]:
     running = 0
     try:
         while True:
-            identity = yield from ask_value(session, m.Identity())
+            identity = yield from ask_value(session, r.Identity())
             running = sum(worker["status"] == "running" for worker in identity["workers"].values())
             if running >= count:
                 return
@@ -149,7 +151,7 @@ def wait_for_workers(session: Session, count: int) -> Steps[None]:
 def restart(session: Session, wait: bool) -> Steps[None]:
     """Forget all tasks and start all workers afresh."""
     before = list(session.entries.values())
-    count = yield from ask_value(session, m.Restart())
+    count = yield from ask_value(session, r.Restart())
     session.forget_all(before, "the cluster was restarted")
     if wait and count:
         yield from wait_for_workers(session, int(count))
@@ -158,7 +160,7 @@ def restart(session: Session, wait: bool) -> Steps[None]:
 def retire(session: Session, workers: list[str], close: bool = True) -> Steps[dict[str, Any]]:
     """Close workers in good order; what was known of those that are closed."""
     chosen = yield from chosen_workers(session, workers)
-    closed = yield from ask_value(session, m.Retire(list(chosen), close))
+    closed = yield from ask_value(session, r.Retire(list(chosen), close))
     stayed = [address for address in chosen if address not in closed]
     if stayed:
         log.warning("not retired, as actors live there, or no worker can take what they hold: %s", ", ".join(stayed))
@@ -168,13 +170,11 @@ def retire(session: Session, workers: list[str], close: bool = True) -> Steps[di
 # ---------------------------------------------------------------- functions outside the task system
 
 
-def run(
-    session: Session, call: m.Blob, workers: list[str] | None, wait: bool, nanny: bool, on_error: str
-) -> Steps[Any]:
+def run(session: Session, call: Blob, workers: list[str] | None, wait: bool, nanny: bool, on_error: str) -> Steps[Any]:
     """Run a function on workers; {address: result}."""
     if workers is not None:
         workers = list((yield from chosen_workers(session, workers)))
-    reply = yield from ask(session, m.RunFunction(call, workers, wait, nanny))
+    reply = yield from ask(session, r.RunFunction(call, workers, wait, nanny))
     if not wait:
         return None
     results: dict[str, Any] = {}
@@ -187,16 +187,16 @@ def run(
     return results
 
 
-def run_on_scheduler(session: Session, call: m.Blob) -> Steps[Any]:
+def run_on_scheduler(session: Session, call: Blob) -> Steps[Any]:
     """Run a function in the scheduler's process; its result."""
-    reply = yield from ask(session, m.RunOnScheduler(call))
+    reply = yield from ask(session, r.RunOnScheduler(call))
     ok, value = outcome(reply.blobs[0])
     if not ok:
         raise value
     return value
 
 
-def outcome(blob: m.Blob | None) -> tuple[bool, Any]:
+def outcome(blob: Blob | None) -> tuple[bool, Any]:
     """What a function did: (True, its result) or (False, its exception)."""
     if blob is None:
         return False, WindrowError("A worker left before it had run the function; the other workers have run it.")
@@ -208,7 +208,7 @@ def outcome(blob: m.Blob | None) -> tuple[bool, Any]:
     return False, failure.load(value)
 
 
-def call_blob(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> m.Blob:
+def call_blob(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Blob:
     """A function and its arguments for `run`; errors name the part that cannot travel."""
     if not callable(function):
         raise TypeError(f"the first argument must be a function, not {type(function).__name__}")

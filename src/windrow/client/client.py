@@ -41,6 +41,7 @@ from windrow.client.waiting import DONE, follow
 from windrow.preload import Preloads, configured
 from windrow.runtime import LoopThread
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -216,7 +217,7 @@ class Client(
     async def _start(self) -> Client:
         if self.session.status == "connecting":
             await self._connection.open_async(self.session)
-            self._identity = await follow(calls.ask_value(self.session, m.Identity()), self._timeout_s, "Identity")
+            self._identity = await follow(calls.ask_value(self.session, r.Identity()), self._timeout_s, "Identity")
             self._opened()
             if self.preloads:
                 await self.preloads.start()
@@ -277,7 +278,7 @@ class Client(
         if self.cluster is not None:
             self.cluster.close()
         else:
-            self.run_steps(calls.ask_value(self.session, m.Shutdown()), self._timeout_s, "shutdown")
+            self.run_steps(calls.ask_value(self.session, r.Shutdown()), self._timeout_s, "shutdown")
         self.close()
         return None
 
@@ -285,7 +286,7 @@ class Client(
         if self.cluster is not None:
             await self.cluster.close()
         else:
-            await follow(calls.ask_value(self.session, m.Shutdown()), self._timeout_s, "shutdown")
+            await follow(calls.ask_value(self.session, r.Shutdown()), self._timeout_s, "shutdown")
         await self._close_async()
 
     def sync(

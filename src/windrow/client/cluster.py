@@ -16,6 +16,7 @@ from windrow.client.info import HasWhat, SchedulerInfo, WhoHas
 from windrow.client.options import Duration, Workers
 from windrow.client.waiting import Steps, block
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 
 class ClusterMethods(Base):
@@ -25,7 +26,7 @@ class ClusterMethods(Base):
         return self.run_steps(steps, self._timeout_s, what)
 
     def _ask_identity(self, timeout_s: float) -> dict[str, Any]:
-        identity: dict[str, Any] = block(calls.ask_value(self.session, m.Identity()), timeout_s, "scheduler_info")
+        identity: dict[str, Any] = block(calls.ask_value(self.session, r.Identity()), timeout_s, "scheduler_info")
         self._identity = identity
         return identity
 
@@ -35,7 +36,7 @@ class ClusterMethods(Base):
         An asynchronous client returns what it learnt last, and asks anew in the background.
         """
         if self.asynchronous:
-            question = self.session.ask(m.Identity())
+            question = self.session.ask(r.Identity())
             question.attach(lambda: self._learn(question.reply))
             identity = self._identity or {"type": "Scheduler", "workers": {}}
         else:
@@ -58,17 +59,17 @@ class ClusterMethods(Base):
     def who_has(self, futures: Any = None, **kwargs: Any) -> Any:
         """Addresses of the workers that hold each key; all keys when none are given."""
         keys = None if futures is None else [future.key for future in given_futures(futures, "futures")]
-        return self._ask(facts.by_key(self.session, m.WhoHas(keys), WhoHas), "who_has")
+        return self._ask(facts.by_key(self.session, r.WhoHas(keys), WhoHas), "who_has")
 
     def has_what(self, workers: Workers = None, **kwargs: Any) -> Any:
         """Keys that each worker holds."""
         names = None if workers is None else options.worker_names(workers)
-        return self._ask(facts.by_worker(self.session, m.HasWhat(names), HasWhat), "has_what")
+        return self._ask(facts.by_worker(self.session, r.HasWhat(names), HasWhat), "has_what")
 
     def processing(self, workers: Workers = None) -> Any:
         """Keys of the tasks assigned to each worker and not done."""
         names = None if workers is None else options.worker_names(workers)
-        return self._ask(facts.by_worker(self.session, m.Processing(names)), "processing")
+        return self._ask(facts.by_worker(self.session, r.Processing(names)), "processing")
 
     def wait_for_workers(self, n_workers: int, timeout: Duration = None) -> Any:
         """Wait until so many workers run; WorkerStartTimeoutError when the time is over."""

@@ -19,7 +19,7 @@ from windrow.client.session import Session
 from windrow.client.waiting import Steps, entries_of, settled
 from windrow.errors import FutureCancelledError
 from windrow.keys import Key, from_plain
-from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 MISSED = ("memory_ratio", "n", "key", "minimum", "target", "attribute")
 """What `retire_workers` takes to choose workers that can be missed."""
@@ -197,13 +197,13 @@ def _replicate(
 ) -> Steps[None]:
     keys = yield from _done(session, futures)
     addresses = yield from _addresses(session, names)
-    yield from calls.ask(session, m.Replicate(keys, n, addresses, branching_factor))
+    yield from calls.ask(session, r.Replicate(keys, n, addresses, branching_factor))
 
 
 def _rebalance(session: Session, futures: list[Future] | None, names: list[str] | None) -> Steps[None]:
     keys = None if futures is None else (yield from _done(session, futures))
     addresses = yield from _addresses(session, names)
-    left = yield from calls.ask_value(session, m.Rebalance(keys, addresses))
+    left = yield from calls.ask_value(session, r.Rebalance(keys, addresses))
     if left:
         named = ", ".join(repr(from_plain(key)) for key in left)
         raise KeyError(
@@ -212,7 +212,7 @@ def _rebalance(session: Session, futures: list[Future] | None, names: list[str] 
 
 
 def _retire_some(session: Session, close: bool, key: Callable[[Any], Hashable] | None, **counts: Any) -> Steps[Any]:
-    identity = yield from calls.ask_value(session, m.Identity())
+    identity = yield from calls.ask_value(session, r.Identity())
     workers: dict[str, Any] = identity["workers"]
     groups: dict[str, int] = {}
     if key is not None:
@@ -220,7 +220,7 @@ def _retire_some(session: Session, close: bool, key: Callable[[Any], Hashable] |
         for address, facts in workers.items():
             group = key(SimpleNamespace(**facts, address=address))
             groups[address] = numbers.setdefault(group, len(numbers))
-    closed = yield from calls.ask_value(session, m.Retire(None, close, groups=groups, **counts))
+    closed = yield from calls.ask_value(session, r.Retire(None, close, groups=groups, **counts))
     return {address: workers.get(address, {}) for address in closed}
 
 

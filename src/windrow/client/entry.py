@@ -14,7 +14,8 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from windrow.wire.messages import Blob, Key
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Key
 
 PENDING: Final = "pending"
 FINISHED: Final = "finished"

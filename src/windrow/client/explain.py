@@ -19,7 +19,7 @@ from windrow.client.session import Session
 from windrow.client.waiting import Steps
 from windrow.explanation import Explanation, TaskExplanation
 from windrow.keys import Key, is_key
-from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 __all__ = ["ExplainMethods", "keys_in"]
 
@@ -85,7 +85,7 @@ def keys_in(what: object) -> tuple[list[Key], bool]:
 def _explain(session: Session, what: object, worker: str | int | None) -> Steps[Explanation]:
     keys, several = (None, False) if what is None else keys_in(what)
     name = None if worker is None else str(worker)
-    facts = yield from calls.ask_value(session, m.Explain(keys, name, several))
+    facts = yield from calls.ask_value(session, r.Explain(keys, name, several))
     told = explanation.from_plain(facts)
     if isinstance(told, TaskExplanation) and keys:
         told = _with_own(session, told, what, keys[0])

@@ -17,20 +17,20 @@ from windrow.client import calls
 from windrow.client.session import Session
 from windrow.client.waiting import Steps
 from windrow.keys import Key, from_plain, label
-from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 UNKNOWN = "forgotten"
 """The state of a task that the scheduler does not know."""
 
 
-def by_key(session: Session, request: m.Request, kind: type[dict[Key, Any]] = dict) -> Steps[dict[Key, Any]]:
+def by_key(session: Session, request: r.Request, kind: type[dict[Key, Any]] = dict) -> Steps[dict[Key, Any]]:
     """Ask for something by key; ``kind`` of mapping is returned."""
     found = yield from calls.ask_value(session, request)
     return kind({from_plain(key): value for key, value in found.items()})
 
 
 def by_worker(
-    session: Session, request: m.Request, kind: type[dict[str, list[Key]]] = dict
+    session: Session, request: r.Request, kind: type[dict[str, list[Key]]] = dict
 ) -> Steps[dict[str, list[Key]]]:
     """Ask for the keys of workers; ``kind`` of mapping is returned."""
     found = yield from calls.ask_value(session, request)
@@ -39,7 +39,7 @@ def by_worker(
 
 def of_tasks(session: Session, keys: Collection[Key] | None) -> Steps[dict[Key, dict[str, Any]]]:
     """What the scheduler knows of tasks, by key."""
-    found = yield from calls.ask_value(session, m.Facts(None if keys is None else list(keys)))
+    found = yield from calls.ask_value(session, r.Facts(None if keys is None else list(keys)))
     tasks = {from_plain(key): facts for key, facts in found}
     for facts in tasks.values():
         for name in ("dependencies", "dependents"):
@@ -50,7 +50,7 @@ def of_tasks(session: Session, keys: Collection[Key] | None) -> Steps[dict[Key, 
 
 def nbytes(session: Session, keys: Collection[Key] | None, summary: bool) -> Steps[dict[Any, int]]:
     """Sizes of results in memory, by key or by what their keys begin with."""
-    found = yield from calls.ask_value(session, m.Facts(None if keys is None else list(keys), ["nbytes"]))
+    found = yield from calls.ask_value(session, r.Facts(None if keys is None else list(keys), ["nbytes"]))
     sizes: dict[Any, int] = {from_plain(key): facts["nbytes"] for key, facts in found if facts["nbytes"] is not None}
     if not summary:
         return sizes
@@ -63,7 +63,7 @@ def nbytes(session: Session, keys: Collection[Key] | None, summary: bool) -> Ste
     return sums
 
 
-def of_workers(session: Session, request: m.Report) -> Steps[dict[str, Any]]:
+def of_workers(session: Session, request: r.Report) -> Steps[dict[str, Any]]:
     """What workers say of themselves; those that leave meanwhile are left out."""
     reply = yield from calls.ask(session, request)
     told: dict[str, Any] = {}
@@ -74,7 +74,7 @@ def of_workers(session: Session, request: m.Report) -> Steps[dict[str, Any]]:
     return told
 
 
-def _of_keys(session: Session, request: m.Report) -> Steps[dict[str, list[tuple[Key, Any]]]]:
+def _of_keys(session: Session, request: r.Report) -> Steps[dict[str, list[tuple[Key, Any]]]]:
     told = yield from of_workers(session, request)
     return {address: [(from_plain(key), said) for key, said in pairs] for address, pairs in told.items()}
 
@@ -88,8 +88,8 @@ def on_scheduler(session: Session, function: Callable[..., Any], *args: Any) -> 
 def all_versions(session: Session, packages: Sequence[str], check: bool) -> Steps[dict[str, Any]]:
     """Versions of client, scheduler and workers; with ``check``, a warning if they differ."""
     ask = partial(versions.versions, packages)
-    scheduler = yield from calls.ask_value(session, m.Versions(list(packages)))
-    workers = yield from of_workers(session, m.Report("versions", packages=list(packages)))
+    scheduler = yield from calls.ask_value(session, r.Versions(list(packages)))
+    workers = yield from of_workers(session, r.Report("versions", packages=list(packages)))
     found = {"scheduler": scheduler, "workers": workers, "client": ask()}
     if check:
         parties = {"client": found["client"], "scheduler": scheduler, **workers}
@@ -106,7 +106,7 @@ def all_versions(session: Session, packages: Sequence[str], check: bool) -> Step
 
 def scheduler_logs(session: Session, n: int | None) -> Steps[list[tuple[str, str]]]:
     """The scheduler's last log records."""
-    records = yield from calls.ask_value(session, m.RecentLogs(n))
+    records = yield from calls.ask_value(session, r.RecentLogs(n))
     return [tuple(record) for record in records]
 
 
@@ -114,20 +114,20 @@ def worker_logs(session: Session, n: int | None, workers: list[str] | None) -> S
     """The last log records of workers, by address."""
     if workers is not None:
         workers = list((yield from calls.chosen_workers(session, workers)))
-    told = yield from of_workers(session, m.Report("logs", workers, n))
+    told = yield from of_workers(session, r.Report("logs", workers, n))
     return {address: [tuple(record) for record in records] for address, records in told.items()}
 
 
 def call_stacks(session: Session, keys: list[Key] | None) -> Steps[dict[str, dict[Key, list[str]]]]:
     """Frames of running tasks, by worker and key; workers where none runs are left out."""
-    found = yield from _of_keys(session, m.Report("stacks", keys=keys))
+    found = yield from _of_keys(session, r.Report("stacks", keys=keys))
     return {address: dict(stacks) for address, stacks in found.items() if stacks}
 
 
 def story(session: Session, keys: list[Key]) -> Steps[list[tuple[Any, ...]]]:
     """Where tasks stand, by scheduler and workers."""
     tasks = yield from of_tasks(session, keys)
-    workers = yield from _of_keys(session, m.Report("states", keys=keys))
+    workers = yield from _of_keys(session, r.Report("states", keys=keys))
     records: list[tuple[Any, ...]] = [("scheduler", key, facts["state"], facts) for key, facts in tasks.items()]
     records += [(address, key, state, {}) for address, states in workers.items() for key, state in states]
     return records
@@ -135,9 +135,9 @@ def story(session: Session, keys: list[Key]) -> Steps[list[tuple[Any, ...]]]:
 
 def everything(session: Session, exclude: Collection[str]) -> Steps[dict[str, Any]]:
     """The state of the cluster as plain data whose dicts have names only; of tasks, nothing named in ``exclude``."""
-    identity = yield from calls.ask_value(session, m.Identity())
+    identity = yield from calls.ask_value(session, r.Identity())
     tasks = yield from of_tasks(session, None)
-    on_each = yield from _of_keys(session, m.Report("states"))
+    on_each = yield from _of_keys(session, r.Report("states"))
     found = yield from all_versions(session, (), False)
     return {
         "scheduler": {

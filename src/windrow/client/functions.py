@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from windrow.errors import PickleError
 from windrow.wire import messages as m
 from windrow.wire import payload
+from windrow.wire.blobs import Blob
 
 DECLARED_MAX = 1000
 """Functions that the scheduler is asked to remember for one client."""
@@ -51,7 +52,7 @@ class Function:
 
     __slots__ = ("code", "digest", "hasher", "name", "what")
 
-    def __init__(self, name: str, code: m.Blob) -> None:
+    def __init__(self, name: str, code: Blob) -> None:
         hasher = blake2b(digest_size=16)
         payload.digest(code, hasher)
         self.digest = hasher.digest()

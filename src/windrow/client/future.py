@@ -26,6 +26,7 @@ from windrow.keys import Key, checked, label
 from windrow.primitives import output
 from windrow.wire import messages as m
 from windrow.wire import payload
+from windrow.wire import requests as r
 
 if TYPE_CHECKING:
     from windrow.client.client import Client
@@ -358,7 +359,7 @@ def fire_and_forget(obj: object) -> None:
     futures = given_futures(obj, "obj")
     if futures:
         session = futures[0].bound().session
-        session.ask(m.Ask("fire-and-forget", [entry.key for entry in entries_of(session, futures)]))
+        session.ask(r.Ask("fire-and-forget", [entry.key for entry in entries_of(session, futures)]))
 
 
 def given_futures(o: object, argument: str) -> list[Future]:

@@ -19,8 +19,9 @@ from windrow.client.entry import BAD, CANCELLED, ERROR, FINISHED, Entry
 from windrow.client.session import Session
 from windrow.client.waiting import Steps, block, entries_of, paused, settled
 from windrow.errors import FutureCancelledError, PickleError
-from windrow.wire import messages as m
 from windrow.wire import payload, sharing
+from windrow.wire import requests as r
+from windrow.wire.blobs import Blob
 
 if TYPE_CHECKING:
     from windrow.client.future import Future
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 PAUSE_MAX_S = 1.0
 
 
-def load(blob: m.Blob) -> object:
+def load(blob: Blob) -> object:
     """Load a blob that stays with its entry, so that what was loaded from it before is left alone."""
     return payload.loads(blob, copy=True)
 
 
-def _load_fetched(entry: Entry, blob: m.Blob) -> object:
+def _load_fetched(entry: Entry, blob: Blob) -> object:
     try:
         return payload.loads(blob)
     except PickleError as error:  # the worker's account of a result that cannot travel: it did not know the key
@@ -119,7 +120,7 @@ def _fetched(session: Session, entries: list[Entry], skip: bool) -> Steps[list[A
         left = _take(left, values, skip)
         if not left:
             return [values[entry] for entry in entries]
-        reply = yield from calls.ask(session, m.Gather([entry.key for entry in left], host))
+        reply = yield from calls.ask(session, r.Gather([entry.key for entry in left], host))
         missing = 0
         for entry, blob in zip(left, reply.blobs, strict=True):
             if not sharing.attached(blob):  # the memory is gone by now, or cannot be opened: ask for the plain bytes

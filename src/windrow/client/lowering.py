@@ -25,7 +25,7 @@ from windrow.client.order import ordered
 from windrow.errors import PickleError
 from windrow.keys import Key, checked
 from windrow.wire import payload, program
-from windrow.wire.messages import Blob
+from windrow.wire.blobs import Blob
 
 __all__ = ["BATCH", "Batch", "lower"]
 

@@ -20,6 +20,7 @@ from windrow.client.waiting import Steps
 from windrow.errors import ClosedClientError
 from windrow.scheduler.memory_state import MEASURES
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 if TYPE_CHECKING:
     from windrow.client.client import Client
@@ -180,7 +181,7 @@ class Samples:
         return sorted(self._taken, key=itemgetter(0))
 
     def _take(self) -> Steps[None]:
-        reply = yield from calls.ask(self._session, m.Memory())
+        reply = yield from calls.ask(self._session, r.Memory())
         self._keep(reply)
 
     def _keep(self, reply: m.Reply) -> None:
@@ -210,7 +211,7 @@ class Samples:
 
     def _ask(self) -> None:
         try:
-            question = self._session.ask(m.Memory())
+            question = self._session.ask(r.Memory())
         except ClosedClientError:  # `end` says so
             return
         question.attach(lambda: self._in_loop(lambda: self._hear(question)))

@@ -20,7 +20,7 @@ from windrow.client.in_task import get_client
 from windrow.client.memory_sampler import Samples
 from windrow.client.waiting import Steps
 from windrow.drawing import report
-from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 __all__ = ["performance_report"]
 
@@ -102,7 +102,7 @@ class performance_report:  # lower case: it is used like a function
         session = self._client.session
         self._samples = Samples(session, INTERVAL_S)
         yield from self._samples.begin()
-        yield from calls.ask(session, m.Profile(scheduler=True))
+        yield from calls.ask(session, r.Profile(scheduler=True))
         begun = yield from stream.begin(session, self._lease)
         return begun
 
@@ -112,13 +112,13 @@ class performance_report:  # lower case: it is used like a function
         rows = yield from stream.end(session, self._since, self._lease)
         profiles = {}
         for name, (server, scheduler) in PROFILES.items():
-            request = m.Profile(start=self._begun_s, server=server, scheduler=scheduler)
+            request = r.Profile(start=self._begun_s, server=server, scheduler=scheduler)
             trees = yield from profile.by_party(session, request)
             total = sampling.new_tree()
             for tree in trees.values():
                 sampling.merge(total, tree)
             profiles[name] = sampling.described(total)
-        identity = yield from calls.ask_value(session, m.Identity())
+        identity = yield from calls.ask_value(session, r.Identity())
         logs = yield from facts.scheduler_logs(session, report.LOGS_MAX)
         versions = yield from facts.all_versions(session, (), False)
         times = [time_s for time_s, _ in samples]

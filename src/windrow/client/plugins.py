@@ -16,8 +16,9 @@ from windrow.client.options import Duration
 from windrow.client.session import Session
 from windrow.client.waiting import Steps, paused
 from windrow.plugins.base import Kind, WorkerPlugin, kind_of, name_of
-from windrow.wire import messages as m
 from windrow.wire import payload
+from windrow.wire import requests as r
+from windrow.wire.blobs import Blob
 
 POLL_S = 0.02
 
@@ -162,7 +163,7 @@ class _Callback(WorkerPlugin):
         return self.function(dask_worker=worker) if takes(self.function, "dask_worker") else self.function()
 
 
-def _pickled(plugin: object, name: str | None) -> tuple[Kind, str, m.Blob, bool]:
+def _pickled(plugin: object, name: str | None) -> tuple[Kind, str, Blob, bool]:
     kind = kind_of(plugin)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string, not {type(name).__name__}")
@@ -170,13 +171,13 @@ def _pickled(plugin: object, name: str | None) -> tuple[Kind, str, m.Blob, bool]
     return kind, name, payload.dumps(plugin, f"The plugin {name!r}"), bool(getattr(plugin, "idempotent", False))
 
 
-def _register(session: Session, kind: Kind, name: str, blob: m.Blob, idempotent: bool) -> Steps[Any]:
+def _register(session: Session, kind: Kind, name: str, blob: Blob, idempotent: bool) -> Steps[Any]:
     from windrow.plugins.held import outcomes
 
-    done, error = outcomes((yield from calls.ask(session, m.RegisterPlugin(kind, name, blob, idempotent))))
+    done, error = outcomes((yield from calls.ask(session, r.RegisterPlugin(kind, name, blob, idempotent))))
     if error is not None:
         if kind != "scheduler":
-            yield from calls.ask(session, m.UnregisterPlugin(kind, name))
+            yield from calls.ask(session, r.UnregisterPlugin(kind, name))
         raise error
     return done if kind != "scheduler" else None
 
@@ -184,7 +185,7 @@ def _register(session: Session, kind: Kind, name: str, blob: m.Blob, idempotent:
 def _unregister(session: Session, kind: Kind, name: str) -> Steps[Any]:
     from windrow.plugins.held import outcomes
 
-    done, error = outcomes((yield from calls.ask(session, m.UnregisterPlugin(kind, name))))
+    done, error = outcomes((yield from calls.ask(session, r.UnregisterPlugin(kind, name))))
     if error is not None:
         raise error
     return done if kind != "scheduler" else None
@@ -205,11 +206,11 @@ def _restart_workers(
         raise ValueError(f"only a nanny can start a worker afresh, and these have none: {', '.join(alone)}")
     assert session.loop is not None
     until = session.loop.time() + limit_s
-    yield from calls.ask(session, m.RestartWorkers(list(chosen)))
+    yield from calls.ask(session, r.RestartWorkers(list(chosen)))
     waiting = {worker["nanny"]: address for address, worker in chosen.items()}
     while waiting and session.loop.time() < until:
         yield from paused(session, POLL_S)
-        identity = yield from calls.ask_value(session, m.Identity())
+        identity = yield from calls.ask_value(session, r.Identity())
         for worker in identity["workers"].values():
             address = waiting.get(worker["nanny"])
             if address is not None and worker["pid"] != chosen[address]["pid"]:

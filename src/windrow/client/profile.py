@@ -14,12 +14,13 @@ from windrow import sampling
 from windrow.client import calls
 from windrow.client.session import Session
 from windrow.client.waiting import Steps
-from windrow.wire import messages as m
+from windrow.wire import requests as r
+from windrow.wire.blobs import Blob
 
 __all__ = ["by_party", "decoded", "merged"]
 
 
-def by_party(session: Session, request: m.Profile) -> Steps[dict[str, sampling.Tree]]:
+def by_party(session: Session, request: r.Profile) -> Steps[dict[str, sampling.Tree]]:
     """Trees by address; those that leave meanwhile are left out."""
     if request.workers is not None:
         request.workers = list((yield from calls.chosen_workers(session, request.workers)))
@@ -27,14 +28,14 @@ def by_party(session: Session, request: m.Profile) -> Steps[dict[str, sampling.T
     return {address: decoded(blob) for address, blob in zip(reply.value, reply.blobs, strict=True) if blob is not None}
 
 
-def decoded(blob: m.Blob) -> sampling.Tree:
+def decoded(blob: Blob) -> sampling.Tree:
     """Return the tree of one answer."""
     assert isinstance(blob, bytes)
     plain, _, _ = msgspec.msgpack.decode(blob)
     return sampling.from_plain(plain)
 
 
-def merged(session: Session, request: m.Profile, merge_workers: bool) -> Steps[dict[str, Any]]:
+def merged(session: Session, request: r.Profile, merge_workers: bool) -> Steps[dict[str, Any]]:
     """A profile as people know it; with ``merge_workers=False`` one for each worker, by address."""
     trees = yield from by_party(session, request)
     if not merge_workers:

@@ -26,6 +26,7 @@ from windrow.errors import ClosedClientError
 from windrow.keys import Key, from_plain, prefix_of
 from windrow.scheduler.following import Follow, Following, Leave, Look
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 if TYPE_CHECKING:
     from windrow.client.session import Question, Session
@@ -249,7 +250,7 @@ class Inputs:
     def _ask(self, request: Follow | Look | Leave) -> None:
         self._asked_s = monotonic()
         try:
-            self._question = self._session.ask(m.Ask(Following.name, request))
+            self._question = self._session.ask(r.Ask(Following.name, request))
         except ClosedClientError:  # the futures' entries say why
             self._question, self._is_followed = None, False
 

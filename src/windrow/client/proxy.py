@@ -16,6 +16,7 @@ from windrow.client.options import Workers
 from windrow.client.session import Session
 from windrow.client.waiting import Steps, follow
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 if TYPE_CHECKING:
     from windrow.client.base import Base
@@ -93,19 +94,19 @@ def _names(given: Workers) -> list[str] | None:
 
 
 def _who_has(session: Session, keys: Collection[Any] | None = None) -> Steps[Any]:
-    return facts.by_key(session, m.WhoHas(_keys(keys)))
+    return facts.by_key(session, r.WhoHas(_keys(keys)))
 
 
 def _has_what(session: Session, workers: Workers = None) -> Steps[Any]:
-    return facts.by_worker(session, m.HasWhat(_names(workers)))
+    return facts.by_worker(session, r.HasWhat(_names(workers)))
 
 
 def _processing(session: Session, workers: Workers = None) -> Steps[Any]:
-    return facts.by_worker(session, m.Processing(_names(workers)))
+    return facts.by_worker(session, r.Processing(_names(workers)))
 
 
 def _identity(session: Session, n_workers: int = -1) -> Steps[Any]:
-    identity = yield from calls.ask_value(session, m.Identity())
+    identity = yield from calls.ask_value(session, r.Identity())
     if n_workers >= 0:
         identity = {**identity, "workers": dict(list(identity["workers"].items())[:n_workers])}
     return identity
@@ -122,7 +123,7 @@ def _nbytes(session: Session, keys: Collection[Any] | None = None, summary: bool
 def _get_metadata(session: Session, keys: Collection[Any], default: Any = None) -> Steps[Any]:
     from windrow.primitives.metadata import GetMetadata
 
-    reply = yield from calls.ask(session, m.Ask("metadata", GetMetadata(_keys(keys) or [])))
+    reply = yield from calls.ask(session, r.Ask("metadata", GetMetadata(_keys(keys) or [])))
     return reply.value[0] if reply.value else default
 
 
@@ -133,7 +134,7 @@ def _retire_workers(session: Session, workers: Workers = None, **others: Any) ->
 
 
 def _terminate(session: Session) -> Steps[Any]:
-    return calls.ask_value(session, m.Shutdown())
+    return calls.ask_value(session, r.Shutdown())
 
 
 QUESTIONS: dict[str, Callable[..., Steps[Any]]] = {

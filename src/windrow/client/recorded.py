@@ -15,7 +15,7 @@ from windrow.client.base import Base
 from windrow.client.options import Workers
 from windrow.client.waiting import Steps
 from windrow.drawing import figures, flame
-from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 __all__ = ["RecordedMethods"]
 
@@ -117,7 +117,7 @@ class RecordedMethods(Base):
             raise ValueError("one figure shows one profile: leave plot out, or merge_workers=False")
         now_s = time.time()
         names = None if workers is None else options.worker_names(workers)
-        request = m.Profile(
+        request = r.Profile(
             None if key is None else str(key),
             stream.when(start, now_s),
             stream.when(stop, now_s),

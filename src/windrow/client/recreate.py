@@ -12,8 +12,8 @@ from windrow.client.future import Future
 from windrow.client.gather import results
 from windrow.client.waiting import Steps, settled
 from windrow.keys import Key, checked, from_plain
-from windrow.wire import messages as m
 from windrow.wire import payload
+from windrow.wire import requests as r
 
 if TYPE_CHECKING:
     from windrow.client.base import Base
@@ -28,7 +28,7 @@ def recreate(client: Base, future_or_key: Future | Key, failed: bool) -> Steps[A
         yield from settled(session, [future_or_key.entry])
     else:
         key = checked(future_or_key)
-    reply = yield from calls.ask(session, m.Recipe(key, failed))
+    reply = yield from calls.ask(session, r.Recipe(key, failed))
     if reply.value is None:
         what = "has no error whose task could be run again" if failed else "is not known to the scheduler as a task"
         raise ValueError(f"{key!r} {what}")

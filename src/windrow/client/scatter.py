@@ -20,6 +20,8 @@ from windrow.client.waiting import Steps, settled
 from windrow.keys import checked
 from windrow.wire import messages as m
 from windrow.wire import payload, sharing
+from windrow.wire import requests as r
+from windrow.wire.blobs import Blob, Shared
 
 if TYPE_CHECKING:
     from windrow.client.future import Future
@@ -74,7 +76,7 @@ def scatter(
     return type(data)(*futures) if hasattr(data, "_fields") else type(data)(futures)
 
 
-def _key(value: Hashable, blob: m.Blob, hash: bool, unique: Callable[[], str], seed: int | None) -> str:
+def _key(value: Hashable, blob: Blob, hash: bool, unique: Callable[[], str], seed: int | None) -> str:
     name = type(value).__name__
     if not hash:
         return f"{name}-{unique()}"
@@ -90,7 +92,7 @@ def _place(
     values: list[Any],
     workers: list[str] | None,
     copies: int,
-    blobs: list[m.Blob] | None = None,
+    blobs: list[Blob] | None = None,
 ) -> Steps[list[Future]]:
     """Send those values whose keys are not held, and wait until they are placed."""
     if blobs is None:
@@ -124,7 +126,7 @@ def _place(
 def _send(
     session: Session,
     keys: list[m.Key],
-    blobs: list[m.Blob],
+    blobs: list[Blob],
     nbytes: list[int],
     types: list[bytes | None],
     workers: list[str] | None,
@@ -135,14 +137,14 @@ def _send(
         shared = [sharing.share(blob) for blob in blobs]
         if any(shared):
             mixed = [given or payload.own(blob) for given, blob in zip(shared, blobs, strict=True)]
-            sent = [sharing.offer(blob) if type(blob) is m.Shared else blob for blob in mixed]
-            reply = yield from calls.ask(session, m.Scatter(keys, sent, nbytes, types, workers, copies))
+            sent = [sharing.offer(blob) if type(blob) is Shared else blob for blob in mixed]
+            reply = yield from calls.ask(session, r.Scatter(keys, sent, nbytes, types, workers, copies))
             if reply.value is not True:
                 return
             session.share_again_s = time.monotonic() + AGAIN_S
-            blobs = [sharing.plain(blob) if type(blob) is m.Shared else blob for blob in mixed]
+            blobs = [sharing.plain(blob) if type(blob) is Shared else blob for blob in mixed]
     blobs = [payload.own(blob) for blob in blobs]
-    yield from calls.ask(session, m.Scatter(keys, blobs, nbytes, types, workers, copies))
+    yield from calls.ask(session, r.Scatter(keys, blobs, nbytes, types, workers, copies))
 
 
 def _type_of(value: object) -> bytes | None:

@@ -23,6 +23,8 @@ from windrow.client.options import Options
 from windrow.roles import Role
 from windrow.transport.room import Room
 from windrow.wire import messages as m
+from windrow.wire import requests as r
+from windrow.wire.blobs import Blob
 from windrow.wire.payload import nbytes
 
 if TYPE_CHECKING:
@@ -301,12 +303,12 @@ class Session:
         if self.status != "running":
             raise errors.ClosedClientError(f"This client takes no work: {self.reason}.")
 
-    def greet(self, request: m.Request) -> None:
+    def greet(self, request: r.Request) -> None:
         """Say this in the first frame; nobody waits for the answer."""
         assert self.status == "connecting", "the first frame has left"
         self._append(m.Call(0, request))
 
-    def ask(self, request: m.Request) -> Question:
+    def ask(self, request: r.Request) -> Question:
         """Send a `Call`; the question opens with its reply."""
         with self.lock:
             if not self.is_open:
@@ -350,7 +352,7 @@ class Session:
         self,
         function: Function,
         key: m.Key,
-        blob: m.Blob,
+        blob: Blob,
         inputs: Sequence[m.Key],
         options: Options,
     ) -> Entry:
@@ -391,7 +393,7 @@ class Session:
         self,
         function: Function,
         keys: list[m.Key],
-        blobs: list[m.Blob],
+        blobs: list[Blob],
         inputs: list[list[m.Key]],
         options: Options,
     ) -> list[Entry]:
@@ -422,7 +424,7 @@ class Session:
         return made
 
     def _submit_some(
-        self, function: Function, keys: list[m.Key], blobs: list[m.Blob], inputs: list[list[m.Key]], options: Options
+        self, function: Function, keys: list[m.Key], blobs: list[Blob], inputs: list[list[m.Key]], options: Options
     ) -> list[Entry]:
         entries, born, made = self.entries, self.number, []
         new: list[int] = []
@@ -445,7 +447,7 @@ class Session:
         return made
 
     def _append_submit(
-        self, function: Function, keys: list[m.Key], blobs: list[m.Blob], inputs: list[list[m.Key]], options: Options
+        self, function: Function, keys: list[m.Key], blobs: list[Blob], inputs: list[list[m.Key]], options: Options
     ) -> None:
         self._declared.declare(function, self._outgoing)
         workers = None if options.workers is None else list(options.workers)

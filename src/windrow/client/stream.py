@@ -16,7 +16,7 @@ from windrow.client.waiting import Steps
 from windrow.drawing import figures
 from windrow.drawing import stream as boxes
 from windrow.drawing.records import COLUMNS, HELD_S, Rows, chosen, gather, records, when
-from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 if TYPE_CHECKING:
     from windrow.client.client import Client
@@ -34,7 +34,7 @@ def rows(session: Session, since: int, keep_s: float = HELD_S, lease: str = "") 
     """All rows from a number on, that are still kept."""
     found: Rows = {name: [] for name in COLUMNS}
     while True:
-        answer = yield from calls.ask_value(session, m.TaskStream(since, 5000, True, keep_s, lease))
+        answer = yield from calls.ask_value(session, r.TaskStream(since, 5000, True, keep_s, lease))
         since = answer["next"]
         if gather(found, answer):
             return found
@@ -42,14 +42,14 @@ def rows(session: Session, since: int, keep_s: float = HELD_S, lease: str = "") 
 
 def begin(session: Session, lease: str) -> Steps[tuple[int, float]]:
     """Have every task noted; the number of the first row that is to come, and the time."""
-    answer = yield from calls.ask_value(session, m.TaskStream(0, 0, True, LEASE_S, lease))
+    answer = yield from calls.ask_value(session, r.TaskStream(0, 0, True, LEASE_S, lease))
     return answer["end"], answer["now"]
 
 
 def end(session: Session, since: int, lease: str) -> Steps[Rows]:
     """All rows since `begin`, which is over with that."""
     found = yield from rows(session, since, LEASE_S, lease)
-    yield from calls.ask_value(session, m.TaskStream(0, 0, True, 0.0, lease))
+    yield from calls.ask_value(session, r.TaskStream(0, 0, True, 0.0, lease))
     return found
 
 

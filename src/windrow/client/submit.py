@@ -23,7 +23,8 @@ from windrow.client.weight import Load, warn_of, weight
 from windrow.errors import FutureCancelledError, PickleError
 from windrow.keys import as_bytes, checked
 from windrow.wire import payload
-from windrow.wire.messages import Blob, Graph, Key
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Graph, Key
 from windrow.wire.payload import WHOLE_BYTES
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ from windrow.keys import Key, label
 from windrow.primitives import plain
 from windrow.primitives.topics import PRINT, WARN, GetEvents, Subscribe, Unsubscribe, names_of
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 if TYPE_CHECKING:
     from windrow.client.session import Session
@@ -63,7 +64,7 @@ class Subscriptions:
         """Have tasks' prints and warnings come here, from the first frame on."""
         if context.place() is None:  # a worker's own client would print on the worker what came from there
             self.handlers |= {PRINT: show_print, WARN: show_warning}
-            self._session.greet(m.Ask(SERVICE, Subscribe([PRINT, WARN])))
+            self._session.greet(r.Ask(SERVICE, Subscribe([PRINT, WARN])))
 
     def deliver(self, message: m.Topic) -> None:
         """Hand an event to its handler, soon; called on the loop, under the session's lock."""
@@ -223,14 +224,14 @@ class TopicMethods(Base):
             raise TypeError(f"handler must be a function, not {type(handler).__name__}")
         self.session.check_open()
         self._subscriptions.handlers[name] = handler
-        self.session.ask(m.Ask(SERVICE, Subscribe([name])))
+        self.session.ask(r.Ask(SERVICE, Subscribe([name])))
         return DONE if self.asynchronous else None
 
     def unsubscribe_topic(self, topic: str) -> Any:
         """End a subscription; ValueError if there is none."""
         if self._subscriptions.handlers.pop(topic, None) is None:
             raise ValueError(f"this client has no subscription to the topic {topic!r}")
-        self.session.ask(m.Ask(SERVICE, Unsubscribe([topic])))
+        self.session.ask(r.Ask(SERVICE, Unsubscribe([topic])))
         return DONE if self.asynchronous else None
 
     def forward_logging(self, logger_name: str | None = None, level: int | str = logging.NOTSET) -> Any:

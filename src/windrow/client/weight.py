@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from windrow import config
 from windrow.keys import Key
-from windrow.wire.messages import Blob
+from windrow.wire.blobs import Blob
 from windrow.wire.payload import nbytes
 
 SMALL_BYTES = 1024

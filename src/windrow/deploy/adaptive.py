@@ -23,7 +23,7 @@ from typing import Any
 from windrow import config
 from windrow.deploy.policy import AdaptivePolicy, Recommendation
 from windrow.deploy.rounds import Rounds
-from windrow.wire.messages import AdaptiveTarget, Retire, WorkersToClose
+from windrow.wire.requests import AdaptiveTarget, Retire, WorkersToClose
 
 __all__ = ["Adaptive"]
 

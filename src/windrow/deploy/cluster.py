@@ -29,7 +29,8 @@ from windrow.primitives.metadata import Metadata, SetMetadata
 from windrow.primitives.topics import Subscribe, Topics
 from windrow.transport import Link
 from windrow.transport.asker import Asker
-from windrow.wire.messages import Ask, HelloClient, Identity, Message, Request, Topic
+from windrow.wire.messages import HelloClient, Message, Topic
+from windrow.wire.requests import Ask, Identity, Request
 
 if TYPE_CHECKING:
     from windrow.client.client import Client

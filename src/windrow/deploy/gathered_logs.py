@@ -13,7 +13,7 @@ from windrow import logs
 from windrow.client import calls
 from windrow.deploy.views import Log
 from windrow.errors import WindrowError
-from windrow.wire.messages import Request, RunFunction, RunOnScheduler
+from windrow.wire.requests import Request, RunFunction, RunOnScheduler
 
 __all__ = ["as_log", "of_scheduler", "of_workers"]
 

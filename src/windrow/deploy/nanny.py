@@ -38,12 +38,10 @@ from windrow.wire.messages import (
     HelloNanny,
     Log,
     Message,
-    RegisterPlugin,
     Reply,
     RestartWorker,
-    RunFunction,
-    UnregisterPlugin,
 )
+from windrow.wire.requests import RegisterPlugin, RunFunction, UnregisterPlugin
 
 logger = logging.getLogger("windrow.nanny")
 

@@ -34,7 +34,7 @@ from windrow.node import Server, Status
 from windrow.scheduler.scheduler import Scheduler
 from windrow.scheduler.server import SchedulerServer
 from windrow.transport import Link
-from windrow.wire.messages import Retire
+from windrow.wire.requests import Retire
 
 __all__ = ["ProcessInterface", "Spec", "SpecCluster", "resolve"]
 

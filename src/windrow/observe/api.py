@@ -26,7 +26,8 @@ from windrow.errors import NotAllowed, WrongSecret
 from windrow.observe.app import Answer
 from windrow.roles import Role
 from windrow.transport.asker import Asker
-from windrow.wire.messages import HelloClient, Request, Retire, ScaleCluster
+from windrow.wire.messages import HelloClient
+from windrow.wire.requests import Request, Retire, ScaleCluster
 
 __all__ = ["ROUTES"]
 

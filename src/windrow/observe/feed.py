@@ -21,7 +21,7 @@ from windrow.observe.plots.profiles import Profiled, profiled
 from windrow.observe.plots.stream import Stream
 from windrow.observe.plots.times import MOMENTS_MAX, Beat, Moment, beat, moment
 from windrow.observe.source import Shared, Source
-from windrow.wire.messages import Profile, RecentEvents, RecentLogs, TaskGraph, TaskGroups, TaskStream
+from windrow.wire.requests import Profile, RecentEvents, RecentLogs, TaskGraph, TaskGroups, TaskStream
 
 __all__ = ["ASKED", "Feed"]
 

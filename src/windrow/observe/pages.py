@@ -15,7 +15,7 @@ from tornado.web import HTTPError, RequestHandler
 from windrow.keys import Key, from_plain, is_key, label
 from windrow.observe import figures
 from windrow.observe.app import Answer
-from windrow.wire.messages import Explain, Facts, Processing, RecentLogs, WorkerFacts
+from windrow.wire.requests import Explain, Facts, Processing, RecentLogs, WorkerFacts
 
 __all__ = ["PAGES", "ROUTES", "Page"]
 

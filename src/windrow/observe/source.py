@@ -17,12 +17,10 @@ from msgspec import Struct
 from windrow import config, transport
 from windrow.transport import Link
 from windrow.transport.asker import Asker
-from windrow.wire.messages import (
+from windrow.wire.messages import Happened, HelloObserver, Listen
+from windrow.wire.requests import (
     AdaptiveTarget,
-    Happened,
-    HelloObserver,
     Identity,
-    Listen,
     Overview,
     Profile,
     Request,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from windrow.wire import failure, payload
-from windrow.wire.messages import Blob
+from windrow.wire.blobs import Blob
 
 __all__ = ["answer_call", "takes"]
 

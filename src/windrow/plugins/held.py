@@ -15,7 +15,9 @@ from typing import Any, Literal
 from windrow.plugins.base import overrides
 from windrow.transport import Link
 from windrow.wire import failure, payload
-from windrow.wire.messages import Arrive, Blob, Call, Close, Message, RegisterPlugin, Reply, UnregisterPlugin
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Call, Close, Message, Reply
+from windrow.wire.requests import Arrive, RegisterPlugin, UnregisterPlugin
 
 __all__ = ["Held", "arrive", "outcomes"]
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from windrow import context
 from windrow.errors import ActorLostError
 from windrow.wire import payload
-from windrow.wire.messages import ActorCall, TaskId
+from windrow.wire.messages import TaskId
+from windrow.wire.requests import ActorCall
 
 if TYPE_CHECKING:
     from windrow.keys import Key

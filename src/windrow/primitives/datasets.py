@@ -15,7 +15,7 @@ from msgspec import Struct
 from windrow.errors import FutureCancelledError
 from windrow.keys import Key, from_plain, label
 from windrow.primitives.service import Desk, Question, Service
-from windrow.wire.messages import Blob
+from windrow.wire.blobs import Blob
 
 __all__ = ["Datasets", "Fetch", "ListNames", "Publish", "Unpublish"]
 

@@ -13,7 +13,8 @@ from msgspec import Struct
 from windrow.keys import Key
 from windrow.primitives.service import Desk, Question, Service, Waiting
 from windrow.primitives.shared import Shared, wait_s
-from windrow.wire.messages import Blob, Reply
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Reply
 
 __all__ = ["Event", "Flags"]
 

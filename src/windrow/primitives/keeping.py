@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from windrow.keys import Key
 from windrow.primitives.service import Question, Service
-from windrow.wire.messages import Blob
+from windrow.wire.blobs import Blob
 
 OWNER = "fire-and-forget"
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from windrow.keys import from_plain
 from windrow.primitives import plain
 from windrow.primitives.service import Desk, Question, Service
-from windrow.wire.messages import Blob
+from windrow.wire.blobs import Blob
 
 __all__ = ["GetMetadata", "Metadata", "SetMetadata"]
 

@@ -22,7 +22,8 @@ from windrow.errors import ClosedClientError
 from windrow.keys import Key, checked
 from windrow.primitives.service import Desk, Question, Service
 from windrow.primitives.shared import Holdings, Shared, check_blocking, new_lease, seconds, wait_s
-from windrow.wire.messages import Blob, Reply
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Reply
 
 __all__ = ["MultiLock", "MultiLocks"]
 

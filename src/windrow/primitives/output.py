@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from windrow.keys import Key, from_plain
 from windrow.primitives.service import Desk, Question, Service
-from windrow.wire.messages import Blob
+from windrow.wire.blobs import Blob
 from windrow.wire.messages import Output as Said
 
 __all__ = ["GetOutput", "Line", "Outputs", "in_words"]

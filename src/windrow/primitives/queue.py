@@ -21,7 +21,9 @@ from windrow.errors import FutureCancelledError
 from windrow.keys import Key, label
 from windrow.primitives.service import Desk, Question, Service
 from windrow.primitives.shared import Held, Item, Shared, Taken, pack, unpack, wait_s
-from windrow.wire.messages import Ask, Blob, Reply
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Reply
+from windrow.wire.requests import Ask
 
 __all__ = ["Queue", "Queues"]
 

@@ -23,7 +23,9 @@ from windrow.errors import ClosedClientError
 from windrow.keys import Key
 from windrow.primitives.service import Desk, Question, Service
 from windrow.primitives.shared import Holdings, Shared, as_client, check_blocking, new_lease, wait_s
-from windrow.wire.messages import Ask, Blob, Reply
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Reply
+from windrow.wire.requests import Ask
 
 __all__ = ["Semaphore", "Semaphores"]
 

@@ -14,7 +14,7 @@ from collections.abc import Container, Sequence
 from typing import Any, ClassVar, Protocol
 
 from windrow.keys import Key
-from windrow.wire.messages import Blob
+from windrow.wire.blobs import Blob
 
 __all__ = ["Desk", "Question", "Service", "Waiting"]
 

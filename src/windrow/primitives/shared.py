@@ -22,7 +22,9 @@ from windrow.errors import FutureCancelledError
 from windrow.keys import Key, checked, from_plain
 from windrow.primitives.service import Desk, Question
 from windrow.wire import payload
-from windrow.wire.messages import Ask, Blob, Reply
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Reply
+from windrow.wire.requests import Ask
 
 __all__ = ["Held", "Holdings", "Item", "Shared", "Taken", "pack", "unpack"]
 

@@ -19,7 +19,8 @@ from msgspec import Struct
 
 from windrow import context
 from windrow.primitives.service import Desk, Question, Service
-from windrow.wire.messages import Blob, Topic
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Topic
 
 __all__ = ["ALL", "PRINT", "WARN", "GetEvents", "Subscribe", "Topics", "Unsubscribe", "names_of", "print", "warn"]
 

@@ -14,7 +14,8 @@ from msgspec import Struct
 from windrow.keys import Key, label
 from windrow.primitives.service import Desk, Question, Service, Waiting
 from windrow.primitives.shared import Held, Item, Shared, Taken, disown, pack, seconds, unpack, wait_s
-from windrow.wire.messages import Blob, Reply
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Reply
 
 __all__ = ["Variable", "Variables"]
 

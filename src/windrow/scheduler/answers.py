@@ -22,17 +22,14 @@ from windrow.scheduler.eventstream import EventStream
 from windrow.scheduler.plugins import SchedulerPlugins
 from windrow.transport import Link
 from windrow.wire import failure, payload
-from windrow.wire.messages import (
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Call, Listen, Message, Reply
+from windrow.wire.requests import (
     Arrive,
-    Blob,
-    Call,
     Identity,
-    Listen,
-    Message,
     Profile,
     RecentLogs,
     RegisterPlugin,
-    Reply,
     RunOnScheduler,
     ScaleCluster,
     Shutdown,

@@ -14,7 +14,8 @@ from windrow.errors import WorkerStartTimeoutError
 from windrow.scheduler import recording
 from windrow.scheduler.state import ClientRecord
 from windrow.wire import failure, payload
-from windrow.wire import messages as m
+from windrow.wire import requests as r
+from windrow.wire.blobs import Blob
 
 if TYPE_CHECKING:
     from windrow.scheduler.facade import Views, WorkerView
@@ -71,7 +72,7 @@ class Asking:
         found: records.Rows = {name: [] for name in records.COLUMNS}
         since, is_last = 0, False
         while not is_last:
-            request = m.TaskStream(since, recording.ANSWER_ROWS, True, records.HELD_S)
+            request = r.TaskStream(since, recording.ANSWER_ROWS, True, records.HELD_S)
             answer = recording.rows(state, self._reader, request)
             since, is_last = answer["next"], records.gather(found, answer)
         self._server.flush_soon()
@@ -110,7 +111,7 @@ class Asking:
             workers = self.workers_to_close(**kwargs)  # type: ignore[attr-defined]
         chosen = list(workers)
         described = {address: self.workers[address].identity() for address in chosen if address in self.workers}
-        reply = await self._server.ask(m.Retire(chosen, close=close_workers or remove))
+        reply = await self._server.ask(r.Retire(chosen, close=close_workers or remove))
         return {address: described[address] for address in reply.value if address in described}
 
     async def restart_workers(
@@ -139,7 +140,7 @@ class Asking:
         names = {address: present[address].name for address in chosen if address in present}
         if alone := [address for address in names if not present[address].nanny]:
             raise ValueError(f"these workers have no nanny that could restart them: {', '.join(alone)}")
-        await self._server.ask(m.RestartWorkers(chosen))
+        await self._server.ask(r.RestartWorkers(chosen))
         if not wait_for_workers:
             return dict.fromkeys(names, "OK")
         try:
@@ -161,7 +162,7 @@ class Asking:
         WorkerStartTimeoutError
             They are not back in time.
         """
-        reply = await self._server.ask(m.Restart())
+        reply = await self._server.ask(r.Restart())
         expected: int = reply.value
         if not wait_for_workers:
             return
@@ -206,7 +207,7 @@ class Asking:
         if workers is not None or hosts is not None:
             named, near = set(workers or ()), set(hosts or ())
             chosen = [each.address for each in self.workers.values() if each.address in named or each.host in near]
-        reply = await self._server.ask(m.RunFunction(call, chosen, nanny=nanny))
+        reply = await self._server.ask(r.RunFunction(call, chosen, nanny=nanny))
         answers: dict[str, Any] = {}
         for address, blob in zip(reply.value, reply.blobs, strict=True):
             if blob is None:  # it has left meanwhile
@@ -222,7 +223,7 @@ class Asking:
         return answers
 
 
-def _call_of(msg: dict[str, Any]) -> m.Blob:
+def _call_of(msg: dict[str, Any]) -> Blob:
     """Return the pickled (function, args, kwargs) that a message asks for."""
     operation = msg.pop("op", None)
     if operation == "run":

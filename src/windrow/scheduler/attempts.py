@@ -7,7 +7,8 @@ worker was chosen (placement, dispatch), or what the attempt led to (transitions
 from __future__ import annotations
 
 from windrow.scheduler.state import MEMORY, State, Task, WorkerRecord
-from windrow.wire.messages import Blob, Function, Run, Shared, TaskId
+from windrow.wire.blobs import Blob, Shared
+from windrow.wire.messages import Function, Run, TaskId
 
 
 def send_attempt(state: State, task: Task) -> None:

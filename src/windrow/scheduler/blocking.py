@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 __all__ = ["NAMES", "Blocked", "blocked", "refusal"]
 
@@ -30,42 +30,42 @@ def _of_service(*services: str) -> Test:
 
 
 NAMES: dict[str, list[tuple[type, Test]]] = {
-    "adaptive_target": [(m.AdaptiveTarget, _any)],
-    "broadcast": [(m.RunFunction, _any)],
-    "call_actor": [(m.ActorCall, _any)],
-    "events": [(m.Ask, _of_service("events"))],
-    "explain": [(m.Explain, _any)],
-    "facts": [(m.Facts, _any)],
+    "adaptive_target": [(r.AdaptiveTarget, _any)],
+    "broadcast": [(r.RunFunction, _any)],
+    "call_actor": [(r.ActorCall, _any)],
+    "events": [(r.Ask, _of_service("events"))],
+    "explain": [(r.Explain, _any)],
+    "facts": [(r.Facts, _any)],
     "feed": [],
-    "gather": [(m.Gather, _any)],
-    "get_task_stream": [(m.TaskStream, _any)],
-    "has_what": [(m.HasWhat, _any)],
-    "identity": [(m.Identity, _any)],
-    "logs": [(m.RecentLogs, _any)],
-    "overview": [(kind, _any) for kind in (m.Overview, m.Tallies, m.TaskGroups, m.TaskGraph, m.RecentEvents, m.Memory)],
-    "processing": [(m.Processing, _any)],
-    "profile": [(m.Profile, _any)],
-    "rebalance": [(m.Rebalance, _any)],
-    "recipe": [(m.Recipe, _any)],
-    "register_nanny_plugin": [(m.RegisterPlugin, _of_kind("nanny"))],
-    "register_scheduler_plugin": [(m.RegisterPlugin, _of_kind("scheduler"))],
-    "register_worker_plugin": [(m.RegisterPlugin, _of_kind("worker"))],
-    "replicate": [(m.Replicate, _any)],
-    "restart": [(m.Restart, _any)],
-    "restart_workers": [(m.RestartWorkers, _any)],
-    "retire_workers": [(m.Retire, _any)],
-    "run": [(m.RunFunction, _any)],
-    "run_function": [(m.RunOnScheduler, _any)],
-    "scale": [(m.ScaleCluster, _any)],
-    "scatter": [(m.Scatter, _any)],
-    "terminate": [(m.Shutdown, _any)],
-    "unregister_nanny_plugin": [(m.UnregisterPlugin, _of_kind("nanny"))],
-    "unregister_scheduler_plugin": [(m.UnregisterPlugin, _of_kind("scheduler"))],
-    "unregister_worker_plugin": [(m.UnregisterPlugin, _of_kind("worker"))],
-    "versions": [(m.Versions, _any)],
-    "who_has": [(m.WhoHas, _any)],
-    "worker_facts": [(m.WorkerFacts, _any), (m.Report, _any)],
-    "workers_to_close": [(m.WorkersToClose, _any)],
+    "gather": [(r.Gather, _any)],
+    "get_task_stream": [(r.TaskStream, _any)],
+    "has_what": [(r.HasWhat, _any)],
+    "identity": [(r.Identity, _any)],
+    "logs": [(r.RecentLogs, _any)],
+    "overview": [(kind, _any) for kind in (r.Overview, r.Tallies, r.TaskGroups, r.TaskGraph, r.RecentEvents, r.Memory)],
+    "processing": [(r.Processing, _any)],
+    "profile": [(r.Profile, _any)],
+    "rebalance": [(r.Rebalance, _any)],
+    "recipe": [(r.Recipe, _any)],
+    "register_nanny_plugin": [(r.RegisterPlugin, _of_kind("nanny"))],
+    "register_scheduler_plugin": [(r.RegisterPlugin, _of_kind("scheduler"))],
+    "register_worker_plugin": [(r.RegisterPlugin, _of_kind("worker"))],
+    "replicate": [(r.Replicate, _any)],
+    "restart": [(r.Restart, _any)],
+    "restart_workers": [(r.RestartWorkers, _any)],
+    "retire_workers": [(r.Retire, _any)],
+    "run": [(r.RunFunction, _any)],
+    "run_function": [(r.RunOnScheduler, _any)],
+    "scale": [(r.ScaleCluster, _any)],
+    "scatter": [(r.Scatter, _any)],
+    "terminate": [(r.Shutdown, _any)],
+    "unregister_nanny_plugin": [(r.UnregisterPlugin, _of_kind("nanny"))],
+    "unregister_scheduler_plugin": [(r.UnregisterPlugin, _of_kind("scheduler"))],
+    "unregister_worker_plugin": [(r.UnregisterPlugin, _of_kind("worker"))],
+    "versions": [(r.Versions, _any)],
+    "who_has": [(r.WhoHas, _any)],
+    "worker_facts": [(r.WorkerFacts, _any), (r.Report, _any)],
+    "workers_to_close": [(r.WorkersToClose, _any)],
 }
 """What each name stands for; nothing where there is no such request to this scheduler, which refuses it anyway."""
 
@@ -81,7 +81,7 @@ def blocked(names: Iterable[str]) -> dict[type, Blocked]:
     Examples
     --------
     >>> list(blocked(["gather"]))
-    [<class 'windrow.wire.messages.Gather'>]
+    [<class 'windrow.wire.requests.Gather'>]
     """
     found: dict[type, Blocked] = {}
     for name in [names] if isinstance(names, str) else names:

@@ -24,8 +24,8 @@ from windrow.scheduler.state import (
     Unexpected,
 )
 from windrow.scheduler.transitions import let_go, need, purge, step
+from windrow.wire.blobs import Blob
 from windrow.wire.messages import (
-    Blob,
     Cancel,
     Cancelled,
     Declare,

@@ -46,7 +46,6 @@ from windrow.scheduler.transitions import settle
 from windrow.scheduler.watch import Watch
 from windrow.wire import failure, permissions
 from windrow.wire.messages import (
-    Ask,
     Call,
     Cancel,
     Cancelled,
@@ -85,6 +84,7 @@ from windrow.wire.messages import (
     Want,
     Withdraw,
 )
+from windrow.wire.requests import Ask
 
 Handler = Callable[[State, Any, Any], None]
 

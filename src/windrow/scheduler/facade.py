@@ -32,6 +32,8 @@ from windrow.scheduler.state import ERRED, MEMORY, QUEUED, WAITING, ClientRecord
 from windrow.schemes import has_ports
 from windrow.wire import messages as m
 from windrow.wire import payload
+from windrow.wire import requests as r
+from windrow.wire.blobs import Blob
 
 if TYPE_CHECKING:
     import asyncio
@@ -170,7 +172,7 @@ class TaskView(View[Task]):
         return typename(self._record.value, self._record.value_type)
 
     @property
-    def exception(self) -> m.Blob | None:
+    def exception(self) -> Blob | None:
         """What it raised, pickled (``windrow.wire.failure.load``)."""
         return None if self._record.failure is None else self._record.failure.error
 
@@ -621,12 +623,12 @@ class SchedulerView(Asking):
         return dict(self._server.plugins.plugins)
 
     @property
-    def worker_plugins(self) -> Mapping[str, m.Blob]:
+    def worker_plugins(self) -> Mapping[str, Blob]:
         """The plugins of workers, pickled, by name."""
         return dict(self.core.state.plugins["worker"])
 
     @property
-    def nanny_plugins(self) -> Mapping[str, m.Blob]:
+    def nanny_plugins(self) -> Mapping[str, Blob]:
         """The plugins of nannies, pickled, by name."""
         return dict(self.core.state.plugins["nanny"])
 
@@ -653,10 +655,10 @@ class SchedulerView(Asking):
     async def _register(self, kind: Kind, plugin: Any, name: str | None, idempotent: bool) -> dict[str, Any]:
         name = name_of(plugin) if name is None else name
         blob = plugin if type(plugin) is bytes else payload.dumps(plugin, f"The plugin {name!r}")
-        reply = await self._server.ask(m.RegisterPlugin(kind, name, blob, idempotent))
+        reply = await self._server.ask(r.RegisterPlugin(kind, name, blob, idempotent))
         done, error = outcomes(reply)
         if error is not None:
-            await self._server.ask(m.UnregisterPlugin(kind, name))
+            await self._server.ask(r.UnregisterPlugin(kind, name))
             raise error
         return done
 

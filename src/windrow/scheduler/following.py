@@ -21,7 +21,8 @@ from msgspec import Struct
 from windrow.keys import Key, prefix_of
 from windrow.primitives.service import Question, Service
 from windrow.scheduler.state import ERRED, FORGOTTEN, MEMORY, PROCESSING, RELEASED, Task
-from windrow.wire.messages import Blob, TaskId
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import TaskId
 
 __all__ = ["CATEGORIES", "Follow", "Following", "Leave", "Look"]
 

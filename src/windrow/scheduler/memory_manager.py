@@ -17,7 +17,7 @@ from windrow.primitives.service import Question, Service
 from windrow.scheduler.copies import Errand
 from windrow.scheduler.replicas import Plan, drop_copy, is_only_on
 from windrow.scheduler.state import MEMORY, PROCESSING, QUEUED, WAITING, State, Task, WorkerRecord
-from windrow.wire.messages import Blob
+from windrow.wire.blobs import Blob
 
 Action: TypeAlias = Literal["replicate", "drop"]
 

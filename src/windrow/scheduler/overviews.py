@@ -23,7 +23,7 @@ from windrow.scheduler import placement
 from windrow.scheduler.explain import causes, task_facts
 from windrow.scheduler.obstacles import has_all, stranded
 from windrow.scheduler.state import MEMORY, RELEASED, WAITING, State, Task, WorkerRecord
-from windrow.wire.messages import Explain
+from windrow.wire.requests import Explain
 
 TASKS_MAX = 20_000
 """So many tasks of a collection are counted by state, those that they need included."""

@@ -21,7 +21,8 @@ from windrow.plugins.base import SchedulerPlugin, name_of, overrides
 from windrow.scheduler.news import Asked, Came, Left, Logged, Moved, Restarted
 from windrow.scheduler.state import ERRED, MEMORY, State, WorkerRecord
 from windrow.wire import failure
-from windrow.wire.messages import Blob, Graph, Key, Submit, TaskOptions
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Graph, Key, Submit, TaskOptions
 
 if TYPE_CHECKING:
     from windrow.scheduler.facade import SchedulerView

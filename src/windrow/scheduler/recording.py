@@ -20,7 +20,8 @@ from typing import Any
 from windrow.keys import Key
 from windrow.scheduler.state import ObserverRecord, Peer, State, Unexpected, WorkerRecord
 from windrow.wire.activity import ACTIONS, ERRED
-from windrow.wire.messages import Executed, Record, TaskStream
+from windrow.wire.messages import Executed, Record
+from windrow.wire.requests import TaskStream
 
 __all__ = [
     "PAGE_ROWS_PER_S",

@@ -26,39 +26,34 @@ from windrow.scheduler.state import (
 )
 from windrow.scheduler.transitions import lose, purge, step
 from windrow.wire import failure
-from windrow.wire.messages import (
+from windrow.wire.blobs import Blob, Shared
+from windrow.wire.messages import Call, Key, Put, Reply, RestartWorker
+from windrow.wire.requests import (
     ActorCall,
     AdaptiveTarget,
-    Blob,
-    Call,
     Explain,
     Facts,
     Gather,
     GetData,
     HasWhat,
     Identity,
-    Key,
     Memory,
     Overview,
     Processing,
     Profile,
-    Put,
     Reach,
     Rebalance,
     RecentEvents,
     Recipe,
     RegisterPlugin,
     Replicate,
-    Reply,
     Report,
     Request,
     Restart,
-    RestartWorker,
     RestartWorkers,
     Retire,
     RunFunction,
     Scatter,
-    Shared,
     TaskGraph,
     TaskGroups,
     TaskStream,

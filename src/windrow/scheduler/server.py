@@ -42,16 +42,9 @@ from windrow.transport import Link, Listener, inproc
 from windrow.transport.asker import Asker
 from windrow.transport.gate import Gate
 from windrow.transport.lasting import Reception
-from windrow.wire.messages import (
-    Blob,
-    Close,
-    HelloClient,
-    Message,
-    Reply,
-    Request,
-    Shared,
-    Welcome,
-)
+from windrow.wire.blobs import Blob, Shared
+from windrow.wire.messages import Close, HelloClient, Message, Reply, Welcome
+from windrow.wire.requests import Request
 
 logger = logging.getLogger("windrow.scheduler")
 

@@ -29,7 +29,9 @@ from windrow.scheduler.state import (
 )
 from windrow.scheduler.transitions import let_go, need
 from windrow.wire import failure
-from windrow.wire.messages import Ask, Blob, Reply, Withdraw
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Reply, Withdraw
+from windrow.wire.requests import Ask
 
 
 class Look(Question):

@@ -21,7 +21,8 @@ from windrow.account import Account
 from windrow.runqueue import RunQueue
 from windrow.scheduler.notes import Notes
 from windrow.scheduler.tally import Tally, Totals, add_up
-from windrow.wire.messages import Blob, Finished, FreeFunctions, Key, Shared, TaskId
+from windrow.wire.blobs import Blob, Shared
+from windrow.wire.messages import Finished, FreeFunctions, Key, TaskId
 
 RELEASED: Final = "released"  # known, not in memory, and nobody needs it now
 WAITING: Final = "waiting"  # needed, and some input is not in memory

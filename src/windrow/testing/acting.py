@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from windrow.keys import Key
-from windrow.wire.messages import ActorCall, Call, Reply
+from windrow.wire.messages import Call, Reply
+from windrow.wire.requests import ActorCall
 
 if TYPE_CHECKING:
     from windrow.testing.virtual import VirtualClient, VirtualCluster, VirtualFuture, VirtualWorker

@@ -12,7 +12,8 @@ from typing import Any
 
 from windrow.deploy.policy import AdaptivePolicy, Recommendation
 from windrow.testing.virtual import VirtualClient, VirtualCluster
-from windrow.wire.messages import AdaptiveTarget, Reply, Request, Retire, WorkersToClose
+from windrow.wire.messages import Reply
+from windrow.wire.requests import AdaptiveTarget, Request, Retire, WorkersToClose
 
 
 class Adapting:

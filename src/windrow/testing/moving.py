@@ -15,7 +15,8 @@ from typing import Any
 from windrow.keys import Key
 from windrow.scheduler import replicas
 from windrow.testing.virtual import VirtualClient, VirtualCluster
-from windrow.wire.messages import Ask, Rebalance, Replicate, Reply, Request, Retire
+from windrow.wire.messages import Reply
+from windrow.wire.requests import Ask, Rebalance, Replicate, Request, Retire
 
 LOST = "its data was scattered, has been lost"
 

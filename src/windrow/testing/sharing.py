@@ -17,7 +17,8 @@ from windrow.keys import Key, from_plain
 from windrow.primitives import event, multi_lock, queue, semaphore, variable
 from windrow.primitives.shared import Taken
 from windrow.testing.virtual import VirtualClient, VirtualCluster
-from windrow.wire.messages import Blob, Reply
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Reply
 
 SEMAPHORES = {"lock": 1, "other lock": 1, "semaphore": 3}
 NAMES = ["n1", "n2", "n3", "n4"]

@@ -26,10 +26,8 @@ from windrow.testing.agreement import Agreement
 from windrow.testing.explaining import Explaining
 from windrow.testing.lines import End, Line
 from windrow.testing.network import Clock
+from windrow.wire.blobs import Blob
 from windrow.wire.messages import (
-    ActorCall,
-    Ask,
-    Blob,
     Call,
     Cancel,
     Cancelled,
@@ -38,7 +36,6 @@ from windrow.wire.messages import (
     Died,
     Failed,
     Finished,
-    Gather,
     Graph,
     HelloClient,
     HelloNanny,
@@ -47,16 +44,14 @@ from windrow.wire.messages import (
     Lost,
     Release,
     Reply,
-    Request,
-    Restart,
     RestartWorker,
-    Scatter,
     Submit,
     TaskOptions,
     Topic,
     Want,
     Withdraw,
 )
+from windrow.wire.requests import ActorCall, Ask, Gather, Request, Restart, Scatter
 from windrow.worker.core import WorkerCore
 from windrow.worker.incoming import Limits
 from windrow.worker.state import Attempt

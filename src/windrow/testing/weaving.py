@@ -16,7 +16,8 @@ import msgspec
 
 from windrow.keys import Key
 from windrow.testing.virtual import Inner, VirtualClient, VirtualCluster, VirtualWorker, Work
-from windrow.wire.messages import Blob, Graph, Reply, TaskOptions
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Graph, Reply, TaskOptions
 
 if TYPE_CHECKING:
     from windrow.testing.simulation import Simulation

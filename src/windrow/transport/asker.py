@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from windrow.transport.base import Link
 from windrow.wire import failure
-from windrow.wire.messages import Call, Message, Reply, Request
+from windrow.wire.messages import Call, Message, Reply
+from windrow.wire.requests import Request
 
 __all__ = ["Asker"]
 

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from windrow.errors import PickleError, TaskError
 from windrow.wire import payload
-from windrow.wire.messages import Blob
+from windrow.wire.blobs import Blob
 
 T = TypeVar("T")
 

@@ -25,7 +25,8 @@ from typing import TypeAlias
 import msgspec
 
 from windrow.errors import ProtocolError
-from windrow.wire.messages import Buffer, Message
+from windrow.wire.blobs import Buffer
+from windrow.wire.messages import Message
 
 __all__ = ["GOODBYE", "LIMIT_BYTES", "FrameEncoder", "FrameParser", "Piece", "own_memory"]
 

@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from windrow.errors import PickleError
-from windrow.wire.messages import Attached, Blob, Buffer, Key, Shared
+from windrow.wire.blobs import Attached, Blob, Buffer, Shared
+from windrow.wire.messages import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

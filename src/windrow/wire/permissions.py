@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from windrow.roles import Role
 from windrow.wire import messages as m
+from windrow.wire import requests as r
 
 __all__ = ["MESSAGES", "PHRASES", "REQUESTS", "SERVICES", "needed", "reads", "what"]
 
@@ -81,48 +82,48 @@ MESSAGES: dict[type[Struct], Role] = {
 
 REQUESTS: dict[type[Struct], Role] = {
     # What there is.
-    m.Identity: Role.WATCH,
-    m.Overview: Role.WATCH,
-    m.WhoHas: Role.WATCH,
-    m.HasWhat: Role.WATCH,
-    m.Processing: Role.WATCH,
-    m.Facts: Role.WATCH,
-    m.Explain: Role.WATCH,
-    m.RecentLogs: Role.WATCH,
-    m.Versions: Role.WATCH,
-    m.Report: Role.WATCH,
-    m.WorkerFacts: Role.WATCH,
-    m.Tallies: Role.WATCH,
-    m.TaskStream: Role.WATCH,
-    m.TaskGraph: Role.WATCH,
-    m.TaskGroups: Role.WATCH,
-    m.RecentEvents: Role.WATCH,
-    m.Memory: Role.WATCH,
-    m.Profile: Role.WATCH,
-    m.AdaptiveTarget: Role.WATCH,
-    m.WorkersToClose: Role.WATCH,
+    r.Identity: Role.WATCH,
+    r.Overview: Role.WATCH,
+    r.WhoHas: Role.WATCH,
+    r.HasWhat: Role.WATCH,
+    r.Processing: Role.WATCH,
+    r.Facts: Role.WATCH,
+    r.Explain: Role.WATCH,
+    r.RecentLogs: Role.WATCH,
+    r.Versions: Role.WATCH,
+    r.Report: Role.WATCH,
+    r.WorkerFacts: Role.WATCH,
+    r.Tallies: Role.WATCH,
+    r.TaskStream: Role.WATCH,
+    r.TaskGraph: Role.WATCH,
+    r.TaskGroups: Role.WATCH,
+    r.RecentEvents: Role.WATCH,
+    r.Memory: Role.WATCH,
+    r.Profile: Role.WATCH,
+    r.AdaptiveTarget: Role.WATCH,
+    r.WorkersToClose: Role.WATCH,
     # What work needs.
-    m.Gather: Role.SUBMIT,
-    m.Scatter: Role.SUBMIT,
-    m.Recipe: Role.SUBMIT,
-    m.ActorCall: Role.SUBMIT,
-    m.Replicate: Role.SUBMIT,
-    m.Rebalance: Role.SUBMIT,
-    m.RunFunction: Role.SUBMIT,  # on workers, where tasks run; see `needed` for nannies
-    m.Ask: Role.SUBMIT,  # see `SERVICES` and `reads`
+    r.Gather: Role.SUBMIT,
+    r.Scatter: Role.SUBMIT,
+    r.Recipe: Role.SUBMIT,
+    r.ActorCall: Role.SUBMIT,
+    r.Replicate: Role.SUBMIT,
+    r.Rebalance: Role.SUBMIT,
+    r.RunFunction: Role.SUBMIT,  # on workers, where tasks run; see `needed` for nannies
+    r.Ask: Role.SUBMIT,  # see `SERVICES` and `reads`
     # What runs code in the scheduler or in nannies, changes workers for all, or ends them.
-    m.RunOnScheduler: Role.ADMINISTER,
-    m.RegisterPlugin: Role.ADMINISTER,
-    m.UnregisterPlugin: Role.ADMINISTER,
-    m.Restart: Role.ADMINISTER,
-    m.RestartWorkers: Role.ADMINISTER,
-    m.Retire: Role.ADMINISTER,
-    m.ScaleCluster: Role.ADMINISTER,
-    m.Shutdown: Role.ADMINISTER,
+    r.RunOnScheduler: Role.ADMINISTER,
+    r.RegisterPlugin: Role.ADMINISTER,
+    r.UnregisterPlugin: Role.ADMINISTER,
+    r.Restart: Role.ADMINISTER,
+    r.RestartWorkers: Role.ADMINISTER,
+    r.Retire: Role.ADMINISTER,
+    r.ScaleCluster: Role.ADMINISTER,
+    r.Shutdown: Role.ADMINISTER,
     # What workers and nannies ask.
-    m.Arrive: Role.ADMINISTER,
-    m.GetData: Role.ADMINISTER,
-    m.Reach: Role.ADMINISTER,
+    r.Arrive: Role.ADMINISTER,
+    r.GetData: Role.ADMINISTER,
+    r.Reach: Role.ADMINISTER,
 }
 """All requests."""
 
@@ -140,7 +141,7 @@ SERVICES: dict[str, Role] = {
     "variables": Role.SUBMIT,
     "amm": Role.ADMINISTER,  # it moves the data of all
 }
-"""Who may ask a service of the scheduler (`wire.messages.Ask`), unless it only `reads`."""
+"""Who may ask a service of the scheduler (`wire.requests.Ask`), unless it only `reads`."""
 
 _READING = {"datasets": "list", "events": "get", "metadata": "get", "output": "get"}
 """Services with something to read, and the tag of the request that reads it and does nothing else."""
@@ -163,26 +164,26 @@ PHRASES: dict[type[Struct] | str, str] = {
     m.Withdraw: "use locks, queues and the like",
     m.Log: "log events",
     m.Reply: "answer the scheduler",
-    m.Gather: "gather results",
-    m.Scatter: "scatter data",
-    m.Recipe: "see how a task is made",
-    m.ActorCall: "use actors",
-    m.Replicate: "replicate data",
-    m.Rebalance: "rebalance data",
-    m.RunFunction: "run a function on workers",
-    m.RunOnScheduler: "run a function on the scheduler",
-    m.RegisterPlugin: "register plugins or upload files",
-    m.UnregisterPlugin: "unregister plugins",
-    m.Restart: "restart the cluster",
-    m.RestartWorkers: "restart workers",
-    m.Retire: "retire workers",
-    m.ScaleCluster: "scale the cluster",
-    m.Shutdown: "shut the cluster down",
+    r.Gather: "gather results",
+    r.Scatter: "scatter data",
+    r.Recipe: "see how a task is made",
+    r.ActorCall: "use actors",
+    r.Replicate: "replicate data",
+    r.Rebalance: "rebalance data",
+    r.RunFunction: "run a function on workers",
+    r.RunOnScheduler: "run a function on the scheduler",
+    r.RegisterPlugin: "register plugins or upload files",
+    r.UnregisterPlugin: "unregister plugins",
+    r.Restart: "restart the cluster",
+    r.RestartWorkers: "restart workers",
+    r.Retire: "retire workers",
+    r.ScaleCluster: "scale the cluster",
+    r.Shutdown: "shut the cluster down",
     m.HelloWorker: "join as a worker",
     m.HelloNanny: "join as a nanny",
-    m.Arrive: "join as a worker or a nanny",
-    m.GetData: "take data from a worker",
-    m.Reach: "put data on a worker",
+    r.Arrive: "join as a worker or a nanny",
+    r.GetData: "take data from a worker",
+    r.Reach: "put data on a worker",
     "datasets": "use published datasets",
     "events": "subscribe to events",
     "fire-and-forget": "fire and forget tasks",
@@ -204,29 +205,29 @@ def needed(message: object) -> Role:
 
     Examples
     --------
-    >>> needed(m.Call(1, m.Identity())), needed(m.Call(2, m.Shutdown()))
+    >>> needed(m.Call(1, r.Identity())), needed(m.Call(2, r.Shutdown()))
     (<Role.WATCH: 1>, <Role.ADMINISTER: 3>)
     """
     if type(message) is not m.Call:
         return MESSAGES.get(type(message), Role.ADMINISTER)  # type: ignore[arg-type]
     request = message.request
-    if type(request) is m.Ask:
+    if type(request) is r.Ask:
         if reads(request):
             return Role.WATCH
         return SERVICES.get(request.service, Role.ADMINISTER)
-    if type(request) is m.RunFunction and request.nanny:
+    if type(request) is r.RunFunction and request.nanny:
         return Role.ADMINISTER
     return REQUESTS.get(type(request), Role.ADMINISTER)
 
 
-def reads(request: m.Ask) -> bool:
+def reads(request: r.Ask) -> bool:
     """Return whether a service is only asked for what it keeps: names of datasets, events, metadata, what tasks said.
 
     Examples
     --------
-    >>> reads(m.Ask("amm", "running")), reads(m.Ask("amm", "start"))
+    >>> reads(r.Ask("amm", "running")), reads(r.Ask("amm", "start"))
     (True, False)
-    >>> reads(m.Ask("metadata", ["get", ["x"]])), reads(m.Ask("metadata", ["set", ["x"], 1]))
+    >>> reads(r.Ask("metadata", ["get", ["x"]])), reads(r.Ask("metadata", ["set", ["x"], 1]))
     (True, False)
     """
     wish = request.request
@@ -244,13 +245,13 @@ def what(message: object) -> str:
 
     Examples
     --------
-    >>> what(m.Call(1, m.Ask("queues", None))), what(m.Release([], 1))
+    >>> what(m.Call(1, r.Ask("queues", None))), what(m.Release([], 1))
     ("To use queues (Ask 'queues')", 'To hold results (Release)')
     """
     said = message.request if type(message) is m.Call else message
     kind: type[Struct] = type(said)  # type: ignore[assignment]
-    if type(said) is m.Ask:
+    if type(said) is r.Ask:
         return f"To {PHRASES.get(said.service, 'ask a service')} (Ask {said.service!r})"
-    if type(said) is m.RunFunction and said.nanny:
+    if type(said) is r.RunFunction and said.nanny:
         return "To run a function on nannies (RunFunction)"
     return f"To {PHRASES.get(kind, 'say this')} ({kind.__name__})"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from windrow import config, memfd, segments
 from windrow.memfd import SegmentError, offsets
 from windrow.wire import payload
-from windrow.wire.messages import Attached, Blob, Buffer, Shared
+from windrow.wire.blobs import Attached, Blob, Buffer, Shared
 
 __all__ = ["attach", "attached", "hand_over", "keep", "offer", "packed", "pays", "plain", "share", "views"]
 

@@ -22,7 +22,9 @@ from windrow import context
 from windrow.errors import ActorLostError
 from windrow.keys import Key
 from windrow.wire import failure, payload
-from windrow.wire.messages import ActorCall, Blob, TaskId
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import TaskId
+from windrow.wire.requests import ActorCall
 from windrow.worker.state import Hosted
 
 logger = logging.getLogger("windrow.worker")

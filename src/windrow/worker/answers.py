@@ -16,19 +16,16 @@ from windrow.plugins.calling import takes
 from windrow.transport import Link
 from windrow.transport.gate import Gate
 from windrow.wire import failure, payload, sharing
-from windrow.wire.messages import (
+from windrow.wire.blobs import Blob, Shared
+from windrow.wire.messages import Call, Message, Reply
+from windrow.wire.requests import (
     ActorCall,
-    Blob,
-    Call,
     GetData,
-    Message,
     Profile,
     Reach,
     RegisterPlugin,
-    Reply,
     Report,
     RunFunction,
-    Shared,
     UnregisterPlugin,
 )
 from windrow.worker import compression

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from windrow.runqueue import RunQueue
+from windrow.wire.blobs import Blob
 from windrow.wire.messages import (
-    Blob,
     Copied,
     Copy,
     Done,

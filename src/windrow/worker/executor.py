@@ -31,7 +31,8 @@ from windrow.errors import Reschedule, TaskError
 from windrow.keys import Key
 from windrow.primitives import actor
 from windrow.wire import activity, failure, payload, sharing
-from windrow.wire.messages import STAYS, Blob, Shared, TaskId
+from windrow.wire.blobs import Blob, Shared
+from windrow.wire.messages import STAYS, TaskId
 from windrow.worker.core import WorkerCore
 from windrow.worker.keeping import Keeping
 from windrow.worker.sizes import size_of

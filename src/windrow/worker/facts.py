@@ -17,7 +17,7 @@ import msgspec
 
 from windrow import logs, versions
 from windrow.keys import Key
-from windrow.wire.messages import Report
+from windrow.wire.requests import Report
 from windrow.worker import executor
 from windrow.worker.state import Attempt
 

@@ -19,7 +19,7 @@ from typing import Any
 from windrow.keys import Key
 from windrow.plugins.scratch import Scratch
 from windrow.wire import payload
-from windrow.wire.messages import Blob
+from windrow.wire.blobs import Blob
 from windrow.worker.store import Elsewhere
 
 __all__ = ["Keeping", "Kept", "new_mapping"]

@@ -16,7 +16,8 @@ from windrow.keys import label
 from windrow.pulse import Pulse
 from windrow.roles import Role, token
 from windrow.transport import Link, Listener
-from windrow.wire.messages import Call, HelloObserver, Message, Reply, WorkerFacts
+from windrow.wire.messages import Call, HelloObserver, Message, Reply
+from windrow.wire.requests import WorkerFacts
 from windrow.worker import facts
 
 if TYPE_CHECKING:

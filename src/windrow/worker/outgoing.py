@@ -15,7 +15,9 @@ from typing import TypeAlias
 
 from windrow.transport import Link
 from windrow.wire import payload
-from windrow.wire.messages import Blob, GetData, Reply
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Reply
+from windrow.wire.requests import GetData
 from windrow.worker.core import WorkerCore
 from windrow.worker.squeezing import Facts
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from windrow.errors import PickleError
 from windrow.wire import failure, payload, sharing
-from windrow.wire.messages import Blob, Shared, TaskId
+from windrow.wire.blobs import Blob, Shared
+from windrow.wire.messages import TaskId
 from windrow.worker.store import Elsewhere, LostValueError, Packed
 
 if TYPE_CHECKING:

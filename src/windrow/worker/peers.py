@@ -17,7 +17,9 @@ from windrow import addressing, schemes, segments, transport
 from windrow import config as windrow_config
 from windrow.transport import Link
 from windrow.wire import activity, payload, sharing
-from windrow.wire.messages import Blob, Call, GetData, Message, Reply, TaskId
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Call, Message, Reply, TaskId
+from windrow.wire.requests import GetData
 from windrow.worker import compression
 from windrow.worker.squeezing import expand
 

@@ -21,7 +21,7 @@ from windrow import config, sampling
 from windrow.keys import prefix
 from windrow.sampler import Loop, Sampler
 from windrow.sampling import History
-from windrow.wire.messages import Profile
+from windrow.wire.requests import Profile
 from windrow.worker.executor import Executor
 from windrow.worker.state import RUNNING
 
@@ -88,7 +88,7 @@ class Profiler:
         return seen
 
     def answer(self, request: Profile) -> bytes:
-        """Return what was seen, as `wire.messages.Profile` says."""
+        """Return what was seen, as `wire.requests.Profile` says."""
         history = self.loop.history if request.server else self.tasks
         with self._lock:
             tree, counts = history.between(request.start, request.stop, request.key)

@@ -28,8 +28,8 @@ from windrow.primitives.topics import names_of
 from windrow.transport import Link, Listener
 from windrow.transport.room import Room
 from windrow.wire import failure
+from windrow.wire.blobs import Blob
 from windrow.wire.messages import (
-    Blob,
     Call,
     Close,
     Heartbeat,
@@ -38,9 +38,9 @@ from windrow.wire.messages import (
     Log,
     Message,
     Put,
-    UnregisterPlugin,
     Welcome,
 )
+from windrow.wire.requests import UnregisterPlugin
 from windrow.worker import joining, output
 from windrow.worker.answers import Answers
 from windrow.worker.core import WorkerCore

@@ -23,8 +23,8 @@ from math import inf
 from msgspec import Struct
 
 from windrow.wire import payload, sharing
+from windrow.wire.blobs import Attached, Blob, Buffer, Shared
 from windrow.wire.framing import own_memory
-from windrow.wire.messages import Attached, Blob, Buffer, Shared
 from windrow.worker import compression
 from windrow.worker.compression import Codec
 from windrow.worker.store import Elsewhere, LostValueError, Packed

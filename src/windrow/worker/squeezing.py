@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from windrow.wire.blobs import Attached, Blob, Buffer
 from windrow.wire.framing import own_memory
-from windrow.wire.messages import Attached, Blob, Buffer
 from windrow.worker.compression import Codec, pays
 
 __all__ = ["Facts", "expand", "squeeze"]

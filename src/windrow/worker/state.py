@@ -10,7 +10,8 @@ from typing import Final
 from msgspec import Struct
 
 from windrow.runqueue import RunQueue
-from windrow.wire.messages import Blob, Key, TaskId
+from windrow.wire.blobs import Blob
+from windrow.wire.messages import Key, TaskId
 
 WAITING: Final = "waiting"  # some input is being fetched, or made on this worker
 READY: Final = "ready"  # waits for a thread

@@ -21,7 +21,8 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from windrow.wire.messages import Blob, Shared, TaskId
+from windrow.wire.blobs import Blob, Shared
+from windrow.wire.messages import TaskId
 from windrow.wire.payload import nbytes as blob_bytes
 from windrow.worker.memory import Marks
 
