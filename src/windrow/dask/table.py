@@ -127,9 +127,9 @@ MODULES: Final[dict[str, dict[str, str]]] = {
     "scheduler": {
         **_of("windrow", "KilledWorker Scheduler"),
         **_of("windrow.errors", "NoValidWorkerError"),
-        "ClientState": "windrow.scheduler.facade:ClientView",
-        "TaskState": "windrow.scheduler.facade:TaskView",
-        "WorkerState": "windrow.scheduler.facade:WorkerView",
+        "ClientState": "windrow.scheduler.views:ClientView",
+        "TaskState": "windrow.scheduler.views:TaskView",
+        "WorkerState": "windrow.scheduler.views:WorkerView",
     },
     "security": _of("windrow", "Security"),
     "semaphore": _of("windrow", "Semaphore"),

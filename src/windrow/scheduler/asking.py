@@ -18,8 +18,8 @@ from windrow.wire import requests as r
 from windrow.wire.blobs import Blob
 
 if TYPE_CHECKING:
-    from windrow.scheduler.facade import Views, WorkerView
     from windrow.scheduler.server import SchedulerServer
+    from windrow.scheduler.views import Views, WorkerView
 
 __all__ = ["Asking"]
 
