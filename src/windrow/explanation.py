@@ -213,7 +213,7 @@ class TasksExplanation(_Telling, Struct, frozen=True, kw_only=True, tag="tasks",
         total = sum(self.states.values())
         states = ", ".join(f"{count:,} {_STATES.get(state, state)}" for state, count in self.states.items())
         told = [f"{count_of(total, 'task')}: {states}."]
-        if not self.groups:
+        if not self.groups and UNKNOWN not in self.states:
             told[0] += " All are done."
         for group in self.groups:
             told.append(f"  {group.sentence}")

@@ -104,6 +104,31 @@ def test_what_changes_is_drawn(browser: Browser, root: str) -> None:
     browser.until(f"{count} > arguments[0]", browser.ask(count))
 
 
+def test_the_link_overrules_the_scheme_of_the_browser(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/status?scheme=dark")
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    ink = "return Bokeh.documents[0].get_model_by_name('progress').left[0].major_label_text_color"
+    assert (browser.ask(ground), browser.ask(ink)) == ("rgb(22, 25, 29)", "#9aa4b1")
+    browser.click("nav a[href*=workers]")
+    browser.until("return document.body?.dataset.drawn")
+    assert browser.ask(ground) == "rgb(22, 25, 29)"
+    browser.open(f"{root}/status")
+    assert browser.ask(ground) == "rgb(255, 255, 255)"
+
+
+def test_the_list_of_further_pages_is_within_the_window_and_closes(browser: Browser, root: str) -> None:
+    browser.open(f"{root}/status")
+    browser.click("details.more summary")
+    edges = browser.ask(
+        "return [...document.querySelectorAll('details.more a')].map((link) => link.getBoundingClientRect().right)"
+    )
+    assert len(edges) > 30
+    assert max(edges) <= browser.ask("return innerWidth")
+    assert browser.ask("return document.scrollingElement.scrollWidth <= innerWidth")
+    browser.click("#task-stream")
+    assert not browser.ask("return document.querySelector('details.more').open")
+
+
 def test_a_tab_shows_another_plot(browser: Browser, root: str) -> None:
     browser.open(f"{root}/status")
     shown = "return document.getElementById(arguments[0]).getBoundingClientRect().height > 60"
@@ -209,6 +234,7 @@ def test_behind_a_prefix(browser: Browser) -> None:
 def test_events_have_a_date_and_24_hours(browser: Browser, root: str) -> None:
     browser.open(f"{root}/events")
     time = browser.until("return document.querySelector('#events tbody td.n')?.textContent")
+    assert "training" in browser.ask("return document.querySelector('#events').textContent")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d [0-2]\d:\d\d:\d\d", time), time
 
 

@@ -55,6 +55,11 @@ def test_one_picture(cluster: LocalCluster) -> None:
 
 
 @pytest.mark.usefixtures("fresh")
+def test_where_the_output_is_no_terminal_it_is_one_picture(cluster: LocalCluster) -> None:
+    assert run(cluster.scheduler_address).output.count("1 worker, 1 thread,") == 1
+
+
+@pytest.mark.usefixtures("fresh")
 def test_who_looks_is_no_client(cluster: LocalCluster) -> None:
     assert "; 1 client;" in run(cluster.scheduler_address, "--once").output
 

@@ -189,7 +189,7 @@ def some_facts(found: Snapshot | None = None) -> dict[str, Any]:
             "groups": [["load", "load", {"memory": 5}, 4096], ["sum", "sum", {"waiting": 1}, 0]],
             "edges": [0, 1],
         },
-        "events": [[1000.0, {"action": "retired", "worker": "w"}], [1001.0, "x" * 1000]],
+        "events": [[1000.0, {"action": "retired", "worker": "w"}, ["scheduler", "w"]], [1001.0, "x" * 1000, ["x"]]],
         "tallies": TALLIES,
         "pulse": [beat(TALLIES, 1000.0), beat({**TALLIES, "pulse": {**PULSE, "ticks": 8, "gc_s": 0.5}}, 1001.0)],
         "stream": (recorded(5, 4), 9),

@@ -8,6 +8,7 @@ from math import isnan
 from typing import Any
 
 import pytest
+from msgspec import structs
 from observe_help import recorded, rows, snapshot, some_facts
 
 from windrow.drawing import colours
@@ -86,6 +87,15 @@ def test_a_million_tasks_on_five_hundred_workers_cost_milliseconds() -> None:
         spent = time.process_time() - start
         assert spent < 0.25, plot.name
         assert max(len(column) for columns in frames.values() for column in columns.values()) <= 20_000, plot.name
+
+
+def test_a_worker_that_has_gone_keeps_its_name_in_the_stream() -> None:
+    facts = some_facts()
+    lanes = PLOTS["task-stream"].frames(facts)["ticks"]["text"]
+    left = dict(facts["snapshot"].identity, workers={})
+    facts["snapshot"] = structs.replace(facts["snapshot"], identity=left)
+    after = PLOTS["task-stream"].frames(facts)["ticks"]["text"]
+    assert after == [lane.replace(" · ", ", gone · ") for lane in lanes]
 
 
 def test_a_prefix_has_the_same_colour_everywhere() -> None:

@@ -161,6 +161,17 @@ def test_the_document_of_a_page_has_its_plots_but_those_behind_tabs(path: str) -
     asyncio.run(main())
 
 
+def test_without_prometheus_client_a_monitor_hears_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("windrow.observe.metrics.is_there", lambda: False)
+
+    async def main() -> None:
+        async with serving(FakeSource(snapshot())) as (url, _):
+            answer = await get(f"{url}/metrics")
+            assert (answer.code, b"pip install prometheus_client" in answer.body) == (501, True)
+
+    asyncio.run(main())
+
+
 def test_bokehjs_comes_from_here_and_is_kept_by_browsers() -> None:
     async def main() -> None:
         async with serving(FakeSource(snapshot()), prefix="/foo") as (url, _):

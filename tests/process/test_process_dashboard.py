@@ -175,7 +175,11 @@ def test_a_prefix_is_before_every_path() -> None:
         assert link.endswith("/foo/status")
         paths = json.loads(page(link, "sitemap.json"))["paths"]
         assert {page(link, path.lstrip("/")) is not None for path in paths} == {True}
-        assert fetch(link.replace("/foo", ""))[0] == 404
+        status, body, _ = fetch(link.replace("/foo", ""))
+        assert (status, "stands in ./foo/sitemap.json" in body) == (404, True)
+        assert fetch(link.replace("/foo", "") + "/")[0] == 404
+        for other in ("", "/status/"):  # as people type them
+            assert "windrow: Status" in page(link.replace("/status", other), "")
         assert "windrow: Status" in page(link, "")  # and so does where it leads to
 
 

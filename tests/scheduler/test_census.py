@@ -47,6 +47,19 @@ def test_an_overview_counts_what_is_there(world: World) -> None:
     assert (counts["idle"], counts["saturated"]) == (False, True)
 
 
+def test_tasks_that_ask_for_what_no_worker_has_can_run_nowhere(world: World) -> None:
+    world.worker("w", resources={"CPU": 1})
+    client, observer = world.client("c"), watch(world)
+    world.submit(client, "x", "y", resources={"GPU": 1})
+    world.submit(client, "z", resources={"CPU": 1})
+    world.submit(client, "later", resources={"CPU": 1})
+    world.clear()
+    assert look(world, observer)["unrunnable"] == 2
+    world.worker("v", resources={"GPU": 1})
+    world.clear()
+    assert look(world, observer)["unrunnable"] == 0
+
+
 def test_of_tasks_that_fail_with_their_input_only_the_root_is_named(world: World) -> None:
     worker, client, observer = world.worker("w"), world.client("c"), watch(world)
     world.chain(client, "a", "b")

@@ -424,6 +424,7 @@ def test_several_tasks_are_summed_up_with_what_they_need(world: World) -> None:
     )
     assert told[2].startswith("    To do: start a worker with resources={'GPU': 1.0}")
     assert world.why("x", several=True) == "1 task: 1 finished. All are done."
+    assert world.why("nope", "no", several=True) == "2 tasks: 2 not known."
 
 
 def test_an_idle_worker_says_why(world: World) -> None:

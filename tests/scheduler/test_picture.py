@@ -155,5 +155,7 @@ def test_who_looks_may_ask_for_it_and_for_what_was_logged(world: World) -> None:
 
     assert told(TaskGraph(10))["ids"] == []
     assert told(TaskGroups())["groups"] == []
-    assert [event for _, event in told(RecentEvents(10, "mine"))] == [{"step": 1}]
-    assert [event for _, event in told(RecentEvents(1))] == [{"step": 2}]
+    assert [row[1:] for row in told(RecentEvents(10, "mine"))] == [[{"step": 1}, ["mine"]]]
+    [[_, event, topics]] = told(RecentEvents(1))
+    assert event == {"step": 2}
+    assert topics != ["all"]

@@ -39,7 +39,7 @@ LINES = 9
     "--sort", type=click.Choice(ORDERS), default="name", show_default=True, help="What workers are sorted by."
 )
 @click.option("--rows", type=click.IntRange(min=1), default=None, help="Workers and prefixes shown at the most.")
-@click.option("--once", is_flag=True, help="Print one picture, and end.")
+@click.option("--once", is_flag=True, help="Print one picture, and end; as where the output is no terminal.")
 def top(scheduler: str | None, **options: Any) -> None:
     """Watch the cluster of SCHEDULER: who works, with how much memory, and what becomes of its tasks.
 
@@ -74,10 +74,11 @@ async def _look(address: str, secret: bytes, options: dict[str, Any]) -> None:
 
     source = await Source.connect(address, roles.token(secret, roles.Role.WATCH))
     try:
-        if options["once"]:
-            await _print(source, Console(), options)
+        console = Console()
+        if options["once"] or not console.is_terminal:
+            await _print(source, console, options)
         else:
-            await _watch(source, Console(), options)
+            await _watch(source, console, options)
     finally:
         source.close()
 

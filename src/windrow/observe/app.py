@@ -159,7 +159,9 @@ class Answer(RequestHandler):
         elif status_code == 404:
             detail = (isinstance(error, HTTPError) and error.log_message) or "there is no such page"
             detail = detail.replace("%%", "%")  # tornado doubles it, for its log
-            words = f"{detail}; all that there is stands in {self.root}sitemap.json"
+            inside = self.request.path.startswith(f"{self.site.prefix}/")
+            top = self.root if inside else f"{self.root}{self.site.prefix.strip('/')}/"
+            words = f"{detail}; all that there is stands in {top}sitemap.json"
         elif isinstance(error, TimeoutError | ConnectionError):
             self.set_status(503)
             words = f"The scheduler does not answer: {error or 'it may be busy'}. Try again."
@@ -231,8 +233,16 @@ class Metrics(Answer):
     async def get(self) -> None:
         """Answer with figures for Prometheus."""
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        if not metrics.is_there():
+            self.set_status(501)
+            self.write(metrics.MISSING)
+        else:
+            self.write(await self.text())
+
+    async def text(self) -> str:
+        """Return them."""
         source = self.site.source
-        self.write(metrics.text(*await asyncio.gather(source.snapshot(), source.tallies(), source.desired())))
+        return metrics.text(*await asyncio.gather(source.snapshot(), source.tallies(), source.desired()))
 
 
 class Sitemap(Answer):
@@ -243,12 +253,24 @@ class Sitemap(Answer):
         self.write_json({"paths": self.site.paths})
 
 
+class Bare(Answer):
+    """The prefix, without a slash behind it."""
+
+    async def get(self) -> None:
+        """Lead to the status page."""
+        self.go(f"{self.request.path.rpartition('/')[2]}/status")
+
+
 class NotFound(Answer):
     """Any other path; who has no token does not learn which there are."""
 
     async def get(self) -> None:
-        """Say that there is none."""
-        raise HTTPError(404)
+        """Lead to the path without a slash at its end, or say that there is none."""
+        prefix, asked = self.site.prefix, self.request.path
+        path = asked[len(prefix) : -1]
+        if not (asked.startswith(f"{prefix}/") and asked.endswith("/") and path in self.site.paths):
+            raise HTTPError(404)
+        self.go(path.removeprefix("/"))
 
 
 EVERYWHERE: dict[str, type[RequestHandler]] = {
@@ -280,6 +302,8 @@ def make_app(site: Site, party: str = "scheduler") -> Application:
         routes |= absent.ROUTES
     prefix = site.escaped_prefix
     table: list[Any] = [(prefix + path, handler, {"site": site}) for path, handler in routes.items()]
+    if site.prefix:
+        table.append((prefix, Bare, {"site": site}))
     files = {"path": os.fspath(HERE / "static")}
     table.append((rf"{prefix}/statics/(.*)", StaticFileHandler, files))
     application = Application(

@@ -77,16 +77,17 @@ class Feed:
         return dict(zip(wanted, found, strict=True))
 
     async def _snapshot(self) -> Any:
-        return await self.source.snapshot()
+        snapshot = await self.source.snapshot()
+        if snapshot is not self._last:
+            self._last = snapshot
+            self._moments.append(moment(snapshot, time.time()))
+        return snapshot
 
     async def _now(self) -> float:
         return time.time()
 
     async def _history(self) -> list[Moment]:
-        snapshot = await self.source.snapshot()
-        if snapshot is not self._last:
-            self._last = snapshot
-            self._moments.append(moment(snapshot, time.time()))
+        await self._snapshot()
         return list(self._moments)
 
     async def _graph(self) -> Any:

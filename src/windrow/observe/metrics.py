@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-__all__ = ["text", "worker_text"]
+__all__ = ["MISSING", "is_there", "text", "worker_text"]
 
 MISSING = "# windrow: prometheus_client is not installed here; pip install prometheus_client (or windrow[dashboard])\n"
 
@@ -25,8 +25,13 @@ Values: TypeAlias = float | Mapping[Any, float]
 """One number; or one for each value of a label, or for each tuple of values of several."""
 
 
+def is_there() -> bool:
+    """Say whether prometheus_client is installed."""
+    return importlib.util.find_spec("prometheus_client") is not None
+
+
 def text(snapshot: Snapshot, tallies: Mapping[str, Any], desired: int) -> str:
-    """Return all figures; where prometheus_client is not installed, a line that says so.
+    """Return all figures.
 
     Parameters
     ----------
@@ -44,8 +49,6 @@ def worker_text(told: Mapping[str, Any]) -> str:
 
 
 def _text(families: Any) -> str:
-    if importlib.util.find_spec("prometheus_client") is None:
-        return MISSING
     from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry()
@@ -73,7 +76,8 @@ def _prefix(party: str) -> str:
 
 def _of_scheduler(snapshot: Snapshot, tallies: Mapping[str, Any], desired: int) -> Iterator[Metric]:
     prefix, overview = _prefix("scheduler"), snapshot.overview
-    by_state = {**figures.states(snapshot), "no-worker": overview["unrunnable"]}
+    by_state, stranded = figures.states(snapshot), overview["unrunnable"]
+    by_state |= {"queued": max(0, by_state["queued"] - stranded), "no-worker": stranded}
     (clients_added, clients_removed), (workers_added, workers_removed) = tallies["clients"], tallies["workers"]
     yield _gauge(f"{prefix}_clients", "Clients that are connected", overview["clients"])
     yield _counter(f"{prefix}_client_connections_added", "Clients that have come", clients_added)

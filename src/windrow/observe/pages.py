@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import time
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from tornado.web import HTTPError, RequestHandler
 
@@ -20,6 +20,8 @@ from windrow.wire.requests import Explain, Facts, Processing, RecentLogs, Worker
 __all__ = ["PAGES", "ROUTES", "Page"]
 
 LOG_RECORDS = 200
+SCHEMES = ("light", "dark")
+"""Those that a page may be asked to have, whatever the browser prefers."""
 KEYS_MAX = 200
 """So many keys are in one list."""
 
@@ -29,7 +31,9 @@ class Page(Answer):
 
     def show(self, template: str, title: str, **facts: Any) -> None:
         """Fill a template in."""
-        query = f"?token={quote(token)}" if (token := self.get_query_argument("token", "")) else ""
+        scheme = self.get_query_argument("scheme", "")
+        kept = {"token": self.get_query_argument("token", ""), "scheme": scheme if scheme in SCHEMES else ""}
+        query = urlencode({name: value for name, value in kept.items() if value})
         self.render(
             template,
             title=title,
@@ -37,7 +41,8 @@ class Page(Answer):
             more=self.site.more,
             here=self.request.path.removeprefix(self.site.prefix).strip("/"),
             root=self.root,
-            query=query,
+            query=f"?{query}" if query else "",
+            scheme=kept["scheme"],
             bytes_text=figures.bytes_text,
             path_of=_path_of,
             **{"bare": False, **facts},

@@ -112,7 +112,7 @@ def _tasks(drawn: Mapping[str, Any], rows: int) -> Table:
 
 def _table(first: str, *others: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
-    table.add_column(first, max_width=40)  # where room is short, it alone gives way
+    table.add_column(first, min_width=8, max_width=40)  # where room is short, it gives way first
     for name in others:
         table.add_column(name, justify="left" if name in ("", "done") else "right", no_wrap=True)
     return table

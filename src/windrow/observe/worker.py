@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tornado.web import RequestHandler
 
-from windrow.observe import metrics
+from windrow.observe import app, metrics
 from windrow.observe.app import Answer
 from windrow.observe.pages import Page
 
@@ -31,13 +31,12 @@ class Status(Answer):
         self.write_json(await self.site.source.worker())
 
 
-class Metrics(Answer):
+class Metrics(app.Metrics):
     """``/metrics``."""
 
-    async def get(self) -> None:
-        """Answer with figures for Prometheus."""
-        self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-        self.write(metrics.worker_text(await self.site.source.worker()))
+    async def text(self) -> str:
+        """Return the worker's figures."""
+        return metrics.worker_text(await self.site.source.worker())
 
 
 PAGES = (("status", "Status"),)

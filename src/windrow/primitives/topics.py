@@ -64,12 +64,16 @@ class Topics(Service):
         super().__init__(desk)
         self.kept: int = desk.config.events_kept
         self.events: dict[str, deque[tuple[float, Any]]] = {}
+        self.recent: deque[tuple[float, Any, list[str]]] = deque(maxlen=self.kept)
+        """The last of all topics, with theirs."""
         self.subscribers: dict[str, dict[str, None]] = {}
         """Clients by topic."""
 
     def log(self, topics: Iterable[str], time: float, event: Any) -> None:
         """Remember an event, and pass it on to those who have subscribed to its topics."""
-        for topic in dict.fromkeys([*topics, ALL]):
+        named = list(dict.fromkeys(topics))
+        self.recent.append((time, event, named))
+        for topic in dict.fromkeys([*named, ALL]):
             past = self.events.get(topic)
             if past is None:
                 past = self.events[topic] = deque(maxlen=self.kept)
@@ -86,6 +90,12 @@ class Topics(Service):
         for topic in request.topics:
             change(topic, question.client)
         question.answer()
+
+    def latest(self, topic: str, count: int) -> list[tuple[float, Any, list[str]]]:
+        """Return the last events of a topic, with their topics: of one but ``"all"`` that one alone is told."""
+        if topic == ALL:
+            return list(self.recent)[-count:]
+        return [(time, event, [topic]) for time, event in list(self.events.get(topic, ()))[-count:]]
 
     def past(self, topic: str | None) -> Any:
         if topic is not None:

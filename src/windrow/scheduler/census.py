@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from windrow.keys import Key, label, prefix_of
-from windrow.scheduler import scaling
+from windrow.scheduler import obstacles, scaling
 from windrow.scheduler.state import ERRED, FORGOTTEN, MEMORY, FunctionRecord, Keeper, State, Task, WorkerRecord
 
 STEP_TASKS = 2_400
@@ -274,7 +274,7 @@ def overview(state: State) -> dict[str, Any]:
             for client in present[:CLIENTS_MAX]
         ],
         "idle_since": scaling.idle_since_s(state),
-        "unrunnable": len(state.unrunnable),
+        "unrunnable": obstacles.count(state),
         "workers": {
             worker.address: _worker(state, worker, census)
             for worker in state.workers.values()

@@ -211,6 +211,13 @@ def stranded(state: State) -> list[Stranded]:
     return list(found.values())
 
 
+def count(state: State) -> int:
+    """Return how many tasks could run, and no worker that is there may run them; at a bounded cost."""
+    heads = [(pool, pool.head()) for pool in list(state.pools.values())[:RESTRICTIONS_MAX]]
+    held = sum(len(pool) for pool, head in heads if head is not None and obstacle(state, head) is not None)
+    return len(state.unrunnable) + held
+
+
 def _look_at_unrunnable(state: State, found: dict[tuple[str, Restriction | None], Stranded]) -> None:
     reasons: dict[Restriction | None, Obstacle | None] = {}
     alone = 0

@@ -213,9 +213,9 @@ def task_groups(state: State, peer: Peer[Any], call: int, request: TaskGroups) -
 
 
 def recent_events(state: State, peer: Peer[Any], call: int, request: RecentEvents) -> None:
-    """Answer what was logged on a topic last."""
+    """Answer what was logged on a topic last: time, event, and all its topics, where it is asked for all."""
     topics: Any = None if state.desk is None else state.desk.services.get("events")
-    _answer(state, peer, call, [] if topics is None else topics.past(request.topic)[-max(1, request.n) :])
+    _answer(state, peer, call, [] if topics is None else topics.latest(request.topic, max(1, request.n)))
 
 
 def profile(state: State, peer: Peer[Any], call: int, request: Profile) -> None:

@@ -301,7 +301,7 @@ class TaskGroups(Struct, tag=201, array_like=True):
 
 
 class RecentEvents(Struct, tag=202, array_like=True):
-    """Reply value: [[time, event]] of the last ``n`` events of a topic, the oldest first."""
+    """Reply value: [[time, event, topics]] of the last ``n`` events of a topic, the oldest first."""
 
     n: int
     topic: str = "all"

@@ -287,6 +287,7 @@ class Drawing:
         """Return an axis of this unit; with lines across the figure, if it is told in which dimension."""
         if unit == "time":
             axis = models.DatetimeAxis(formatter=models.DatetimeTickFormatter(**CLOCK))
+            axis.major_label_policy = models.NoOverlap(min_distance=8)
         else:
             axis = models.LinearAxis(formatter=models.NumeralTickFormatter(format=FORMATS[unit]))
         if unit in BYTES:
@@ -294,6 +295,8 @@ class Drawing:
             axis.ticker = models.AdaptiveTicker(base=1024, mantissas=powers, min_interval=1, num_minor_ticks=0)
         elif unit == "count":
             axis.ticker = models.AdaptiveTicker(min_interval=1, mantissas=[1, 2, 5], num_minor_ticks=0)
+        elif unit == "percent":
+            axis.ticker = models.AdaptiveTicker(min_interval=0.01, mantissas=[1, 2, 5], num_minor_ticks=0)
         elif unit == "share":
             axis.ticker = models.FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 1])
         if label:

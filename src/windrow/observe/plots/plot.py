@@ -81,7 +81,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A table: column, heading, and the form of its cells (text, number, bytes, percent, ago, seconds, long)."""
+    """A table: column, heading, and the form of its cells (text, words, number, bytes, percent, ago, seconds, long)."""
 
     columns: tuple[tuple[str, str, str], ...]
 

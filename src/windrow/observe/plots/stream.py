@@ -63,6 +63,8 @@ class Stream:
         self.chunks: deque[tuple[int, Columns]] = deque()
         """The number of the first row of each, and its boxes."""
         self.lanes = drawing.Lanes()
+        self.named: dict[str, str] = {}
+        """What workers were called, by address, for when they have gone."""
         self.sums: dict[str, tuple[int, float]] = {}
         self.transfers: dict[tuple[str, str], tuple[int, int, float]] = {}
         self.noted = 0
@@ -97,7 +99,11 @@ def task_stream(facts: Facts) -> Frames:
     """Return all boxes that are kept, by chunks, and the lanes that they are in."""
     stream: Stream = facts["stream"][0]
     names = _names(facts)
-    lanes = [_lane(text, names) for text in stream.lanes.names()]
+    texts = stream.lanes.names()
+    addresses = {text.partition(" ")[0] for text in texts}
+    stream.named = {address: names.get(address) or stream.named.get(address, address) for address in addresses}
+    called = {address: name if address in names else f"{name}, gone" for address, name in stream.named.items()}
+    lanes = [_lane(text, called) for text in texts]
     step = -(-len(lanes) // LABELS_MAX) or 1
     chosen = range(0, len(lanes), step)
     return {

@@ -48,7 +48,7 @@ SUMMED = (
 """Of these the first row has the sum."""
 
 EXCEPTION_COLUMNS = (("task", "Task", "text"), ("function", "Function", "text"), ("error", "Traceback", "long"))
-EVENT_COLUMNS = (("time", "Time", "clock"), ("event", "Event", "text"))
+EVENT_COLUMNS = (("time", "Time", "clock"), ("topic", "Topic", "text"), ("event", "Event", "words"))
 LOG_COLUMNS = (("level", "Level", "text"), ("text", "Record", "long"))
 
 
@@ -90,8 +90,11 @@ def events(facts: Facts) -> Frames:
     found = facts["events"][::-1]
     return {
         "rows": {
-            "time": [time for time, _ in found],
-            "event": [text if len(text := _words(event)) <= TEXT_MAX else f"{text[:TEXT_MAX]}…" for _, event in found],
+            "time": [time for time, _, _ in found],
+            "topic": [", ".join(topics) for _, _, topics in found],
+            "event": [
+                text if len(text := _words(event)) <= TEXT_MAX else f"{text[:TEXT_MAX]}…" for _, event, _ in found
+            ],
             "link": ["" for _ in found],
         }
     }

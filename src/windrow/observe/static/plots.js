@@ -26,6 +26,7 @@ function size(n) {
 const FORMS = {
   text: String,
   long: String,
+  words: String,
   number: (n) => n.toLocaleString("en"),
   bytes: (n) => (n ? size(n) : "–"),
   percent: (n) => `${(100 * n).toFixed(0)} %`,
@@ -37,7 +38,8 @@ const FORMS = {
 
 function cell(form, value) {
   const made = document.createElement("td");
-  if (form !== "text" && form !== "long") made.className = "n";
+  if (form === "words") made.className = "words";
+  else if (form !== "text" && form !== "long") made.className = "n";
   const text = value === null || value === undefined || Number.isNaN(value) ? "–" : FORMS[form](value);
   if (form === "long") {
     const box = document.createElement("pre");
