@@ -223,11 +223,3 @@ def test_a_worker_has_metrics_of_its_own() -> None:
         "dask_worker_tick_count_total 40.0",
     ):
         assert line in lines
-
-
-def test_metrics_without_the_library_say_so(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    text = metrics.text(snapshot, tallies(), 3)
-    assert text.startswith("# ")
-    assert text.count("\n") == 1
-    assert "pip install" in text

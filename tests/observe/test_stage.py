@@ -162,10 +162,9 @@ def test_the_document_of_a_page_has_its_plots_but_those_behind_tabs(path: str) -
 
 
 def test_without_prometheus_client_a_monitor_hears_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windrow.observe.metrics.is_there", lambda: False)
-
     async def main() -> None:
         async with serving(FakeSource(snapshot())) as (url, _):
+            monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
             answer = await get(f"{url}/metrics")
             assert (answer.code, b"pip install prometheus_client" in answer.body) == (501, True)
 
