@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -45,6 +46,19 @@ def test_an_overview_counts_what_is_there(world: World) -> None:
     assert address == "tcp://w"
     assert (counts["processing"], counts["stored"], counts["stored_bytes"]) == (2, 1, 5)
     assert (counts["idle"], counts["saturated"]) == (False, True)
+
+
+def test_a_task_is_let_go_of_as_soon_as_it_is_counted(world: World) -> None:
+    world.worker("w")
+    world.submit(world.client("c"), "a", "b")
+    world.clear()
+    tasks = list(world.core.state.tasks.values())
+    counting = census.Census(list(tasks), 0.0)
+    held = [sys.getrefcount(task) for task in tasks]
+    assert not counting.step(1)
+    kept = [sys.getrefcount(task) for task in tasks]
+    assert (kept[0], kept[1]) == (held[0] - 1, held[1])
+    assert counting.step(1)
 
 
 def test_tasks_that_ask_for_what_no_worker_has_can_run_nowhere(world: World) -> None:

@@ -118,8 +118,9 @@ class Census:
         """The size of what each worker holds, by address."""
         self.erred: list[list[str]] = []
         """Of some tasks that have raised themselves: key, function, traceback."""
-        self._tasks = tasks
-        self._place = 0
+        self._newest = tasks[-1].id if tasks else 0
+        self._tasks = tasks[::-1]
+        """Those that are left, the first one last."""
         self._weights: dict[tuple[WorkerRecord, ...], int] = {}
         """The size of results by who holds them: few different tuples, which tasks share."""
         self._rows: dict[object, Row] = {}
@@ -130,18 +131,18 @@ class Census:
     def step(self, n: int) -> bool:
         """Count the next ``n``, or fewer where more is to be looked at; say whether that was all."""
         tasks, links = self._tasks, self.links
-        last = min(self._place + n, len(tasks))
-        if links is not None and last and tasks[last - 1].id > links.seen:
-            last = min(self._place + max(1, n // NEW_STEP_SHARE), len(tasks))
-            for task in tasks[self._place : last]:
+        part = tasks[: -n - 1 : -1]
+        if links is not None and part and part[-1].id > links.seen:
+            part = part[: max(1, n // NEW_STEP_SHARE)]
+            for task in part:
                 if task.id > links.seen:
                     links.add(task)
-        self._count(tasks[self._place : last])
-        self._place = last
-        done = last >= len(tasks)
-        if done:
+        # What was forgotten since goes with its part, and not all at once at the end: that would stop the scheduler.
+        del tasks[len(tasks) - len(part) :]
+        self._count(part)
+        if not tasks:
             self._sum_up()
-        return done
+        return not tasks
 
     def _count(self, part: list[Task]) -> None:
         rows, weights = self._rows, self._weights
@@ -194,15 +195,14 @@ class Census:
             group.nbytes += row.nbytes
         if self.links is not None:
             self._link(self.links)
-        self._tasks, self._weights, self._rows, self._own, self._shared = [], {}, {}, [], {}
+        self._weights, self._rows, self._own, self._shared = {}, {}, [], {}
 
     def _link(self, links: Links) -> None:
         rows = self._rows
         links.pairs = {pair: None for pair in links.pairs if pair[0] in rows and pair[1] in rows}
         named = [(rows[one].name, rows[other].name) for one, other in links.pairs]
         self.pairs = list(dict.fromkeys(pair for pair in named if pair[0] != pair[1]))
-        if self._tasks:
-            links.seen = max(links.seen, self._tasks[-1].id)
+        links.seen = max(links.seen, self._newest)
 
     def _note(self, task: Task) -> None:
         if len(self.erred) < ERRED_MAX and task.failure is not None and task.failure.root == task.key:
