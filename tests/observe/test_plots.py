@@ -91,6 +91,7 @@ def test_a_million_tasks_on_five_hundred_workers_cost_milliseconds() -> None:
 
 def test_a_worker_that_has_gone_keeps_its_name_in_the_stream() -> None:
     facts = some_facts()
+    facts["stream"][0].call(facts["snapshot"].identity["workers"])
     lanes = PLOTS["task-stream"].frames(facts)["ticks"]["text"]
     left = dict(facts["snapshot"].identity, workers={})
     facts["snapshot"] = structs.replace(facts["snapshot"], identity=left)

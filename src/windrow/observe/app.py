@@ -124,6 +124,11 @@ class Answer(RequestHandler):
         return value.strip() if kind.lower() == "bearer" else ""
 
     @property
+    def is_inside(self) -> bool:
+        """Whether the path is below the prefix."""
+        return self.request.path.startswith(f"{self.site.prefix}/")
+
+    @property
     def root(self) -> str:
         """The way from this page to the top, whatever proxy is in between."""
         return "../" * (self.request.path.removeprefix(self.site.prefix).count("/") - 1) or "./"
@@ -159,8 +164,7 @@ class Answer(RequestHandler):
         elif status_code == 404:
             detail = (isinstance(error, HTTPError) and error.log_message) or "there is no such page"
             detail = detail.replace("%%", "%")  # tornado doubles it, for its log
-            inside = self.request.path.startswith(f"{self.site.prefix}/")
-            top = self.root if inside else f"{self.root}{self.site.prefix.strip('/')}/"
+            top = self.root if self.is_inside else f"{self.root}{self.site.prefix.strip('/')}/"
             words = f"{detail}; all that there is stands in {top}sitemap.json"
         elif isinstance(error, TimeoutError | ConnectionError):
             self.set_status(503)
@@ -266,9 +270,8 @@ class NotFound(Answer):
 
     async def get(self) -> None:
         """Lead to the path without a slash at its end, or say that there is none."""
-        prefix, asked = self.site.prefix, self.request.path
-        path = asked[len(prefix) : -1]
-        if not (asked.startswith(f"{prefix}/") and asked.endswith("/") and path in self.site.paths):
+        path, slash = self.request.path.removeprefix(self.site.prefix)[:-1], self.request.path[-1:]
+        if not (self.is_inside and slash == "/" and path in self.site.paths):
             raise HTTPError(404)
         self.go(path.removeprefix("/"))
 

@@ -120,6 +120,7 @@ class Feed:
         if rows["end"] - rows["next"] > RECENT_ROWS:  # somebody else has all noted: more than can be shown
             [rows] = await self.source.ask(TaskStream(-RECENT_ROWS))
         stream.add(rows)
+        stream.call((await self.source.snapshot()).identity["workers"])
         return stream, stream.next
 
     async def _profile(self) -> Profiled:

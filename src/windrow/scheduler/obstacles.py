@@ -16,6 +16,7 @@ from msgspec import Struct
 from windrow.causes import Kind, Obstacle, asked_for, count_of, listed
 from windrow.errors import in_bytes
 from windrow.keys import label
+from windrow.runqueue import RunQueue
 from windrow.scheduler import fitting, placement
 from windrow.scheduler.state import MEMORY, ClientRecord, Restriction, State, Task, WorkerRecord
 
@@ -195,14 +196,9 @@ class Stranded(Struct, eq=False):
 def stranded(state: State) -> list[Stranded]:
     """Return what waits for a worker that is not there, by reason; at a bounded cost."""
     found: dict[tuple[str, Restriction | None], Stranded] = {}
-    for restriction, pool in list(state.pools.items())[:RESTRICTIONS_MAX]:
-        head = pool.head()
-        if head is None:
-            del state.pools[restriction]
-        elif (reason := obstacle(state, head)) is not None:
-            found[reason.kind, restriction] = Stranded(
-                reason.kind, restriction, reason, head, len(pool), list(islice(pool, LOOKED_AT))
-            )
+    for restriction, pool, first, why in _stranded_pools(state):
+        tasks = list(islice(pool, LOOKED_AT))
+        found[why.kind, restriction] = Stranded(why.kind, restriction, why, first, len(pool), tasks)
     head = state.queue.head()
     if head is not None and (reason := obstacle(state, head)) is not None:
         tasks = list(islice(state.queue, LOOKED_AT))
@@ -213,9 +209,17 @@ def stranded(state: State) -> list[Stranded]:
 
 def count(state: State) -> int:
     """Return how many tasks could run, and no worker that is there may run them; at a bounded cost."""
-    heads = [(pool, pool.head()) for pool in list(state.pools.values())[:RESTRICTIONS_MAX]]
-    held = sum(len(pool) for pool, head in heads if head is not None and obstacle(state, head) is not None)
-    return len(state.unrunnable) + held
+    return len(state.unrunnable) + sum(len(pool) for _, pool, _, _ in _stranded_pools(state))
+
+
+def _stranded_pools(state: State) -> Iterator[tuple[Restriction, RunQueue[Task], Task, Obstacle]]:
+    """Return what waits together for a worker that is not there, its first task, and why; what is empty is dropped."""
+    for restriction, pool in list(state.pools.items())[:RESTRICTIONS_MAX]:
+        head = pool.head()
+        if head is None:
+            del state.pools[restriction]
+        elif (reason := obstacle(state, head)) is not None:
+            yield restriction, pool, head, reason
 
 
 def _look_at_unrunnable(state: State, found: dict[tuple[str, Restriction | None], Stranded]) -> None:

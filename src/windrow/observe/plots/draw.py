@@ -41,6 +41,9 @@ FORMATS = {
 }
 """Of axes, by their unit, in numbro's words."""
 
+STEPS = {"count": 1, "percent": 0.01}
+"""How far apart ticks are at least, where their labels have no more digits."""
+
 INSIDE = "#10151c"
 """Texts in boxes, which have the same colours in light and dark."""
 INSIDE_ROWS = 26
@@ -293,10 +296,8 @@ class Drawing:
         if unit in BYTES:
             powers = [2.0**power for power in range(10)]
             axis.ticker = models.AdaptiveTicker(base=1024, mantissas=powers, min_interval=1, num_minor_ticks=0)
-        elif unit == "count":
-            axis.ticker = models.AdaptiveTicker(min_interval=1, mantissas=[1, 2, 5], num_minor_ticks=0)
-        elif unit == "percent":
-            axis.ticker = models.AdaptiveTicker(min_interval=0.01, mantissas=[1, 2, 5], num_minor_ticks=0)
+        elif unit in STEPS:
+            axis.ticker = models.AdaptiveTicker(min_interval=STEPS[unit], mantissas=[1, 2, 5], num_minor_ticks=0)
         elif unit == "share":
             axis.ticker = models.FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 1])
         if label:

@@ -64,11 +64,15 @@ class Stream:
         """The number of the first row of each, and its boxes."""
         self.lanes = drawing.Lanes()
         self.named: dict[str, str] = {}
-        """What workers were called, by address, for when they have gone."""
+        """What all workers are or were called, by address."""
         self.sums: dict[str, tuple[int, float]] = {}
         self.transfers: dict[tuple[str, str], tuple[int, int, float]] = {}
         self.noted = 0
         self.left_out = 0
+
+    def call(self, workers: Mapping[str, Mapping[str, Any]]) -> None:
+        """Note what the present workers are called, for when they have gone."""
+        self.named |= {address: str(worker["name"]) for address, worker in workers.items()}
 
     def add(self, rows: Mapping[str, Any]) -> None:
         """Take an answer of the scheduler's; where it has begun anew, so does this."""
@@ -99,11 +103,7 @@ def task_stream(facts: Facts) -> Frames:
     """Return all boxes that are kept, by chunks, and the lanes that they are in."""
     stream: Stream = facts["stream"][0]
     names = _names(facts)
-    texts = stream.lanes.names()
-    addresses = {text.partition(" ")[0] for text in texts}
-    stream.named = {address: names.get(address) or stream.named.get(address, address) for address in addresses}
-    called = {address: name if address in names else f"{name}, gone" for address, name in stream.named.items()}
-    lanes = [_lane(text, called) for text in texts]
+    lanes = [_lane(text, names) for text in stream.lanes.names()]
     step = -(-len(lanes) // LABELS_MAX) or 1
     chosen = range(0, len(lanes), step)
     return {
@@ -113,8 +113,11 @@ def task_stream(facts: Facts) -> Frames:
 
 
 def _names(facts: Facts) -> dict[str, str]:
-    workers = facts["snapshot"].identity["workers"]
-    return {address: str(worker["name"]) for address, worker in workers.items()}
+    """Return what workers are called, by address; of those that have gone it says so."""
+    present = facts["snapshot"].identity["workers"]
+    named: dict[str, str] = facts["stream"][0].named
+    gone = {address: f"{name}, gone" for address, name in named.items() if address not in present}
+    return gone | {address: str(worker["name"]) for address, worker in present.items()}
 
 
 def _lane(text: str, names: Mapping[str, str]) -> str:
